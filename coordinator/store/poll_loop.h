@@ -13,7 +13,6 @@
 // Threads: Post() from any; all else, the constructor and destructor included, on one.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -56,22 +55,23 @@ class PollLoop final : public EventLoop {
 
  private:
   struct Watched {
-    uint64_t serial;  // Tells a descriptor's number from its next use.
+    uint32_t serial;  // Tells a descriptor's number from its next use.
     uint32_t interest = 0;
     std::shared_ptr<ReadyCallback> ready;  // Shared: it may unwatch itself while it runs.
   };
   using Nanos = int64_t;  // Of the monotonic clock.
 
   static Nanos Now();
-  int WaitMillis(absl::Duration wait_max) const;
+  // How long epoll may wait; from here on a post wakes it.
+  int WaitMillis(absl::Duration wait_max) ABSL_LOCKS_EXCLUDED(mutex_);
   size_t RunTimers();
-  size_t RunReady(int count);
+  size_t RunReady(uint64_t tag, uint32_t events);
   size_t RunMailbox() ABSL_LOCKS_EXCLUDED(mutex_);
   size_t RunDeferred();
 
   int epoll_fd_;
   int wake_fd_;  // An eventfd: readable means posts wait.
-  uint64_t serial_ = 0;
+  uint32_t serial_ = 0;
   absl::flat_hash_map<int, Watched> watched_;
   // By due time, then by id, which is the order of asking.
   std::map<std::pair<Nanos, TimerId>, Callback> timers_;
@@ -81,10 +81,10 @@ class PollLoop final : public EventLoop {
   std::vector<Callback> running_;  // Kept for its capacity.
   bool in_round_ = false;
 
-  // True while the thread waits or is about to: then a post must wake it.
-  std::atomic<bool> waiting_{false};
   absl::Mutex mutex_;
   std::vector<Callback> mailbox_ ABSL_GUARDED_BY(mutex_);
+  // The thread waits or is about to: the first post must wake it.
+  bool waiting_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace tessera::store

@@ -1,4 +1,4 @@
-// Where a Redis is: `unix:/path`, `tcp:host:port`, `host:port` or `[v6]:port`.
+// Where a Redis is: `unix:/path`, or `host:port` and `[v6]:port` with or without `tcp:` or `redis://`.
 #pragma once
 
 #include <string>

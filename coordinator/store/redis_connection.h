@@ -13,17 +13,19 @@
 // itself connected, the new connection ends the old one at the server (CLIENT KILL by id, where the
 // server is still the same process). Otherwise a page written late could replace a newer one.
 //
-// A server that could forget what it said it kept is refused: one that evicts keys, one too old
-// (before 6.2), or one whose database is not ours to trust. See last_error().
+// A server that may evict any key is refused, as it could forget what it said it kept, and so is one
+// older than 6.2. A server that has become a replica (READONLY) is left, so that the name may lead
+// to its successor. See last_error().
 //
 // Threads: none; all on the loop's thread.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -34,7 +36,6 @@
 #include "coordinator/store/redis_address.h"
 
 struct redisReply;
-struct redisAsyncContext;
 
 namespace tessera::store {
 
@@ -42,12 +43,12 @@ class RedisConnection {
  public:
   struct Options {
     RedisAddress address;  // Required.
-    std::string user;      // Optional; AUTH then takes both.
+    std::string user;      // Optional; for AUTH, with the password.
     std::string password;  // Optional; empty: no AUTH.
 
     absl::Duration connect_timeout = absl::Seconds(5);
-    // The connection is given up when nothing came back for so long with a command in flight.
-    // Longer than the server's worst pause (a slow disk, an AOF rewrite).
+    // The connection is given up when nothing came back for so long, or at most twice as long, with
+    // a command in flight. Longer than the server's worst pause (a slow disk, an AOF rewrite).
     absl::Duration reply_timeout = absl::Seconds(20);
     // Pause before connecting again: doubles from the first to the second.
     absl::Duration retry_first = absl::Milliseconds(20);

@@ -1,0 +1,33 @@
+#include "coordinator/core/leases.h"
+
+#include <algorithm>
+
+namespace tessera::core {
+
+LeasedItem* LiveAssignment::Find(ItemIndex item) {
+  for (LeasedItem& i : items) {
+    if (i.item == item) return &i;
+  }
+  return nullptr;
+}
+
+const LeasedItem* LiveAssignment::Find(ItemIndex item) const {
+  return const_cast<LiveAssignment*>(this)->Find(item);
+}
+
+bool LiveAssignment::over() const {
+  return std::all_of(items.begin(), items.end(), [](const LeasedItem& i) { return i.ended; });
+}
+
+LiveAssignment* LeaseTable::Find(uint32_t sequence) {
+  const auto page = pages_.find(sequence / kLeasesPerPage);
+  if (page == pages_.end()) return nullptr;
+  const auto found = page->second.by_sequence.find(sequence);
+  return found == page->second.by_sequence.end() ? nullptr : &found->second;
+}
+
+const LiveAssignment* LeaseTable::Find(uint32_t sequence) const {
+  return const_cast<LeaseTable*>(this)->Find(sequence);
+}
+
+}  // namespace tessera::core

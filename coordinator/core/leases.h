@@ -1,0 +1,81 @@
+// Live assignments: who is answering what, and until when.
+//
+// An assignment is live from its grant until each of its items has ended for good: answered,
+// returned, revoked, or missed and past the grace. What came of it stays in the items' entries.
+//
+// Threads: none; belongs to its JobState.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "coordinator/core/events.h"
+#include "coordinator/core/objects.h"
+
+namespace tessera::core {
+
+struct LeasedItem {
+  ItemIndex item = 0;
+  bool ended = false;   // For good.
+  bool missed = false;  // Past the deadline, without a draft; late answers count until late_until.
+  Label draft = kNoLabel;
+  uint32_t edit = 0;    // Of the draft.
+};
+inline void Fields(auto& v, LeasedItem& i) {
+  v("item", i.item);
+  v("ended", i.ended);
+  v("missed", i.missed);
+  v("draft", i.draft);
+  v("edit", i.edit);
+}
+
+struct LiveAssignment {
+  WorkerIndex worker;
+  std::string pool;
+  Micros price_micros = 0;  // Per item.
+  absl::Time granted_at;
+  absl::Time deadline;
+  absl::Time late_until;
+  absl::Duration extended;
+  bool expired = false;     // Its deadline has been carried out.
+  std::vector<LeasedItem> items;
+
+  LeasedItem* Find(ItemIndex item);
+  const LeasedItem* Find(ItemIndex item) const;
+  bool over() const;
+};
+inline void Fields(auto& v, LiveAssignment& a) {
+  v("worker", a.worker);
+  v("pool", a.pool);
+  v("price_micros", a.price_micros);
+  v("granted_at", a.granted_at);
+  v("deadline", a.deadline);
+  v("late_until", a.late_until);
+  v("extended", a.extended);
+  v("expired", a.expired);
+  v("items", a.items);
+}
+
+// The live assignments of a job, by sequence, in pages of kLeasesPerPage.
+class LeaseTable {
+ public:
+  struct Page {
+    Version version;
+    std::map<uint32_t, LiveAssignment> by_sequence;
+  };
+
+  const LiveAssignment* Find(uint32_t sequence) const;
+  LiveAssignment* Find(uint32_t sequence);
+
+  std::map<uint32_t, Page>& pages() { return pages_; }
+  const std::map<uint32_t, Page>& pages() const { return pages_; }
+  Page& PageOf(uint32_t sequence) { return pages_[sequence / kLeasesPerPage]; }
+
+ private:
+  std::map<uint32_t, Page> pages_;
+};
+
+}  // namespace tessera::core

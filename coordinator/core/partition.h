@@ -1,0 +1,183 @@
+// A partition: a share of the jobs, with everything that is decided about them.
+//
+// This is the scheduler. It holds jobs, items, leases, money and workers, and decides who is asked
+// what, when an item is sure enough, and when a job is done. It does no I/O, keeps no clock and no
+// randomness, and runs on one thread at a time: the same calls leave the same state in production, in
+// a replay and in a simulation.
+//
+//   Partition partition(options, std::move(recovered_state));
+//   partition.BeginRecord(id);                    // Events from here on go into record `id`.
+//   auto lease = partition.RequestLease(request, now);
+//   std::string events = partition.TakeEvents();  // Append these; release replies after the commit.
+//
+// Every mutating call takes the time, decides, and applies its events at once; what it returns may
+// be shown to anybody only when the events have been committed. A refused call returns a status with
+// a reason (common/errors.h) and has changed nothing. Time never runs backwards: a `now` before the
+// latest one counts as the latest.
+//
+// State (fold.h) is what the journal folds to, and nothing else. What Partition keeps beside it (ready
+// queues, expiry order, who is known to stall) is derived and rebuilt on a start.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "coordinator/core/commands.h"
+#include "coordinator/core/fold.h"
+
+namespace tessera::core {
+
+struct PartitionOptions {
+  uint32_t jobs_max = 100'000;                // Beyond: RESOURCE_EXHAUSTED, like all of these.
+  uint32_t items_per_job_max = 100'000'000;
+  uint32_t open_assignments_max = 1'000'000;  // Of the partition.
+  uint32_t workers_max = 10'000'000;
+  uint32_t candidates_max = 64;   // Ready items looked at to find the best for one worker.
+  double refit_growth = 0.10;     // A new fit is due when the answers have grown by this share ...
+  uint64_t refit_answers_min = 50;   // ... and by this many.
+  uint32_t refit_pages_per_step = 4; // Pages moved to a new fit in one Tick.
+  FitOptions fit;
+};
+
+class Partition {
+ public:
+  // Takes over `state`, as recovered from pages and journal; a default one for a new partition.
+  Partition(PartitionOptions options, PartitionState state);
+  ~Partition();
+  Partition(const Partition&) = delete;
+  Partition& operator=(const Partition&) = delete;
+
+  // --- Records ----------------------------------------------------------------------------------
+
+  // The id of the record that will carry the events from now on. Ids only grow.
+  void BeginRecord(RecordId id);
+
+  // The events since the last call, encoded; empty if nothing was decided.
+  std::string TakeEvents();
+
+  // Fits to compute and things to tell, since the last call.
+  std::vector<FitWork> TakeFitWork();
+  Notices TakeNotices();
+
+  // First call of a new owner: shifts open deadlines and graces by the outage, which runs from the
+  // last record's time to `now`.
+  void Start(uint64_t nonce, absl::Time now);
+
+  // Lets time pass: ends leases at their deadlines (with the drafts they have) and graces, starts
+  // and ends jobs, moves a few pages to a newer fit. Call it at NextWake() at the latest, and once a
+  // second while open_assignments() > 0.
+  void Tick(absl::Time now);
+
+  // When Tick has something to do next; InfiniteFuture if nothing is waiting for time to pass.
+  absl::Time NextWake() const;
+
+  // --- Requesters -------------------------------------------------------------------------------
+
+  // The job of this name. NOT_FOUND.
+  absl::StatusOr<JobIndex> FindJob(absl::string_view tenant, absl::string_view id) const;
+
+  // Idempotent by identity.id: the same request again gives the job that is there.
+  // ALREADY_EXISTS (REQUEST_ID_REUSED): the id is taken by another request.
+  absl::StatusOr<JobIndex> CreateJob(const core::CreateJob& command, absl::Time now);
+
+  // OUT_OF_RANGE (OFFSET_GAP): offset beyond the committed one. A batch wholly before it is a repeat:
+  // OK, nothing changes. FAILED_PRECONDITION (JOB_SEALED, JOB_ENDED).
+  absl::StatusOr<ItemsAddedReply> AddItems(const core::AddItems& command, absl::Time now);
+
+  absl::Status SealJob(JobIndex job, absl::Time now);      // Idempotent.
+  absl::Status PauseJob(JobIndex job, absl::Time now);     // Idempotent; open leases go on.
+  absl::Status ResumeJob(JobIndex job, absl::Time now);    // Idempotent. FAILED_PRECONDITION: ended,
+                                                           // or still out of money or time.
+  absl::Status CancelJob(JobIndex job, absl::Time now);    // Idempotent. CLOSING, then CANCELLED.
+  absl::Status FinaliseJob(JobIndex job, absl::Time now);  // Idempotent. CLOSING, then FINALISED.
+  absl::Status DeleteJob(JobIndex job, absl::Time now);    // FAILED_PRECONDITION: not ended.
+  absl::Status UpdateJob(const core::UpdateJob& command, absl::Time now);
+
+  // FAILED_PRECONDITION (NOT_COUNTED, SETTLED, ALREADY_REVIEWED the other way). Idempotent.
+  absl::Status ReviewAnswer(const core::ReviewAnswer& command, absl::Time now);
+  // FAILED_PRECONDITION (OUT_OF_BUDGET). Idempotent by request id.
+  absl::Status PayBonus(const core::PayBonus& command, absl::Time now);
+
+  // The plan of what is not leased so far, under what was learnt.
+  absl::StatusOr<SplitPlan> PlanJob(JobIndex job) const;
+
+  // --- Gateways ---------------------------------------------------------------------------------
+
+  // Tenants that have something ready for `pool`, with the best index among their jobs (value per
+  // cost, aged): hints, in no particular order. What a worker really gets RequestLease says.
+  struct Offer {
+    std::string tenant;
+    double index = 0;
+    double expected_seconds = 0;
+  };
+  std::vector<Offer> Offers(absl::string_view pool, absl::Time now) const;
+
+  // An assignment, or nothing: NONE, uncharged. PERMISSION_DENIED (WORKER_BLOCKED),
+  // RESOURCE_EXHAUSTED (OPEN_ASSIGNMENTS).
+  absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);
+
+  // NOT_FOUND: no such assignment. FAILED_PRECONDITION (LATE, REVOKED, NOT_IN_ASSIGNMENT).
+  // INVALID_ARGUMENT (UNKNOWN_CHOICE). A repeat, or a lower edit, is OK and changes nothing.
+  absl::Status Draft(const DraftAnswer& command, absl::Time now);
+  absl::StatusOr<Submitted> Submit(const core::Submit& command, absl::Time now);
+  absl::Status Return(const ReturnItems& command, absl::Time now);
+  // FAILED_PRECONDITION (EXTENSION_MAX, LATE). Idempotent: the deadline asked for is absolute.
+  absl::StatusOr<LeaseExtended> Extend(const ExtendLease& command, absl::Time now);
+  HeldState Held(AssignmentId assignment, absl::string_view worker) const;
+  // The open assignment's worker (full name) and items; nothing once it is over.
+  struct OpenAssignment {
+    std::string worker;
+    Lease lease;
+  };
+  std::optional<OpenAssignment> FindAssignment(AssignmentId assignment) const;
+
+  // --- Operators --------------------------------------------------------------------------------
+
+  absl::Status PutPool(const Pool& pool);
+  absl::Status DeletePool(absl::string_view id);  // NOT_FOUND.
+  const Pool* FindPool(absl::string_view id) const;
+  std::vector<const Pool*> Pools() const;  // By id.
+
+  absl::StatusOr<WorkerView> FindWorker(absl::string_view name) const;  // NOT_FOUND.
+  // Sets skills, languages and block; registers the worker if it is new. A block revokes its leases.
+  absl::Status UpdateWorker(const WorkerView& worker, absl::Time now);
+  // Up to `max` workers with names after `after`, by name.
+  std::vector<WorkerView> Workers(absl::string_view after, size_t max) const;
+
+  // --- Fusing -----------------------------------------------------------------------------------
+
+  // Brings a fit that was asked for; one that came too late is dropped.
+  void FitComputed(JobIndex job, Fit fit, absl::Time now);
+
+  // --- Reads ------------------------------------------------------------------------------------
+
+  // What these show may only be released when the current record has been committed.
+  absl::StatusOr<JobView> Job(JobIndex job) const;
+  // Jobs of the tenant ("" for all) with an index above `after`, at most `max`.
+  std::vector<JobIndex> Jobs(absl::string_view tenant, std::optional<JobIndex> after,
+                             size_t max) const;
+  ItemView Item(JobIndex job, ItemIndex item) const;
+  ItemStory Explain(JobIndex job, ItemIndex item) const;
+
+  // Items whose revision is above `after`, by revision, at most `max`: revisions in commit order,
+  // each item with its latest one only.
+  std::vector<ItemView> Revisions(JobIndex job, uint32_t after, size_t max) const;
+
+  size_t open_assignments() const;
+  const PartitionState& state() const;
+  // For the host, which writes dirty objects behind the journal.
+  PartitionState& mutable_state();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tessera::core

@@ -1,0 +1,95 @@
+// Splitting: in which order a job's items are offered, how many to a sitting, what that will cost.
+//
+// A microtask of l units takes a + b l + c l^2 seconds (start-up, per unit, fatigue). Per unit that is
+// least at l = sqrt(a / c): the cheapest length, clamped to the job's bounds. Under a budget, which
+// items to admit is a fractional knapsack, where greedy by value per cost is optimal (Dantzig 1957).
+// The derivation is in docs/architecture.md, "Splitting".
+//
+// Pure: the same input gives the same plan. Nothing here knows of leases or answers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "coordinator/core/events.h"
+#include "coordinator/core/policy.h"
+
+namespace tessera::core {
+
+// The cheapest number of units in one sitting: sqrt(a / c) clamped to [units_min, units_max].
+// Without fatigue (c = 0) the longest is the cheapest.
+double CheapestLength(const CostModel& model, double units_min, double units_max);
+
+// Seconds that one sitting of `units` takes.
+double SittingSeconds(const CostModel& model, double units);
+
+// Items that are worked on one after the other, bundled alike.
+struct Stratum {
+  std::string name;             // "" for the only one of UNIFORM.
+  uint64_t items = 0;
+  uint64_t items_admitted = 0;  // What the budget reaches, best value per cost first.
+  double units = 0;             // Of all its items.
+  double importance = 1;        // Mean.
+  uint32_t bundle_items = 1;    // To a microtask.
+  double answers_expected = 0;  // Of the admitted items.
+  Micros cost_micros = 0;       // Of those answers.
+  double worker_seconds = 0;
+};
+
+struct SplitPlan {
+  std::vector<Stratum> strata;      // In the order in which they are offered.
+  std::vector<ItemIndex> order;     // Items in the order of offering. Empty: by index.
+  uint64_t items_admitted = 0;      // A prefix of the order.
+  double answers_expected = 0;
+  Micros cost_micros = 0;
+  double worker_seconds = 0;
+  bool budget_suffices = true;
+};
+
+struct SplitInput {
+  uint64_t items = 0;
+  absl::Span<const ItemTraits> traits;         // Empty: all defaults. Else `items` of them.
+  absl::Span<const std::string> strata_names;  // By ItemTraits::stratum; index 0 is "".
+  Micros price_micros = 0;                     // Of one answer.
+  double answers_per_item = 2;                 // Expected: learnt, or a guess from the quality policy.
+  Micros budget_micros = 0;                    // What is left of it.
+  CostModel cost;                              // As learnt, or the policy's.
+};
+
+// Plans all `input.items`. UNIFORM: contiguous parts of near-equal estimated duration. STRATIFIED:
+// by stratum, most important first, each bundled on its own. ADAPTIVE: STRATIFIED under the learnt
+// cost model (the caller passes it). Items with more value per cost are admitted first where the
+// budget does not reach all. `random_order` shuffles within a stratum by the policy's seed.
+SplitPlan PlanSplit(const SplitPolicy& policy, const QualityPolicy& quality, const SplitInput& input);
+
+// How many answers an item is expected to need before any was seen: a guess between answers_min and
+// answers_max that rises with the target.
+double GuessAnswersPerItem(const QualityPolicy& quality);
+
+// Learns a, b, c from finished sittings by least squares with a pull towards the policy's guess, so
+// that a few odd sittings cannot bend it. Keeps sums only: folding one in is adding numbers, exact
+// and in order, so it may be stored state.
+struct CostMoments {
+  double n = 0, l = 0, l2 = 0, l3 = 0, l4 = 0;  // Sums of powers of the units.
+  double t = 0, tl = 0, tl2 = 0;                // Sums of seconds times them.
+
+  void Add(double units, double seconds);
+};
+inline void Fields(auto& v, CostMoments& m) {
+  v("n", m.n);
+  v("l", m.l);
+  v("l2", m.l2);
+  v("l3", m.l3);
+  v("l4", m.l4);
+  v("t", m.t);
+  v("tl", m.tl);
+  v("tl2", m.tl2);
+}
+
+// The model after these sittings; `guess` counts as `guess_weight` sittings. Never negative.
+CostModel LearnCost(const CostMoments& moments, const CostModel& guess, double guess_weight = 20);
+
+}  // namespace tessera::core
