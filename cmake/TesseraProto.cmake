@@ -1,9 +1,10 @@
 # tessera_proto_library(name ROOT folder PROTOS file.proto ... [IMPORTS folder ...])
 #
-# Defines tessera::name from .proto files: messages and gRPC stubs. PROTOS are full paths below ROOT
-# or one of IMPORTS, the folders that import lines start from; #include lines start there too:
-# #include "tessera/v1/job_service.grpc.pb.h" (.grpc only for files with a service). Generated code is compiled without our warnings, and at -O1:
-# it is large, and time spent in it is time spent in the Protobuf library.
+# Defines tessera::name from .proto files: messages, and gRPC stubs for the files with a service.
+# PROTOS are full paths below ROOT or one of IMPORTS, the folders that import lines start from;
+# #include lines start there too: #include "tessera/v1/job_service.grpc.pb.h". Generated code is
+# compiled without our warnings, and at -O1: it is large, and time spent in it is time spent in the
+# Protobuf library.
 function(tessera_proto_library name)
   cmake_parse_arguments(arg "" "ROOT" "PROTOS;IMPORTS" ${ARGN})
   tessera_refuse_unknown(tessera_proto_library ${name} "${arg_UNPARSED_ARGUMENTS}")

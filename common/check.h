@@ -13,18 +13,18 @@
 #include "absl/base/optimization.h"
 #include "absl/status/status.h"
 
-#define TESSERA_CHECK(condition)                                                                \
-  ABSL_PREDICT_TRUE(static_cast<bool>(condition))                                               \
-  ? static_cast<void>(0)                                                                        \
-  : ::tessera::check_internal::Voidify() &                                                      \
+#define TESSERA_CHECK(condition)                  \
+  ABSL_PREDICT_TRUE(static_cast<bool>(condition)) \
+  ? static_cast<void>(0)                          \
+  : ::tessera::check_internal::Voidify() &        \
           ::tessera::check_internal::Failure(__FILE__, __LINE__, #condition).stream()
 
-#define TESSERA_CHECK_OK(expression)                                                            \
-  if (const ::absl::Status tessera_check_status =                                               \
-          ::tessera::check_internal::ToStatus((expression));                                    \
-      ABSL_PREDICT_TRUE(tessera_check_status.ok())) {                                           \
-  } else /* NOLINT */                                                                           \
-    ::tessera::check_internal::Failure(__FILE__, __LINE__, #expression).stream()                \
+#define TESSERA_CHECK_OK(expression)                                             \
+  if (const ::absl::Status tessera_check_status =                                \
+          ::tessera::check_internal::ToStatus((expression));                     \
+      ABSL_PREDICT_TRUE(tessera_check_status.ok())) {                            \
+  } else                                                                         \
+    ::tessera::check_internal::Failure(__FILE__, __LINE__, #expression).stream() \
         << tessera_check_status << ' '
 
 namespace tessera::check_internal {

@@ -6,8 +6,9 @@
 //   };
 //   const MutexLock lock(&mutex_);
 //
-// Why not absl::Mutex: the distribution's Abseil is built without ThreadSanitizer, which then sees a
-// race wherever that mutex has prevented one. It does see std::mutex. Clang checks the annotations.
+// Why not absl::Mutex: the distribution's Abseil is built without ThreadSanitizer, which then sees
+// a race wherever that mutex has prevented one. It does see std::mutex. Clang checks the
+// annotations.
 #pragma once
 
 #include <condition_variable>

@@ -4,7 +4,8 @@
 //   TESSERA_ASSIGN_OR_RETURN(const Job* job, FindJob(name));
 //
 // Both return from the enclosing function, whose result is an absl::Status or absl::StatusOr. The
-// expression of the second may hold commas only inside parentheses; a type with a comma needs `auto`.
+// expression of the second may hold commas only inside parentheses; a type with a comma needs
+// `auto`.
 #pragma once
 
 #include <utility>
@@ -22,9 +23,9 @@
 #define TESSERA_ASSIGN_OR_RETURN(left, expression) \
   TESSERA_ASSIGN_OR_RETURN_IMPL(TESSERA_CONCAT(tessera_status_or_, __LINE__), left, expression)
 
-#define TESSERA_ASSIGN_OR_RETURN_IMPL(status_or, left, expression)      \
-  auto status_or = (expression);                                        \
-  if (ABSL_PREDICT_FALSE(!status_or.ok())) return status_or.status();   \
+#define TESSERA_ASSIGN_OR_RETURN_IMPL(status_or, left, expression)    \
+  auto status_or = (expression);                                      \
+  if (ABSL_PREDICT_FALSE(!status_or.ok())) return status_or.status(); \
   left = *std::move(status_or)
 
 #define TESSERA_CONCAT(a, b) TESSERA_CONCAT_IMPL(a, b)
