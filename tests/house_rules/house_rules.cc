@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
+#include <cstdint>
+#include <iterator>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -22,7 +24,7 @@ const std::vector<ImportRule>& ImportRules() {
   static const auto* const rules = new std::vector<ImportRule>{
       {"common/", {"common/"}},
       {"coordinator/core/", {"common/", "coordinator/core/"}},
-      {"coordinator/edge/", {"common/", "coordinator/core/", "coordinator/edge/"}},
+      {"coordinator/edge/", {"common/", "coordinator/core/", "coordinator/edge/", "tessera/"}},
       {"coordinator/store/", {"common/", "coordinator/core/", "coordinator/store/"}},
       {"coordinator/service/",
        {"common/", "coordinator/core/", "coordinator/edge/", "coordinator/service/", "tessera/",
@@ -53,8 +55,11 @@ constexpr absl::string_view kForbidden[] = {
     "std::thread", "std::jthread", "std::async", "std::mutex", "std::atomic", "absl::Mutex",
     "<thread>", "<mutex>", "<atomic>", "<future>", "<condition_variable>", "absl/synchronization",
     "common/mutex.h", "thread_local",
-    // Wire formats and the store.
-    "grpc", "grpcpp", "google/protobuf", "google::protobuf", ".pb.h", "hiredis"};
+    // The transport and the store.
+    "grpc", "grpcpp", ".grpc.pb.h", "hiredis"};
+
+// The core does not even know the messages of the contract; the edge translates them.
+constexpr absl::string_view kForbiddenInCore[] = {"google/protobuf", "google::protobuf", ".pb.h"};
 
 bool IsWordCharacter(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
 
@@ -189,12 +194,15 @@ Complaints CheckImports(absl::string_view path, absl::string_view text) {
 
 Complaints CheckDeterminism(absl::string_view path, absl::string_view text) {
   Complaints complaints;
-  const bool decides =
-      absl::StartsWith(path, "coordinator/core/") || absl::StartsWith(path, "coordinator/edge/");
-  if (!decides || !IsCpp(path)) return complaints;
+  const bool in_core = absl::StartsWith(path, "coordinator/core/");
+  if (!IsCpp(path) || (!in_core && !absl::StartsWith(path, "coordinator/edge/"))) return complaints;
+  std::vector<absl::string_view> forbidden(std::begin(kForbidden), std::end(kForbidden));
+  if (in_core) {
+    forbidden.insert(forbidden.end(), std::begin(kForbiddenInCore), std::end(kForbiddenInCore));
+  }
   const std::string code = WithoutComments(text);
   ForEachLine(code, [&](absl::string_view line, size_t number) {
-    for (const absl::string_view word : kForbidden) {
+    for (const absl::string_view word : forbidden) {
       if (!HasWord(line, word)) continue;
       complaints.push_back(At(path, number, absl::StrCat(word, " in code that must replay")));
     }

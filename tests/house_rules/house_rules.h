@@ -18,8 +18,9 @@ using Complaints = std::vector<std::string>;
 // program (files directly in coordinator/) and tests put them together.
 Complaints CheckImports(absl::string_view path, absl::string_view text);
 
-// What decides has no clock, randomness, I/O, threads or wire format of its own: nothing in
-// coordinator/core and coordinator/edge names one, outside of comments and strings.
+// What decides has no clock, randomness, I/O, threads, gRPC or hiredis of its own: nothing in
+// coordinator/core and coordinator/edge names one, outside of comments and strings. Messages of the
+// contract are data, and the edge may take them; the core may not.
 Complaints CheckDeterminism(absl::string_view path, absl::string_view text);
 
 // No file has more lines than a reader can hold: 700.
