@@ -37,7 +37,9 @@ class EmbeddedRedis {
     std::string server_path;  // Optional: a redis-server. Empty: the one in PATH.
     int64_t maxmemory_bytes = 0;  // 0: no limit. Beyond it writes are refused, nothing is evicted.
     std::string appendfsync = "always";  // Or "everysec" or "no", which may lose acknowledged work.
-    // How long a last server and its owner may take to end before they are ended, and then fail.
+    // How long an owner before us may take to end. It is never ended by us.
+    absl::Duration owner_timeout = absl::Seconds(5);
+    // How long its server may then take to end, before it is killed.
     absl::Duration predecessor_timeout = absl::Seconds(30);
     // How long the server may take to load its file and answer.
     absl::Duration start_timeout = absl::Minutes(10);
@@ -56,8 +58,10 @@ class EmbeddedRedis {
   EmbeddedRedis(const EmbeddedRedis&) = delete;
   EmbeddedRedis& operator=(const EmbeddedRedis&) = delete;
 
-  // Asks the server to end and waits for it. OK also if it has ended already.
+  // Asks the server to end and waits for it. Also where it has ended already.
   void Stop();
+  // SIGKILL, and waits for the end: as a power cut would. For tests; not an unexpected end.
+  void Kill();
 
   // Where it listens. A socket whose path is too long for the kernel (107 bytes) is reached through
   // an open descriptor of its folder, which only this process can use.
@@ -65,19 +69,25 @@ class EmbeddedRedis {
   pid_t pid() const;
   // False once the server has ended, wanted or not.
   bool running() const;
-  // Runs `listener` on the thread of the server's keeper when the server ends unasked. It may have
-  // happened already. Typically posts to a loop, which ends the program.
+  // Runs `listener` once when the server ends unasked: on a thread of the keeper's, or in this call
+  // where it has happened already. Typically posts to a loop, which ends the program.
   void OnUnexpectedEnd(std::function<void(std::string why)> listener);
 
  private:
   class Keeper;
 
-  EmbeddedRedis();
+  explicit EmbeddedRedis(Options options);
+  absl::Status Launch();
+  absl::Status TakeLocks();
+  absl::Status WaitUntilReady();
+  absl::Status WriteConfiguration() const;
 
-  Options options_;
+  const Options options_;
+  std::string folder_;  // Absolute.
   RedisAddress address_;
   int folder_fd_ = -1;
   int owner_lock_fd_ = -1;
+  int redis_lock_fd_ = -1;
   std::unique_ptr<Keeper> keeper_;
 };
 

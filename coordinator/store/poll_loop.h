@@ -23,8 +23,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "coordinator/store/event_loop.h"
 
 namespace tessera::store {
@@ -81,7 +81,7 @@ class PollLoop final : public EventLoop {
   std::vector<Callback> running_;  // Kept for its capacity.
   bool in_round_ = false;
 
-  absl::Mutex mutex_;
+  Mutex mutex_;
   std::vector<Callback> mailbox_ ABSL_GUARDED_BY(mutex_);
   // The thread waits or is about to: the first post must wake it.
   bool waiting_ ABSL_GUARDED_BY(mutex_) = false;

@@ -64,6 +64,7 @@ class RedisStore final : public core::Store {
   struct Alive {};  // Replies that come after the store is gone find this gone too.
 
   std::string KeyOf(absl::string_view object) const;
+  absl::Status StatusOf(const redisReply* reply, absl::string_view doing) const;
 
   EventLoop* const loop_;
   RedisConnection* const connection_;

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -104,7 +105,7 @@ class FaultyStore final : public core::Store {
 
   explicit FaultyStore(FaultyDisk* disk) : FaultyStore(disk, Faults()) {}
   FaultyStore(FaultyDisk* disk, Faults faults);
-  // As Crash(), unless nothing is pending.
+  // As Crash().
   ~FaultyStore() override;
 
   void Append(core::RecordId id, std::string bytes, Done done) override;
@@ -140,17 +141,19 @@ class FaultyStore final : public core::Store {
     // Carries out the request and keeps the reply.
     absl::AnyInvocable<void()> arrive;
     // Runs `done` with the reply, or with the status given where that is not OK.
-    absl::AnyInvocable<void(absl::Status)> deliver;
+    absl::AnyInvocable<void(const absl::Status&)> deliver;
     Fault fault = Fault::kNone;
     int delay_deliveries = 0;
     bool arrived = false;
-    absl::Status broken;  // Not OK: the connection broke under this call.
+    absl::Status trouble;  // Not OK: refused, or the connection broke under this call.
   };
 
   template <typename Reply>
-  void Enqueue(absl::AnyInvocable<Reply()> request, absl::AnyInvocable<void(Reply)> done);
+  void Enqueue(std::function<Reply()> request, std::function<void(Reply)> done);
   void ArriveAt(size_t place);
-  void BreakBehind(size_t place, bool some_arrive);
+  // The connection breaks under the call at `place` and all behind it, of which the first
+  // `carried_out` still are.
+  void Break(size_t place, size_t carried_out);
 
   FaultyDisk* const disk_;
   Faults faults_;

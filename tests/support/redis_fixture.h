@@ -19,21 +19,9 @@
 #include "absl/strings/string_view.h"
 #include "coordinator/store/embedded_redis.h"
 #include "coordinator/store/redis_address.h"
+#include "tests/support/temp_dir.h"
 
 namespace tessera::testing {
-
-// An empty folder, removed with all that is in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 class RedisFixture {
  public:
@@ -65,7 +53,7 @@ class RedisFixture {
   void Start();
 
   const Options options_;
-  TemporaryFolder folder_;
+  TempDir folder_;
   std::unique_ptr<store::EmbeddedRedis> server_;
 };
 

@@ -1,0 +1,327 @@
+#include "coordinator/store/redis_store.h"
+
+#include <hiredis/hiredis.h>
+
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/check.h"
+
+namespace tessera::store {
+namespace {
+
+using core::ObjectWrite;
+using core::RecordId;
+using core::StoredRecord;
+
+// Both scripts begin with the fence: KEYS[1] is the journal, ARGV[1] the epoch. Epochs are compared
+// as text, because Lua's numbers are doubles. They are sent whole each time, not by their digest:
+// their 1 KiB is nothing beside the pages, and a NOSCRIPT answer in the middle of a pipeline would
+// change the order of what is written.
+//
+// Nothing is written before all that can fail has been looked at. What is left is a refusal of the
+// first write (out of memory, read-only): then there is no second.
+constexpr absl::string_view kWriteScript = R"lua(
+local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if info.err then
+  if string.find(info.err, 'no such key', 1, true) then return {err = 'FENCED no journal'} end
+  return info
+end
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then
+    if string.match(info[i + 1], '^(%d+)-') ~= ARGV[1] then
+      return {err = 'FENCED last id is ' .. info[i + 1]}
+    end
+  end
+end
+for i = 2, #KEYS do
+  local kind = redis.call('TYPE', KEYS[i]).ok
+  if kind ~= 'hash' and kind ~= 'none' then
+    return {err = 'WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind}
+  end
+end
+local at = 2
+for i = 2, #KEYS do
+  local count = tonumber(ARGV[at])
+  if count == 0 then
+    redis.call('UNLINK', KEYS[i])
+  else
+    local written = redis.pcall('HSET', KEYS[i], unpack(ARGV, at + 1, at + count))
+    if type(written) == 'table' then return written end
+    if redis.call('HLEN', KEYS[i]) * 2 ~= count then
+      local wanted = {}
+      for field = at + 1, at + count, 2 do wanted[ARGV[field]] = true end
+      for _, field in ipairs(redis.call('HKEYS', KEYS[i])) do
+        if not wanted[field] then redis.call('HDEL', KEYS[i], field) end
+      end
+    end
+  end
+  at = at + 1 + count
+end
+return 'OK'
+)lua";
+
+constexpr absl::string_view kTrimScript = R"lua(
+local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if info.err then
+  if string.find(info.err, 'no such key', 1, true) then return {err = 'FENCED no journal'} end
+  return info
+end
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then
+    if string.match(info[i + 1], '^(%d+)-') ~= ARGV[1] then
+      return {err = 'FENCED last id is ' .. info[i + 1]}
+    end
+  end
+end
+return redis.pcall('XTRIM', KEYS[1], 'MINID', ARGV[2])
+)lua";
+
+constexpr absl::string_view kRecordField = "r";
+constexpr absl::string_view kBytesField = "b";
+
+bool IsText(const redisReply* reply) {
+  return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS;
+}
+
+bool IsArray(const redisReply* reply) { return reply->type == REDIS_REPLY_ARRAY; }
+
+absl::string_view Text(const redisReply* reply) { return {reply->str, reply->len}; }
+
+absl::Status Unreadable(absl::string_view what) {
+  return absl::DataLossError(absl::StrCat("unreadable reply of Redis: ", what));
+}
+
+absl::StatusOr<RecordId> ParseId(const redisReply* reply) {
+  if (!IsText(reply)) return Unreadable("a record's id");
+  const absl::string_view text = Text(reply);
+  const size_t dash = text.find('-');
+  RecordId id;
+  if (dash == absl::string_view::npos || !absl::SimpleAtoi(text.substr(0, dash), &id.epoch) ||
+      !absl::SimpleAtoi(text.substr(dash + 1), &id.sequence)) {
+    return Unreadable("a record's id");
+  }
+  return id;
+}
+
+// An entry of a stream: id, then fields and values.
+absl::StatusOr<StoredRecord> ParseRecord(const redisReply* entry) {
+  if (!IsArray(entry) || entry->elements != 2) return Unreadable("a record");
+  absl::StatusOr<RecordId> id = ParseId(entry->element[0]);
+  if (!id.ok()) return id.status();
+  const redisReply* fields = entry->element[1];
+  if (!IsArray(fields) || fields->elements != 2 || !IsText(fields->element[0]) ||
+      Text(fields->element[0]) != kRecordField || !IsText(fields->element[1])) {
+    return Unreadable(absl::StrCat("the fields of record ", id->ToString()));
+  }
+  return StoredRecord{*id, std::string(Text(fields->element[1]))};
+}
+
+// XINFO STREAM: names and values.
+absl::StatusOr<StoredRecord> ParseLastRecord(const redisReply* info) {
+  if (!IsArray(info)) return Unreadable("XINFO STREAM");
+  StoredRecord last;
+  bool found = false;
+  const redisReply* entry = nullptr;
+  for (size_t i = 0; i + 1 < info->elements; i += 2) {
+    if (!IsText(info->element[i])) return Unreadable("XINFO STREAM");
+    const absl::string_view name = Text(info->element[i]);
+    if (name == "last-generated-id") {
+      absl::StatusOr<RecordId> id = ParseId(info->element[i + 1]);
+      if (!id.ok()) return id.status();
+      last.id = *id;
+      found = true;
+    } else if (name == "last-entry") {
+      entry = info->element[i + 1];
+    }
+  }
+  if (!found) return Unreadable("XINFO STREAM");
+  if (entry == nullptr || entry->type == REDIS_REPLY_NIL) return last;
+  absl::StatusOr<StoredRecord> record = ParseRecord(entry);
+  if (!record.ok()) return record.status();
+  if (record->id == last.id) last.bytes = std::move(record->bytes);
+  return last;
+}
+
+absl::StatusOr<std::vector<StoredRecord>> ParseJournal(const redisReply* reply) {
+  if (!IsArray(reply)) return Unreadable("XRANGE");
+  std::vector<StoredRecord> records;
+  records.reserve(reply->elements);
+  for (size_t i = 0; i < reply->elements; ++i) {
+    absl::StatusOr<StoredRecord> record = ParseRecord(reply->element[i]);
+    if (!record.ok()) return record.status();
+    records.push_back(*std::move(record));
+  }
+  return records;
+}
+
+}  // namespace
+
+RedisStore::RedisStore(EventLoop* loop, RedisConnection* connection, Options options)
+    : loop_(loop),
+      connection_(connection),
+      options_(options),
+      key_prefix_(absl::StrFormat("tessera:{p%02d}:", options.partition)),
+      log_key_(absl::StrCat(key_prefix_, "log")) {}
+
+RedisStore::~RedisStore() = default;
+
+std::string RedisStore::KeyOf(absl::string_view object) const {
+  TESSERA_CHECK(!object.empty() && object != "log");  // The journal is no object.
+  return absl::StrCat(key_prefix_, object);
+}
+
+absl::Status RedisStore::StatusOf(const redisReply* reply, absl::string_view doing) const {
+  if (reply != nullptr) return RedisReplyStatus(reply, doing);
+  const absl::Status& why = connection_->last_error();
+  return absl::UnavailableError(
+      absl::StrCat(doing, ": ", why.ok() ? "too much in flight" : why.message()));
+}
+
+void RedisStore::Append(RecordId id, std::string bytes, Done done) {
+  TESSERA_CHECK(!append_in_flight_);
+  TESSERA_CHECK(id > RecordId{});
+  TESSERA_CHECK(bytes.size() <= options_.record_bytes_max);
+  append_in_flight_ = true;
+  const std::string text = id.ToString();
+  connection_->Command(
+      {"XADD", log_key_, text, kRecordField, bytes},
+      [this, alive = std::weak_ptr<Alive>(alive_), text,
+       done = std::move(done)](const redisReply* reply) {
+        if (alive.expired()) return;
+        append_in_flight_ = false;
+        absl::Status status = StatusOf(reply, absl::StrCat("append ", text));
+        if (status.ok() && !(IsText(reply) && Text(reply) == text)) status = Unreadable("XADD");
+        done(std::move(status));
+      });
+}
+
+void RedisStore::LastRecord(DoneWith<StoredRecord> done) {
+  connection_->Command(
+      {"XINFO", "STREAM", log_key_},
+      [this, alive = std::weak_ptr<Alive>(alive_), done = std::move(done)](const redisReply* reply) {
+        if (alive.expired()) return;
+        if (reply != nullptr && reply->type == REDIS_REPLY_ERROR &&
+            Text(reply) == "ERR no such key") {
+          done(StoredRecord{});
+          return;
+        }
+        const absl::Status status = StatusOf(reply, "read the last record");
+        if (!status.ok()) {
+          done(status);
+          return;
+        }
+        done(ParseLastRecord(reply));
+      });
+}
+
+void RedisStore::ReadJournal(RecordId from, size_t records_max,
+                             DoneWith<std::vector<StoredRecord>> done) {
+  TESSERA_CHECK(records_max > 0);
+  connection_->Command(
+      {"XRANGE", log_key_, from.ToString(), "+", "COUNT", absl::StrCat(records_max)},
+      [this, alive = std::weak_ptr<Alive>(alive_), done = std::move(done)](const redisReply* reply) {
+        if (alive.expired()) return;
+        const absl::Status status = StatusOf(reply, "read the journal");
+        if (!status.ok()) {
+          done(status);
+          return;
+        }
+        done(ParseJournal(reply));
+      });
+}
+
+void RedisStore::WriteObjects(uint64_t epoch, std::vector<ObjectWrite> writes, Done done) {
+  TESSERA_CHECK(writes.size() <= options_.objects_per_call_max);
+  std::vector<std::string> keys;
+  std::vector<std::string> counts;
+  keys.reserve(writes.size());
+  counts.reserve(writes.size());
+  size_t arguments_size = 5 + 2 * writes.size();
+  for (const ObjectWrite& write : writes) {
+    TESSERA_CHECK(write.bytes.size() <= options_.object_bytes_max);
+    const size_t count = write.erase ? 0 : 2 + 2 * write.readable.size();
+    keys.push_back(KeyOf(write.key));
+    counts.push_back(absl::StrCat(count));
+    arguments_size += count;
+  }
+  const std::string keys_size = absl::StrCat(keys.size() + 1);
+  const std::string epoch_text = absl::StrCat(epoch);
+
+  std::vector<absl::string_view> arguments = {"EVAL", kWriteScript, keys_size, log_key_};
+  arguments.reserve(arguments_size);
+  arguments.insert(arguments.end(), keys.begin(), keys.end());
+  arguments.push_back(epoch_text);
+  for (size_t i = 0; i < writes.size(); ++i) {
+    const ObjectWrite& write = writes[i];
+    arguments.push_back(counts[i]);
+    if (write.erase) continue;
+    arguments.push_back(kBytesField);
+    arguments.push_back(write.bytes);
+    for (const auto& [field, value] : write.readable) {
+      TESSERA_CHECK(field != kBytesField);
+      arguments.push_back(field);
+      arguments.push_back(value);
+    }
+  }
+  connection_->Command(arguments, [this, alive = std::weak_ptr<Alive>(alive_),
+                                   done = std::move(done)](const redisReply* reply) {
+    if (alive.expired()) return;
+    done(StatusOf(reply, "write objects"));
+  });
+}
+
+void RedisStore::ReadObjects(std::vector<std::string> keys,
+                             DoneWith<std::vector<std::optional<std::string>>> done) {
+  TESSERA_CHECK(keys.size() <= options_.objects_per_call_max);
+  if (keys.empty()) {
+    loop_->Post([alive = std::weak_ptr<Alive>(alive_), done = std::move(done)] {
+      if (!alive.expired()) done(std::vector<std::optional<std::string>>());
+    });
+    return;
+  }
+  // One reply an object, gathered: a single reply for all would have to be held by Redis whole.
+  struct Gathered {
+    std::vector<std::optional<std::string>> objects;
+    size_t outstanding;
+    absl::Status status;
+    DoneWith<std::vector<std::optional<std::string>>> done;
+  };
+  const auto gathered = std::make_shared<Gathered>();
+  gathered->objects.resize(keys.size());
+  gathered->outstanding = keys.size();
+  gathered->done = std::move(done);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    connection_->Command(
+        {"HGET", KeyOf(keys[i]), kBytesField},
+        [this, alive = std::weak_ptr<Alive>(alive_), gathered, i](const redisReply* reply) {
+          if (alive.expired()) return;
+          absl::Status status = StatusOf(reply, "read objects");
+          if (status.ok() && IsText(reply)) {
+            gathered->objects[i] = std::string(Text(reply));
+          } else if (status.ok() && reply->type != REDIS_REPLY_NIL) {
+            status = Unreadable("HGET");
+          }
+          gathered->status.Update(status);
+          if (--gathered->outstanding > 0) return;
+          if (gathered->status.ok()) {
+            gathered->done(std::move(gathered->objects));
+          } else {
+            gathered->done(gathered->status);
+          }
+        });
+  }
+}
+
+void RedisStore::Trim(uint64_t epoch, RecordId below, Done done) {
+  connection_->Command({"EVAL", kTrimScript, "1", log_key_, absl::StrCat(epoch), below.ToString()},
+                       [this, alive = std::weak_ptr<Alive>(alive_),
+                        done = std::move(done)](const redisReply* reply) {
+                         if (alive.expired()) return;
+                         done(StatusOf(reply, "trim"));
+                       });
+}
+
+}  // namespace tessera::store
