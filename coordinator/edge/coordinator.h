@@ -12,7 +12,8 @@
 //   coordinator.EndTurn();      // commits what the turn decided; replies run when it is durable
 //
 // Replies run later or inside a call to EndTurn or of a store's reply, never inside the call that asked,
-// and always: with UNAVAILABLE if the coordinator ends first. One thread.
+// and always: with UNAVAILABLE if the coordinator ends first. Calls are made within a turn, or from a
+// reply. One thread.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,7 @@
 #include "absl/time/time.h"
 #include "coordinator/core/storage.h"
 #include "coordinator/edge/host.h"
+#include "google/protobuf/empty.pb.h"
 #include "tessera/v1/item.pb.h"
 #include "tessera/v1/job.pb.h"
 #include "tessera/v1/job_service.pb.h"
@@ -70,6 +72,7 @@ class Coordinator {
  public:
   template <typename T>
   using Reply = std::function<void(absl::StatusOr<T>)>;
+  using Empty = google::protobuf::Empty;
 
   // One store per partition, in the order of their numbers; how many is fixed at deployment.
   Coordinator(CoordinatorOptions options, std::vector<core::Store*> stores, FitExecutor* fits);
@@ -96,7 +99,7 @@ class Coordinator {
   void GetJob(const v1::GetJobRequest& request, Reply<v1::Job> reply);
   void ListJobs(const v1::ListJobsRequest& request, Reply<v1::ListJobsResponse> reply);
   void UpdateJob(const v1::UpdateJobRequest& request, Reply<v1::Job> reply);
-  void DeleteJob(const v1::DeleteJobRequest& request, Reply<v1::DeleteJobResponse> reply);
+  void DeleteJob(const v1::DeleteJobRequest& request, Reply<Empty> reply);
   // One batch of the stream.
   void AddItems(const v1::AddItemsRequest& request, Reply<v1::AddItemsResponse> reply);
   void SealJob(const v1::SealJobRequest& request, Reply<v1::Job> reply);
@@ -113,9 +116,10 @@ class Coordinator {
   // The streams are pulled, so that a slow reader holds nothing up: the service asks for the next
   // message when it has written the last. A wait ends when there is something to say.
   using WaitId = uint64_t;
-  // The next status after the one whose `watch_version` was `seen` (0: at once).
+  // The next status after the one that came with version `seen` (0: at once). The stream is over when
+  // the job in it has ended.
   WaitId WaitJob(absl::string_view name, uint64_t seen,
-                 std::function<void(absl::StatusOr<v1::Job>, uint64_t version)> reply);
+                 std::function<void(absl::StatusOr<v1::JobStatus>, uint64_t version)> reply);
   // The next results after request.resume_token(). `ended`: the stream is over after these.
   WaitId WaitResults(const v1::StreamResultsRequest& request,
                      std::function<void(absl::StatusOr<v1::StreamResultsResponse>, bool ended)> reply);
@@ -124,7 +128,8 @@ class Coordinator {
   // --- WorkService ------------------------------------------------------------------------------
 
   using SessionId = uint64_t;
-  // `platform`: whose workers the stream may bring; "" for any (no authentication configured).
+  // `platform`: id of the platform whose workers the stream may bring; "" for any (no authentication
+  // configured): a worker without a full name is then of `platforms/default`.
   SessionId OpenSession(absl::string_view platform, SessionSink* sink);
   void OnWork(SessionId session, const v1::WorkRequest& request);
   // The gateway went away. Its leases live on until their deadlines.
@@ -136,7 +141,7 @@ class Coordinator {
   void GetPool(const v1::GetPoolRequest& request, Reply<v1::Pool> reply);
   void ListPools(const v1::ListPoolsRequest& request, Reply<v1::ListPoolsResponse> reply);
   void UpdatePool(const v1::UpdatePoolRequest& request, Reply<v1::Pool> reply);
-  void DeletePool(const v1::DeletePoolRequest& request, Reply<v1::DeletePoolResponse> reply);
+  void DeletePool(const v1::DeletePoolRequest& request, Reply<Empty> reply);
   void GetWorker(const v1::GetWorkerRequest& request, Reply<v1::Worker> reply);
   void ListWorkers(const v1::ListWorkersRequest& request, Reply<v1::ListWorkersResponse> reply);
   void UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1::Worker> reply);
