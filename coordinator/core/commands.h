@@ -179,6 +179,7 @@ struct JobView {
   const JobPolicy& policy;
   JobPhase phase;
   uint8_t pause_reasons;
+  bool cancelling;  // In CLOSING: on the way to CANCELLED.
   StallReason stall;
   bool sealed;
   absl::Time created_at, updated_at, sealed_at, ended_at;  // InfinitePast: not so far.

@@ -328,6 +328,7 @@ struct AnswerReviewed {
   bool approved = false;
   Micros price_micros = 0;
   std::string reason;
+  bool money_only = false;  // The job had ended: the item stays as it is.
   ItemOutcome outcome;
 };
 inline void Fields(auto& v, AnswerReviewed& e) {
@@ -336,6 +337,7 @@ inline void Fields(auto& v, AnswerReviewed& e) {
   v("approved", e.approved);
   v("price_micros", e.price_micros);
   v("reason", e.reason);
+  v("money_only", e.money_only);
   v("outcome", e.outcome);
 }
 

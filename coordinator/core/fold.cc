@@ -162,6 +162,7 @@ struct PartitionState::Rep {
     }
     JobState* job = Job(JobIndex(key.job));
     if (job == nullptr) return nullptr;
+    if (job->head.deleted && key.kind != ObjectKind::kJob) return nullptr;
     switch (key.kind) {
       case ObjectKind::kJob: return &job->head_version;
       case ObjectKind::kItems: return &job->items.PageVersion(key.page);
@@ -319,7 +320,9 @@ class PartitionState::Folder {
     if (job == nullptr || !ChangesHead(e.job, *job)) return;
     rep_.job_by_name.erase(Rep::JobName(job->head.identity.tenant, job->head.identity.id));
     // What is left is a mark, so that a recovery does not look for the rest.
-    job->head = JobHead{.deleted = true};
+    MarkErased(e.job.value(), *job);
+    job->head = JobHead();
+    job->head.deleted = true;
     job->items = ItemTable();
     job->leases = LeaseTable();
     job->tallies.clear();
@@ -435,7 +438,7 @@ class PartitionState::Folder {
         head->ledger.approved_micros += e.price_micros;
       } else {
         head->ledger.rejected_micros += e.price_micros;
-        head->answers -= 1;
+        if (!e.money_only) head->answers -= 1;
         Move(head->counts, e.outcome.before, e.outcome.after);
         head->revision = std::max(head->revision, e.outcome.revision);
       }
@@ -445,6 +448,8 @@ class PartitionState::Folder {
       if (entry == nullptr) return Broken("a review of an answer that is not there");
       if (e.approved) {
         entry->flags |= ItemEntry::kApproved;
+      } else if (e.money_only) {
+        entry->flags |= ItemEntry::kUnpaid;
       } else {
         entry->status = ItemEntry::kRejected;
         job->items.SetOutcome(e.outcome);
@@ -453,7 +458,7 @@ class PartitionState::Folder {
     }
     Tally* tally = e.approved ? nullptr : TallyOf(index, *job, e.worker);
     if (tally == nullptr) return;
-    --tally->answered;
+    if (!e.money_only) --tally->answered;
     ++tally->rejected;
     tally->earned_micros -= e.price_micros;
   }
@@ -585,6 +590,18 @@ class PartitionState::Folder {
       if (i->missed) a->expired = true;
     }
     if (e.over) job.leases.PageOf(e.assignment.sequence).by_sequence.erase(e.assignment.sequence);
+  }
+
+  // A deleted job's head is marked before its pages, and objects are written in the order in which
+  // they were marked: a recovery that finds a page gone finds the mark in the head.
+  void MarkErased(uint32_t j, const JobState& job) {
+    const auto erase = [&](ObjectKind kind, uint32_t page) {
+      rep_.dirty.push_back({{kind, j, page}, id_});
+    };
+    for (uint32_t page = 0; page < job.items.pages(); ++page) erase(ObjectKind::kItems, page);
+    for (const auto& [page, leases] : job.leases.pages()) erase(ObjectKind::kLeases, page);
+    for (const auto& [page, tallies] : job.tallies) erase(ObjectKind::kTallies, page);
+    for (const auto& [number, fit] : job.fits) erase(ObjectKind::kFit, number);
   }
 
   void Broken(absl::string_view what) {

@@ -32,7 +32,7 @@ ItemEntry DecodeEntry(Reader& r) {
 }
 
 // An item nobody has touched is the single byte 0. Any other starts with its state + 1.
-void EncodeItem(std::string* out, const Item& item) {
+void EncodeItem(std::string* out, const ItemRecord& item) {
   Writer w(out);
   if (item.state == ItemState::kWaiting && item.entries.empty() && item.revision == 0) {
     w.PutVarint(0);
@@ -48,9 +48,9 @@ void EncodeItem(std::string* out, const Item& item) {
 }
 
 // Fills `entries`; the item's span points at it. False for the byte 0 (an untouched item).
-bool DecodeItem(Reader& r, Item* item, std::vector<ItemEntry>* entries) {
+bool DecodeItem(Reader& r, ItemRecord* item, std::vector<ItemEntry>* entries) {
   entries->clear();
-  *item = Item();
+  *item = ItemRecord();
   const uint64_t head = r.GetVarint();
   if (head == 0) return false;
   item->state = static_cast<ItemState>(head - 1);
@@ -133,25 +133,25 @@ constexpr size_t kPackedItemBytesMax = std::numeric_limits<uint16_t>::max();
 
 }  // namespace
 
-uint32_t Item::Counted() const {
+uint32_t ItemRecord::Counted() const {
   return static_cast<uint32_t>(
       std::count_if(entries.begin(), entries.end(), [](const auto& e) { return e.counted(); }));
 }
 
-uint32_t Item::Leased() const {
+uint32_t ItemRecord::Leased() const {
   return static_cast<uint32_t>(std::count_if(entries.begin(), entries.end(), [](const auto& e) {
     return e.status == ItemEntry::kLeased;
   }));
 }
 
-const ItemEntry* Item::FindWorker(WorkerIndex worker) const {
+const ItemEntry* ItemRecord::FindWorker(WorkerIndex worker) const {
   for (const ItemEntry& e : entries) {
     if (e.worker == worker) return &e;
   }
   return nullptr;
 }
 
-const ItemEntry* Item::FindAssignment(uint32_t sequence) const {
+const ItemEntry* ItemRecord::FindAssignment(uint32_t sequence) const {
   for (const ItemEntry& e : entries) {
     if (e.sequence == sequence) return &e;
   }
@@ -193,7 +193,7 @@ struct ItemTable::Rep {
     if (holding(item) == kPacked) {
       PackedPage& page = PackedOf(item);
       Reader reader(page.Get(item % kItemsPerPage));
-      Item decoded;
+      ItemRecord decoded;
       DecodeItem(reader, &decoded, &scratch);
       TESSERA_CHECK(reader.ok());
       Assign(record, decoded);
@@ -203,7 +203,7 @@ struct ItemTable::Rep {
     return record;
   }
 
-  static void Assign(OpenItem& record, const Item& item) {
+  static void Assign(OpenItem& record, const ItemRecord& item) {
     record = OpenItem();
     record.state = item.state;
     record.value = item.value;
@@ -270,8 +270,8 @@ ItemState ItemTable::State(ItemIndex item) const {
   }
 }
 
-Item ItemTable::Get(ItemIndex item) const {
-  Item result;
+ItemRecord ItemTable::Get(ItemIndex item) const {
+  ItemRecord result;
   if (rep_->holding(item) == kOpen) {
     const OpenItem& record = rep_->open[rep_->slots[item] & kSlotMask];
     result.state = record.state;
@@ -382,7 +382,7 @@ bool ItemTable::LoadPage(uint32_t page, absl::string_view bytes) {
       r.Get(t);
       SetTraits(i, t);
     }
-    Item item;
+    ItemRecord item;
     rep_->Release(i);
     if (!DecodeItem(r, &item, &entries)) continue;
     if (!r.ok()) return false;

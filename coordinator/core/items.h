@@ -34,7 +34,11 @@ struct ItemEntry {
     kRevoked = 5,
     kRejected = 6,   // Was counted, then rejected by the requester.
   };
-  enum Flag : uint8_t { kLate = 1, kApproved = 2 };
+  enum Flag : uint8_t {
+    kLate = 1,
+    kApproved = 2,
+    kUnpaid = 4,  // Rejected after the job's end: it still counts, the money went back.
+  };
 
   WorkerIndex worker;
   uint32_t sequence = 0;      // Of the assignment.
@@ -52,7 +56,7 @@ static_assert(sizeof(ItemEntry) == 16);
 inline constexpr Micros kPriceMaxMicros = std::numeric_limits<uint32_t>::max();
 
 // An item, decoded. Entries are in the order of their assignments.
-struct Item {
+struct ItemRecord {
   ItemState state = ItemState::kWaiting;
   Label value = kNoLabel;
   float confidence = 0;
@@ -85,7 +89,7 @@ class ItemTable {
   ItemState State(ItemIndex item) const;
 
   // The item; its entries live until the next call of any method that is not const, or of Get.
-  Item Get(ItemIndex item) const;
+  ItemRecord Get(ItemIndex item) const;
 
   // --- Changes (by the fold alone) --------------------------------------------------------------
 

@@ -39,7 +39,7 @@ struct PartitionOptions {
   uint32_t items_per_job_max = 100'000'000;
   uint32_t open_assignments_max = 1'000'000;  // Of the partition.
   uint32_t workers_max = 10'000'000;
-  uint32_t candidates_max = 64;   // Ready items looked at to find the best for one worker.
+  uint32_t candidates_max = 16;   // Ready items looked at to find the best for one worker.
   double refit_growth = 0.10;     // A new fit is due when the answers have grown by this share ...
   uint64_t refit_answers_min = 50;   // ... and by this many.
   uint32_t refit_pages_per_step = 4; // Pages moved to a new fit in one Tick.

@@ -1,0 +1,311 @@
+#include "coordinator/core/partition.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include "common/check.h"
+#include "coordinator/core/partition_impl.h"
+
+namespace tessera::core {
+namespace {
+
+// While leases are open the journal shows at least this often that the owner lives, which bounds the
+// error in the length of an outage.
+constexpr absl::Duration kTickInterval = absl::Seconds(1);
+
+// The items that an event touches, and the assignment, if there is one.
+template <typename Visit>
+void ForEachItem(const Event& event, Visit visit) {
+  std::visit(
+      [&](const auto& e) {
+        using E = std::decay_t<decltype(e)>;
+        if constexpr (std::is_same_v<E, Granted>) {
+          for (const GrantedItem& i : e.items) visit(e.assignment.job, i.item);
+        } else if constexpr (std::is_same_v<E, ItemsEnded>) {
+          for (const ItemEnd& i : e.items) visit(e.assignment.job, i.outcome.item);
+        } else if constexpr (std::is_same_v<E, AnswerReviewed>) {
+          visit(e.assignment.job, e.outcome.item);
+        } else if constexpr (std::is_same_v<E, PageRefitted>) {
+          for (const ItemOutcome& o : e.outcomes) visit(e.job, o.item);
+        }
+      },
+      event);
+}
+
+std::optional<AssignmentId> AssignmentOf(const Event& event) {
+  return std::visit(
+      [](const auto& e) -> std::optional<AssignmentId> {
+        if constexpr (requires { e.assignment; }) return e.assignment;
+        return std::nullopt;
+      },
+      event);
+}
+
+std::optional<JobIndex> JobOf(const Event& event) {
+  return std::visit(
+      [](const auto& e) -> std::optional<JobIndex> {
+        if constexpr (requires { e.job; }) return e.job;
+        if constexpr (requires { e.assignment; }) return e.assignment.job;
+        return std::nullopt;
+      },
+      event);
+}
+
+}  // namespace
+
+// --- Bookkeeping ----------------------------------------------------------------------------------
+
+Partition::Impl::Impl(PartitionOptions options, PartitionState state)
+    : options_(std::move(options)), state_(std::move(state)) {
+  now_ = state_.time();
+  for (uint32_t w = 0; w < state_.workers(); ++w) {
+    const std::string& name = state_.worker(WorkerIndex(w)).name;
+    if (!name.empty()) worker_names_.insert(name);
+  }
+  for (uint32_t j = 0; j < state_.jobs(); ++j) RebuildJob(JobIndex(j));
+}
+
+void Partition::Impl::RebuildJob(JobIndex index) {
+  const JobState* job = state_.job(index);
+  if (job == nullptr) return;
+  Runtime& r = runtime(index);
+  const JobPhase phase = job->head.phase;
+  for (const auto& [number, page] : job->leases.pages()) {
+    for (const auto& [sequence, assignment] : page.by_sequence) {
+      due_.insert({NextMoment(assignment), AssignmentId{index, sequence}});
+    }
+  }
+  if (phase == JobPhase::kFinalised || phase == JobPhase::kCancelled) return;
+  jobs_by_tenant_[job->head.identity.tenant].insert(index.value());
+  for (ItemIndex i = 0; i < job->items.size(); ++i) AfterChange(index, i);
+  // A crash may have ended a sweep half way; one that finds nothing to move writes nothing.
+  if (job->head.fit > 0) r.refit_page = 0;
+}
+
+Partition::Impl::Runtime& Partition::Impl::runtime(JobIndex index) {
+  if (runtimes_.size() <= index.value()) runtimes_.resize(index.value() + 1);
+  auto& r = runtimes_[index.value()];
+  if (r == nullptr) {
+    r = std::make_unique<Runtime>();
+    r->prior = PriorFit(static_cast<uint16_t>(job(index).head.identity.classes.size()), options_.fit);
+  }
+  return *r;
+}
+
+JobState& Partition::Impl::job(JobIndex index) {
+  JobState* job = state_.mutable_job(index);
+  TESSERA_CHECK(job != nullptr);
+  return *job;
+}
+
+void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
+  const JobState& j = job(index);
+  if (item >= j.items.size()) return;
+  const std::optional<uint32_t> slot = j.items.OpenSlot(item);
+  if (!slot.has_value()) return;
+  Runtime& r = runtime(index);
+  r.ready.Remove(*slot);
+  const ItemRecord before = j.items.Get(item);
+  if (before.state != ItemState::kInProgress) return;
+  r.open_answers -= before.Counted();
+  r.open_leases -= before.Leased();
+}
+
+void Partition::Impl::AfterChange(JobIndex index, ItemIndex item) {
+  const JobState& j = job(index);
+  const std::optional<uint32_t> slot = j.items.OpenSlot(item);
+  if (!slot.has_value()) return;
+  const ItemRecord after = j.items.Get(item);
+  if (after.state != ItemState::kInProgress) return;
+  Runtime& r = runtime(index);
+  const uint32_t counted = after.Counted();
+  r.open_answers += counted;
+  r.open_leases += after.Leased();
+  if (!Wants(j, after)) return;
+  const double doubt = counted == 0 ? 1.0 : 1.0 - after.confidence;
+  r.ready.Insert(*slot, item, ReadyQueue::BucketOf(doubt * std::min(1.0f, j.items.Traits(item).importance)));
+  notices_.work_appeared = true;
+}
+
+absl::Time Partition::Impl::NextMoment(const LiveAssignment& assignment) {
+  return assignment.expired ? assignment.late_until : assignment.deadline;
+}
+
+void Partition::Impl::Unschedule(AssignmentId id) {
+  const JobState* j = state_.job(id.job);
+  const LiveAssignment* a = j == nullptr ? nullptr : j->leases.Find(id.sequence);
+  if (a != nullptr) due_.erase({NextMoment(*a), id});
+}
+
+void Partition::Impl::Schedule(AssignmentId id) {
+  const JobState* j = state_.job(id.job);
+  const LiveAssignment* a = j == nullptr ? nullptr : j->leases.Find(id.sequence);
+  if (a != nullptr) due_.insert({NextMoment(*a), id});
+}
+
+void Partition::Impl::Emit(Event event) {
+  AppendEvent(event, &events_);
+  const std::optional<AssignmentId> assignment = AssignmentOf(event);
+  if (assignment.has_value()) Unschedule(*assignment);
+  ForEachItem(event, [&](JobIndex j, ItemIndex i) { BeforeChange(j, i); });
+  TESSERA_CHECK_OK(state_.Apply(record_, event));
+  ForEachItem(event, [&](JobIndex j, ItemIndex i) { AfterChange(j, i); });
+  if (assignment.has_value()) Schedule(*assignment);
+  if (const std::optional<JobIndex> changed = JobOf(event)) {
+    if (notices_.jobs_changed.empty() || notices_.jobs_changed.back() != *changed) {
+      notices_.jobs_changed.push_back(*changed);
+    }
+  }
+}
+
+absl::Time Partition::Impl::Advance(absl::Time now) {
+  now_ = std::max(now_, TruncateTime(now));
+  return now_;
+}
+
+// --- Time -----------------------------------------------------------------------------------------
+
+void Partition::Impl::Start(uint64_t nonce, absl::Time now) {
+  const absl::Time last = state_.time();
+  now = Advance(now);
+  const absl::Duration outage = last == absl::InfinitePast() ? absl::ZeroDuration() : now - last;
+  Emit(OwnerStarted{.nonce = nonce, .at = now, .outage = outage});
+  due_.clear();
+  for (uint32_t j = 0; j < state_.jobs(); ++j) {
+    const JobState* job = state_.job(JobIndex(j));
+    if (job == nullptr) continue;
+    for (const auto& [number, page] : job->leases.pages()) {
+      for (const auto& [sequence, a] : page.by_sequence) {
+        due_.insert({NextMoment(a), AssignmentId{JobIndex(j), sequence}});
+      }
+    }
+  }
+}
+
+void Partition::Impl::Tick(absl::Time now) {
+  now = Advance(now);
+  while (!due_.empty() && due_.begin()->first <= now) {
+    const AssignmentId id = due_.begin()->second;
+    SettleTime(id, now);
+    MoveOn(id.job, now);
+  }
+  uint32_t pages = options_.refit_pages_per_step;
+  std::vector<JobIndex> active;
+  for (const auto& [tenant, jobs] : jobs_by_tenant_) {
+    for (const uint32_t j : jobs) active.push_back(JobIndex(j));
+  }
+  for (const JobIndex index : active) {
+    Runtime& r = runtime(index);
+    while (pages > 0 && r.refit_page.has_value()) {
+      RefitPage(index);
+      --pages;
+    }
+    MoveOn(index, now);
+  }
+  if (!due_.empty() && now - state_.time() >= kTickInterval) Emit(Ticked{.at = now});
+}
+
+absl::Time Partition::Impl::NextWake() const {
+  absl::Time wake = absl::InfiniteFuture();
+  if (!due_.empty()) wake = std::min(due_.begin()->first, state_.time() + kTickInterval);
+  for (const auto& [tenant, jobs] : jobs_by_tenant_) {
+    for (const uint32_t j : jobs) {
+      if (runtimes_[j] != nullptr && runtimes_[j]->refit_page.has_value()) return now_;
+      const JobPolicy& policy = state_.job(JobIndex(j))->head.policy;
+      for (const absl::Time t : {policy.start_time, policy.deadline}) {
+        if (t > now_) wake = std::min(wake, t);
+      }
+    }
+  }
+  return wake;
+}
+
+// --- The public face ------------------------------------------------------------------------------
+
+Partition::Partition(PartitionOptions options, PartitionState state)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(state))) {}
+Partition::~Partition() = default;
+
+void Partition::BeginRecord(RecordId id) {
+  TESSERA_CHECK(id > impl_->record_) << id.ToString() << " after " << impl_->record_.ToString();
+  impl_->record_ = id;
+  impl_->state_.CloseRecord();
+}
+
+std::string Partition::TakeEvents() { return std::exchange(impl_->events_, {}); }
+std::vector<FitWork> Partition::TakeFitWork() { return std::exchange(impl_->fit_work_, {}); }
+Notices Partition::TakeNotices() { return std::exchange(impl_->notices_, {}); }
+
+void Partition::Start(uint64_t nonce, absl::Time now) { impl_->Start(nonce, now); }
+void Partition::Tick(absl::Time now) { impl_->Tick(now); }
+absl::Time Partition::NextWake() const { return impl_->NextWake(); }
+
+absl::StatusOr<JobIndex> Partition::CreateJob(const core::CreateJob& command, absl::Time now) {
+  return impl_->CreateJob(command, impl_->Advance(now));
+}
+absl::StatusOr<ItemsAddedReply> Partition::AddItems(const core::AddItems& command, absl::Time now) {
+  return impl_->AddItems(command, impl_->Advance(now));
+}
+absl::Status Partition::SealJob(JobIndex job, absl::Time now) {
+  return impl_->SealJob(job, impl_->Advance(now));
+}
+absl::Status Partition::PauseJob(JobIndex job, absl::Time now) {
+  return impl_->PauseJob(job, impl_->Advance(now));
+}
+absl::Status Partition::ResumeJob(JobIndex job, absl::Time now) {
+  return impl_->ResumeJob(job, impl_->Advance(now));
+}
+absl::Status Partition::CancelJob(JobIndex job, absl::Time now) {
+  return impl_->CloseJob(job, /*cancelling=*/true, impl_->Advance(now));
+}
+absl::Status Partition::FinaliseJob(JobIndex job, absl::Time now) {
+  return impl_->CloseJob(job, /*cancelling=*/false, impl_->Advance(now));
+}
+absl::Status Partition::DeleteJob(JobIndex job, absl::Time now) {
+  impl_->Advance(now);
+  return impl_->DeleteJob(job);
+}
+absl::Status Partition::UpdateJob(const core::UpdateJob& command, absl::Time now) {
+  return impl_->UpdateJob(command, impl_->Advance(now));
+}
+absl::Status Partition::ReviewAnswer(const core::ReviewAnswer& command, absl::Time now) {
+  return impl_->ReviewAnswer(command, impl_->Advance(now));
+}
+absl::Status Partition::PayBonus(const core::PayBonus& command, absl::Time now) {
+  impl_->Advance(now);
+  return impl_->PayBonus(command);
+}
+absl::StatusOr<SplitPlan> Partition::PlanJob(JobIndex job) const { return impl_->PlanJob(job); }
+
+std::vector<Partition::Offer> Partition::Offers(absl::string_view pool, absl::Time now) const {
+  return impl_->Offers(pool, std::max(impl_->now_, now));
+}
+absl::StatusOr<std::optional<Lease>> Partition::RequestLease(const LeaseRequest& request,
+                                                            absl::Time now) {
+  return impl_->RequestLease(request, impl_->Advance(now));
+}
+absl::Status Partition::Draft(const DraftAnswer& command, absl::Time now) {
+  return impl_->Draft(command, impl_->Advance(now));
+}
+absl::StatusOr<Submitted> Partition::Submit(const core::Submit& command, absl::Time now) {
+  return impl_->Submit(command, impl_->Advance(now));
+}
+absl::Status Partition::Return(const ReturnItems& command, absl::Time now) {
+  return impl_->Return(command, impl_->Advance(now));
+}
+absl::StatusOr<LeaseExtended> Partition::Extend(const ExtendLease& command, absl::Time now) {
+  return impl_->Extend(command, impl_->Advance(now));
+}
+absl::Status Partition::UpdateWorker(const WorkerView& worker, absl::Time now) {
+  return impl_->UpdateWorker(worker, impl_->Advance(now));
+}
+void Partition::FitComputed(JobIndex job, Fit fit, absl::Time now) {
+  impl_->FitComputed(job, std::move(fit), impl_->Advance(now));
+}
+
+size_t Partition::open_assignments() const { return impl_->due_.size(); }
+const PartitionState& Partition::state() const { return impl_->state_; }
+PartitionState& Partition::mutable_state() { return impl_->state_; }
+
+}  // namespace tessera::core

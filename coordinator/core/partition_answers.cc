@@ -1,0 +1,357 @@
+// What comes back: drafts, submissions, returns, extensions; deadlines and graces; reviews and bonuses.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/errors.h"
+#include "coordinator/core/partition_impl.h"
+
+namespace tessera::core {
+namespace {
+
+using absl::StatusCode;
+
+absl::Status NoSuchAssignment() {
+  return Error(StatusCode::kNotFound, "ASSIGNMENT_NOT_FOUND", "there is no such assignment");
+}
+
+absl::Status TooLate(absl::string_view message) {
+  return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_LATE", message);
+}
+
+absl::Status NotInAssignment(size_t position) {
+  return Error(StatusCode::kFailedPrecondition, "ITEM_NOT_IN_ASSIGNMENT",
+               "the assignment does not hold this item, or no longer")
+      .Field(absl::StrCat("answers[", position, "].item_key"), "is not one of the assignment's items");
+}
+
+// The class of this value, or kNoLabel.
+Label LabelOf(const JobIdentity& identity, absl::string_view choice) {
+  for (size_t i = 0; i < identity.classes.size(); ++i) {
+    if (identity.classes[i] == choice) return static_cast<Label>(i);
+  }
+  return kNoLabel;
+}
+
+absl::Status UnknownChoice(size_t position, absl::string_view choice) {
+  return Error(StatusCode::kInvalidArgument, "UNKNOWN_CHOICE",
+               absl::StrCat("\"", choice, "\" is not one of the template's choices"))
+      .Field(absl::StrCat("answers[", position, "].answer"), "is not one of the template's choices");
+}
+
+// The assignment, live or over, as its items' entries remember it.
+enum class Fate { kCounted, kUnpaid, kLate, kRevoked, kReturned, kUnknown };
+Fate FateOf(const ItemRecord& item, uint32_t sequence) {
+  const ItemEntry* e = item.FindAssignment(sequence);
+  if (e == nullptr) return Fate::kUnknown;
+  switch (e->status) {
+    case ItemEntry::kAnswered: return Fate::kCounted;
+    case ItemEntry::kRejected: return Fate::kUnpaid;
+    case ItemEntry::kForfeited: return Fate::kLate;
+    case ItemEntry::kRevoked: return Fate::kRevoked;
+    case ItemEntry::kReturned: return Fate::kReturned;
+    default: return Fate::kUnknown;
+  }
+}
+
+// Whether the assignment has nothing live left once these items have ended.
+bool OverAfter(const LiveAssignment& a, const std::vector<ItemEnd>& ends) {
+  return std::all_of(a.items.begin(), a.items.end(), [&](const LeasedItem& i) {
+    if (i.ended) return true;
+    return std::any_of(ends.begin(), ends.end(), [&](const ItemEnd& e) {
+      return e.outcome.item == i.item && e.disposition != Disposition::kMissed;
+    });
+  });
+}
+
+// A submission to an assignment that is over: the first reply again, or why it is too late.
+absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& command) {
+  Submitted reply{.repeated = true};
+  for (size_t k = 0; k < command.answers.size(); ++k) {
+    const ItemIndex i = command.answers[k].item;
+    if (i >= job.items.size()) return NotInAssignment(k);
+    const ItemRecord item = job.items.Get(i);
+    switch (FateOf(item, command.assignment.sequence)) {
+      case Fate::kCounted: {
+        const ItemEntry* e = item.FindAssignment(command.assignment.sequence);
+        ++reply.answers;
+        if (!(e->flags & ItemEntry::kUnpaid)) reply.earned_micros += e->price_micros;
+        break;
+      }
+      case Fate::kUnpaid: break;
+      case Fate::kLate: return TooLate("the grace after the deadline is over; the answer does not count");
+      case Fate::kRevoked:
+        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_REVOKED", "the assignment was taken back");
+      case Fate::kReturned:
+        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_RETURNED", "the item was given back");
+      case Fate::kUnknown: return NotInAssignment(k);
+    }
+  }
+  return reply;
+}
+
+}  // namespace
+
+// --- Deadlines ------------------------------------------------------------------------------------
+
+void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
+  const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
+  if (a == nullptr) return;
+  if (!a->expired && a->deadline <= now) {
+    ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+    for (const LeasedItem& i : a->items) {
+      if (i.ended) continue;
+      const bool answered = i.draft != kNoLabel;
+      ended.items.push_back(
+          {.disposition = answered ? Disposition::kAnswered : Disposition::kMissed,
+           .label = i.draft,
+           .outcome = OutcomeWith(id.job, i.item, id.sequence,
+                                  answered ? ItemEntry::kAnswered : ItemEntry::kMissed, i.draft)});
+    }
+    ended.over = OverAfter(*a, ended.items);
+    Emit(std::move(ended));
+    notices_.leases_ended.push_back({id, LeaseEndReason::kExpired});
+    a = job(id.job).leases.Find(id.sequence);
+  }
+  if (a == nullptr || a->late_until > now) return;
+  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+  for (const LeasedItem& i : a->items) {
+    if (i.ended) continue;
+    ended.items.push_back({.disposition = Disposition::kForfeited,
+                           .label = kNoLabel,
+                           .outcome = OutcomeWith(id.job, i.item, id.sequence, ItemEntry::kForfeited, kNoLabel)});
+  }
+  ended.over = true;
+  Emit(std::move(ended));
+  notices_.leases_ended.push_back({id, LeaseEndReason::kForfeited});
+}
+
+void Partition::Impl::Revoke(AssignmentId id, LeaseEndReason reason, absl::Time now) {
+  const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
+  if (a == nullptr) return;
+  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+  for (const LeasedItem& i : a->items) {
+    if (i.ended) continue;
+    ended.items.push_back({.disposition = Disposition::kRevoked,
+                           .label = kNoLabel,
+                           .outcome = OutcomeWith(id.job, i.item, id.sequence, ItemEntry::kRevoked, kNoLabel)});
+  }
+  ended.over = true;
+  Emit(std::move(ended));
+  notices_.leases_ended.push_back({id, reason});
+}
+
+// --- Gateways -------------------------------------------------------------------------------------
+
+absl::Status Partition::Impl::Draft(const DraftAnswer& command, absl::Time now) {
+  const AssignmentId id = command.assignment;
+  if (state_.job(id.job) == nullptr) return NoSuchAssignment();
+  SettleTime(id, now);
+  const JobState& j = job(id.job);
+  const LiveAssignment* a = j.leases.Find(id.sequence);
+  if (a == nullptr) {
+    if (id.sequence >= j.head.next_sequence) return NoSuchAssignment();
+    // The draft of an answer that was counted has done its work.
+    if (command.item < j.items.size() &&
+        FateOf(j.items.Get(command.item), id.sequence) == Fate::kCounted) {
+      return absl::OkStatus();
+    }
+    return TooLate("the assignment is over");
+  }
+  const LeasedItem* i = a->Find(command.item);
+  if (i == nullptr) return NotInAssignment(0);
+  if (i->ended) return absl::OkStatus();
+  if (i->missed) return TooLate("the deadline has passed; submit the answer instead, within the grace");
+  const Label label = LabelOf(j.head.identity, command.choice);
+  if (label == kNoLabel) return UnknownChoice(0, command.choice);
+  if (i->draft != kNoLabel && command.edit <= i->edit) return absl::OkStatus();
+  Emit(Drafted{.assignment = id, .item = command.item, .edit = command.edit, .label = label});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, absl::Time now) {
+  const AssignmentId id = command.assignment;
+  if (state_.job(id.job) == nullptr) return NoSuchAssignment();
+  SettleTime(id, now);
+  const JobState& j = job(id.job);
+  const LiveAssignment* a = j.leases.Find(id.sequence);
+  if (a == nullptr) {
+    if (id.sequence >= j.head.next_sequence) return NoSuchAssignment();
+    return Repeated(j, command);
+  }
+  std::vector<std::pair<ItemIndex, Label>> given;
+  for (size_t k = 0; k < command.answers.size(); ++k) {
+    const SubmittedAnswer& answer = command.answers[k];
+    if (a->Find(answer.item) == nullptr) return NotInAssignment(k);
+    const Label label = LabelOf(j.head.identity, answer.choice);
+    if (label == kNoLabel) return UnknownChoice(k, answer.choice);
+    given.push_back({answer.item, label});
+  }
+
+  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+  Submitted reply;
+  const bool late = a->expired;
+  for (const LeasedItem& i : a->items) {
+    const auto answer = std::find_if(given.begin(), given.end(),
+                                     [&](const auto& g) { return g.first == i.item; });
+    if (i.ended) {
+      // Counted at the deadline by its draft, or in an earlier late submission.
+      if (FateOf(j.items.Get(i.item), id.sequence) == Fate::kCounted) {
+        ++reply.answers;
+        reply.earned_micros += a->price_micros;
+      }
+      continue;
+    }
+    const Label label = answer != given.end() ? answer->second : i.draft;
+    if (label == kNoLabel && late) continue;  // It may still come, until the grace ends.
+    const bool answered = label != kNoLabel;
+    if (answered) {
+      ++reply.answers;
+      reply.earned_micros += a->price_micros;
+      ended.active_units += j.items.Traits(i.item).length;
+    }
+    ended.items.push_back({.disposition = !answered ? Disposition::kReturned
+                                          : late    ? Disposition::kAnsweredLate
+                                                    : Disposition::kAnswered,
+                           .label = label,
+                           .outcome = OutcomeWith(id.job, i.item, id.sequence,
+                                                  answered ? ItemEntry::kAnswered : ItemEntry::kReturned,
+                                                  label)});
+  }
+  if (ended.items.empty()) {
+    reply.repeated = true;
+    return reply;
+  }
+  if (ended.active_units > 0) {
+    ended.active_seconds = command.active_seconds > 0 ? command.active_seconds
+                                                      : absl::ToDoubleSeconds(now - a->granted_at);
+  }
+  ended.over = OverAfter(*a, ended.items);
+  Emit(std::move(ended));
+  MoveOn(id.job, now);
+  return reply;
+}
+
+absl::Status Partition::Impl::Return(const ReturnItems& command, absl::Time now) {
+  const AssignmentId id = command.assignment;
+  if (state_.job(id.job) == nullptr) return NoSuchAssignment();
+  SettleTime(id, now);
+  const JobState& j = job(id.job);
+  const LiveAssignment* a = j.leases.Find(id.sequence);
+  if (a == nullptr) {
+    return id.sequence >= j.head.next_sequence ? NoSuchAssignment() : absl::OkStatus();
+  }
+  for (size_t k = 0; k < command.items.size(); ++k) {
+    if (a->Find(command.items[k]) == nullptr) return NotInAssignment(k);
+  }
+  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+  for (const LeasedItem& i : a->items) {
+    if (i.ended) continue;
+    const bool named = std::find(command.items.begin(), command.items.end(), i.item) != command.items.end();
+    if (command.items.empty() ? i.draft != kNoLabel : !named) continue;
+    ended.items.push_back({.disposition = Disposition::kReturned,
+                           .label = kNoLabel,
+                           .outcome = OutcomeWith(id.job, i.item, id.sequence, ItemEntry::kReturned, kNoLabel)});
+  }
+  if (ended.items.empty()) return absl::OkStatus();
+  ended.over = OverAfter(*a, ended.items);
+  Emit(std::move(ended));
+  MoveOn(id.job, now);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LeaseExtended> Partition::Impl::Extend(const ExtendLease& command, absl::Time now) {
+  const AssignmentId id = command.assignment;
+  if (state_.job(id.job) == nullptr) return NoSuchAssignment();
+  SettleTime(id, now);
+  const JobState& j = job(id.job);
+  const LiveAssignment* a = j.leases.Find(id.sequence);
+  if (a == nullptr) {
+    return id.sequence >= j.head.next_sequence ? NoSuchAssignment() : TooLate("the assignment is over");
+  }
+  if (a->expired) return TooLate("the deadline has passed; a late answer still counts, within the grace");
+  const absl::Time until = TruncateTime(command.until);
+  if (until <= a->deadline) return LeaseExtended{a->deadline, a->late_until};
+  const LeasePolicy& policy = j.head.policy.lease;
+  const absl::Duration extended = a->extended + (until - a->deadline);
+  if (extended > policy.extension_max) {
+    return Error(StatusCode::kFailedPrecondition, "EXTENSION_MAX",
+                 absl::StrCat("extensions of one lease may come to ",
+                              absl::FormatDuration(policy.extension_max), " in all"))
+        .Field("expire_time", "is later than the job allows")
+        .Meta("latest", absl::FormatTime(absl::RFC3339_full, a->deadline + policy.extension_max - a->extended,
+                                         absl::UTCTimeZone()));
+  }
+  Emit(Extended{.assignment = id,
+                .deadline = until,
+                .late_until = until + policy.late_grace,
+                .extended = extended});
+  return LeaseExtended{until, until + policy.late_grace};
+}
+
+// --- Money ----------------------------------------------------------------------------------------
+
+absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, absl::Time now) {
+  const AssignmentId id = command.assignment;
+  if (state_.job(id.job) == nullptr) return NoSuchAssignment();
+  const JobState& j = job(id.job);
+  if (command.item >= j.items.size()) return NotInAssignment(0);
+  const ItemRecord item = j.items.Get(command.item);
+  const ItemEntry* e = item.FindAssignment(id.sequence);
+  if (e == nullptr) return NotInAssignment(0);
+  const bool approved = e->flags & ItemEntry::kApproved;
+  const bool rejected = e->status == ItemEntry::kRejected || e->flags & ItemEntry::kUnpaid;
+  if (command.approve ? approved : rejected) return absl::OkStatus();
+  if (approved || rejected) {
+    return Error(StatusCode::kFailedPrecondition, "ALREADY_REVIEWED",
+                 approved ? "the answer was approved; its price is the worker's"
+                          : "the answer was rejected; its price went back to the budget");
+  }
+  if (!e->counted()) {
+    return Error(StatusCode::kFailedPrecondition, "NOT_COUNTED",
+                 "only an answer that counts can be approved or rejected");
+  }
+  const JobPhase phase = j.head.phase;
+  const bool ended = phase == JobPhase::kFinalised || phase == JobPhase::kCancelled;
+  AnswerReviewed reviewed{.assignment = id,
+                          .worker = e->worker,
+                          .approved = command.approve,
+                          .price_micros = e->price_micros,
+                          .reason = command.reason,
+                          .money_only = ended && !command.approve};
+  if (command.approve || ended) {
+    reviewed.outcome = ItemOutcome{.item = command.item, .before = item.state, .after = item.state};
+  } else {
+    reviewed.outcome = OutcomeWith(id.job, command.item, id.sequence, ItemEntry::kRejected, e->label);
+  }
+  Emit(std::move(reviewed));
+  MoveOn(id.job, now);
+  return absl::OkStatus();
+}
+
+absl::Status Partition::Impl::PayBonus(const core::PayBonus& command) {
+  const absl::StatusOr<JobState*> found = Find(command.job);
+  if (!found.ok()) return found.status();
+  const JobHead& head = (*found)->head;
+  const auto& paid = head.bonus_requests;
+  if (std::find(paid.begin(), paid.end(), command.request_id) != paid.end()) return absl::OkStatus();
+  const std::optional<WorkerIndex> worker = state_.FindWorker(command.worker);
+  if (!worker.has_value() || (*found)->FindTally(*worker) == nullptr) {
+    return Error(StatusCode::kNotFound, "WORKER_NOT_FOUND", "this worker has not worked on the job")
+        .Field("worker", "has not worked on the job");
+  }
+  if (command.amount_micros > head.ledger.remaining_micros()) {
+    return Error(StatusCode::kFailedPrecondition, "OUT_OF_BUDGET",
+                 absl::StrCat("the job's budget has ", head.ledger.remaining_micros(), " micros left"))
+        .Field("amount_micros", "is more than what is left of the budget");
+  }
+  Emit(BonusPaid{.job = command.job,
+                 .worker = *worker,
+                 .amount_micros = command.amount_micros,
+                 .request_id = command.request_id,
+                 .reason = command.reason});
+  return absl::OkStatus();
+}
+
+}  // namespace tessera::core

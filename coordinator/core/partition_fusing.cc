@@ -1,0 +1,139 @@
+// Scores, fits, and moving items from one fit to the next.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "common/check.h"
+#include "coordinator/core/partition_impl.h"
+
+namespace tessera::core {
+namespace {
+
+// A change of confidence below this is no news to a requester: a new fit moves every item a little.
+constexpr float kConfidenceNews = 0.001f;
+
+// Whether the change is one that result streams show: into RESOLVED, out of it, or within it.
+bool IsNews(const ItemOutcome& o, const ItemRecord& before) {
+  const bool was = before.state == ItemState::kResolved;
+  const bool is = o.after == ItemState::kResolved;
+  if (was != is) return true;
+  return is && (o.value != before.value || std::abs(o.confidence - before.confidence) >= kConfidenceNews);
+}
+
+}  // namespace
+
+const Fit& Partition::Impl::NewestFit(JobIndex index) {
+  const JobState& j = job(index);
+  const auto found = j.fits.find(j.head.fit);
+  return found == j.fits.end() ? runtime(index).prior : found->second.fit;
+}
+
+ItemOutcome Partition::Impl::Score(JobIndex index, ItemIndex item, absl::Span<const ItemEntry> entries,
+                                   const ItemRecord& before) {
+  const JobState& j = job(index);
+  const QualityPolicy& quality = j.head.policy.quality;
+  std::vector<Vote> votes;
+  votes.reserve(entries.size());
+  for (const ItemEntry& e : entries) {
+    if (e.counted()) votes.push_back({e.worker, e.label});
+  }
+  const core::Score score = ScoreVotes(NewestFit(index), votes);
+  const auto counted = static_cast<uint32_t>(votes.size());
+  const bool resolved = counted >= quality.answers_max ||
+                        (counted >= quality.answers_min && score.confidence >= quality.target_confidence);
+  ItemOutcome o{.item = item,
+                .before = before.state,
+                .after = resolved ? ItemState::kResolved : ItemState::kInProgress,
+                .value = score.value,
+                .confidence = score.confidence,
+                .fit = j.head.fit,
+                .revision = 0};
+  // A closing job buys nothing more: what was resolved is not opened again.
+  if (j.head.phase == JobPhase::kClosing && before.state == ItemState::kResolved && counted > 0) {
+    o.after = ItemState::kResolved;
+  }
+  if (IsNews(o, before)) o.revision = j.head.revision + 1;
+  return o;
+}
+
+ItemOutcome Partition::Impl::OutcomeWith(JobIndex index, ItemIndex item, uint32_t sequence,
+                                         ItemEntry::Status status, Label label) {
+  const ItemRecord before = job(index).items.Get(item);
+  std::vector<ItemEntry> entries(before.entries.begin(), before.entries.end());
+  for (ItemEntry& e : entries) {
+    if (e.sequence != sequence) continue;
+    e.status = status;
+    e.label = label;
+  }
+  return Score(index, item, entries, before);
+}
+
+void Partition::Impl::MaybeFit(JobIndex index) {
+  const JobHead& head = job(index).head;
+  const Runtime& r = runtime(index);
+  if (r.fit_asked.has_value() || r.refit_page.has_value()) return;
+  if (head.identity.classes.size() < 2 || head.policy.quality.answers_max < 2) return;
+  const uint64_t news = head.answers - std::min(head.answers, head.fit_answers);
+  const auto growth = static_cast<uint64_t>(options_.refit_growth * static_cast<double>(head.fit_answers));
+  if (news >= std::max(options_.refit_answers_min, growth)) AskForFit(index);
+}
+
+void Partition::Impl::AskForFit(JobIndex index) {
+  const JobState& j = job(index);
+  FitWork work{.job = index, .number = j.head.fit + 1, .votes = {}};
+  work.votes.classes = static_cast<uint16_t>(j.head.identity.classes.size());
+  std::vector<Vote> votes;
+  for (ItemIndex i = 0; i < j.items.size(); ++i) {
+    const ItemRecord item = j.items.Get(i);
+    votes.clear();
+    for (const ItemEntry& e : item.entries) {
+      if (e.counted()) votes.push_back({e.worker, e.label});
+    }
+    if (!votes.empty()) work.votes.AddItem(votes, j.items.Traits(i).gold);
+  }
+  runtime(index).fit_asked = work.number;
+  fit_work_.push_back(std::move(work));
+}
+
+void Partition::Impl::FitComputed(JobIndex index, Fit fit, absl::Time now) {
+  const JobState* j = state_.job(index);
+  if (j == nullptr) return;
+  const JobPhase phase = j->head.phase;
+  Runtime& r = runtime(index);
+  if (r.fit_asked != fit.number || phase == JobPhase::kFinalised || phase == JobPhase::kCancelled) return;
+  r.fit_asked.reset();
+  Emit(FitApplied{.job = index, .fit = std::move(fit)});
+  r.refit_page = 0;
+  MoveOn(index, now);
+}
+
+void Partition::Impl::RefitPage(JobIndex index) {
+  Runtime& r = runtime(index);
+  const JobState& j = job(index);
+  const uint32_t page = *r.refit_page;
+  if (page >= j.items.pages()) {
+    r.refit_page.reset();
+    return;
+  }
+  PageRefitted moved{.job = index, .page = page, .outcomes = {}};
+  const ItemIndex first = page * kItemsPerPage;
+  const ItemIndex end = std::min(first + kItemsPerPage, j.items.size());
+  uint32_t revision = j.head.revision;
+  for (ItemIndex i = first; i < end; ++i) {
+    const ItemRecord before = j.items.Get(i);
+    if (before.Counted() == 0) continue;
+    const std::vector<ItemEntry> entries(before.entries.begin(), before.entries.end());
+    ItemOutcome o = Score(index, i, entries, before);
+    if (o.fit == before.fit && o.after == before.state && o.value == before.value &&
+        o.confidence == before.confidence) {
+      continue;
+    }
+    if (o.revision != 0) o.revision = ++revision;
+    moved.outcomes.push_back(o);
+  }
+  r.refit_page = page + 1;
+  if (!moved.outcomes.empty()) Emit(std::move(moved));
+  if (*r.refit_page >= j.items.pages()) r.refit_page.reset();
+}
+
+}  // namespace tessera::core

@@ -1,0 +1,163 @@
+// The inside of Partition: what is kept beside the state, and the steps that decisions share.
+//
+// Implemented in partition.cc (time, events, bookkeeping), partition_jobs.cc (requesters and
+// operators), partition_leases.cc (who gets what), partition_answers.cc (what comes back),
+// partition_fusing.cc (scores and fits) and partition_reads.cc.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "coordinator/core/partition.h"
+#include "coordinator/core/ready_queue.h"
+
+namespace tessera::core {
+
+class Partition::Impl {
+ public:
+  Impl(PartitionOptions options, PartitionState state);
+
+  // Derived data of one job; rebuilt on a start.
+  struct Runtime {
+    ReadyQueue ready;
+    std::vector<ItemIndex> order;  // Of offering; empty: by index.
+    bool ordered = false;          // `order` reflects the items there are.
+    uint32_t cursor = 0;           // Place in the order before which no item waits.
+    uint64_t open_answers = 0;     // Counted answers of items in progress.
+    uint64_t open_leases = 0;      // Leased entries of items in progress.
+    std::optional<uint32_t> fit_asked;  // The number of a fit that is being computed.
+    std::optional<uint32_t> refit_page;  // The next page to move to the newest fit.
+    Fit prior;                     // Fit 0.
+    absl::Time last_granted = absl::InfinitePast();
+    bool refused_lately = false;   // Somebody asked since the last grant and could not have any.
+  };
+
+  // --- partition.cc -----------------------------------------------------------------------------
+
+  // Applies the event, and keeps everything derived in step with it. All changes pass here.
+  void Emit(Event event);
+  absl::Time Advance(absl::Time now);  // The time that counts: never backwards, to the microsecond.
+  void Start(uint64_t nonce, absl::Time now);
+  void Tick(absl::Time now);
+  absl::Time NextWake() const;
+  void RebuildJob(JobIndex index);
+
+  Runtime& runtime(JobIndex job);
+  JobState& job(JobIndex index);
+
+  // --- partition_jobs.cc ------------------------------------------------------------------------
+
+  absl::StatusOr<JobState*> Find(JobIndex index);  // NOT_FOUND.
+  absl::StatusOr<JobIndex> CreateJob(const core::CreateJob& command, absl::Time now);
+  absl::StatusOr<ItemsAddedReply> AddItems(const core::AddItems& command, absl::Time now);
+  absl::Status SealJob(JobIndex job, absl::Time now);
+  absl::Status PauseJob(JobIndex job, absl::Time now);
+  absl::Status ResumeJob(JobIndex job, absl::Time now);
+  absl::Status CloseJob(JobIndex job, bool cancelling, absl::Time now);
+  absl::Status DeleteJob(JobIndex job);
+  absl::Status UpdateJob(const core::UpdateJob& command, absl::Time now);
+  absl::Status UpdateWorker(const WorkerView& worker, absl::Time now);
+  absl::StatusOr<SplitPlan> PlanJob(JobIndex job) const;
+  // Moves a job on when something it waited for has happened: pauses one that is out of money or
+  // time, asks for a last fit, ends one that is done.
+  void MoveOn(JobIndex job, absl::Time now);
+  void SetPause(JobIndex job, uint8_t reasons, absl::Time now);
+
+  // --- partition_leases.cc ----------------------------------------------------------------------
+
+  std::vector<Offer> Offers(absl::string_view pool, absl::Time now) const;
+  absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);
+
+  struct Asker {
+    std::optional<WorkerIndex> worker;  // Nothing: not seen so far.
+    const LeaseRequest* request = nullptr;
+  };
+  // Whether this worker may have any of the job's items at all; how many more at most.
+  uint32_t Allowance(const JobState& job, const Asker& asker, absl::Time now) const;
+  // The items for this worker, best first; at most `room`. Empty: none.
+  std::vector<ItemIndex> Pick(JobIndex index, const Asker& asker, uint32_t room, Micros price);
+  std::vector<ItemIndex> PickAmong(JobIndex index, const Asker& asker, uint32_t room);
+  void PickReady(JobIndex index, const Asker& asker, uint32_t room, std::vector<ItemIndex>* picked);
+  void PickWaiting(JobIndex index, uint32_t room, Micros price, std::vector<ItemIndex>* picked);
+  // The next waiting items in the plan's order, one stratum's only.
+  std::vector<ItemIndex> NextWaiting(JobIndex index, uint32_t room);
+
+  // Whether the item wants an answer beyond those that were given and leased.
+  bool Wants(const JobState& job, const ItemRecord& item) const;
+  bool Leasable(const JobState& job, absl::Time now) const;  // Running, started, before its deadline.
+  bool HasWork(JobIndex index) const;
+  Micros PriceFor(const JobState& job, absl::string_view pool, Micros pool_price) const;
+  Micros LeastPrice(const JobState& job) const;
+  // The least money with which buying may go on: one answer where an item in progress wants it, and
+  // where none is in progress the fewest answers that can resolve one.
+  Micros ItemMinimum(const JobState& job) const;
+  // How many more waiting items the budget reaches, given what those in progress still need.
+  uint64_t ItemsAffordable(JobIndex index, Micros price) const;
+  double AnswersPerItem(JobIndex index) const;
+  CostModel LearntCost(const JobState& job) const;
+  uint32_t BundleItems(const JobState& job) const;
+  void EnsureOrder(JobIndex index);
+  // Priority x value per second, growing with the time since the job was last granted; no cap.
+  double Index(JobIndex index, absl::Time now) const;
+
+  // --- partition_answers.cc ---------------------------------------------------------------------
+
+  absl::Status Draft(const DraftAnswer& command, absl::Time now);
+  absl::StatusOr<Submitted> Submit(const core::Submit& command, absl::Time now);
+  absl::Status Return(const ReturnItems& command, absl::Time now);
+  absl::StatusOr<LeaseExtended> Extend(const ExtendLease& command, absl::Time now);
+  absl::Status ReviewAnswer(const core::ReviewAnswer& command, absl::Time now);
+  absl::Status PayBonus(const core::PayBonus& command);
+  // Carries out an assignment's deadline and the end of its grace, where they have come.
+  void SettleTime(AssignmentId id, absl::Time now);
+  void Revoke(AssignmentId id, LeaseEndReason reason, absl::Time now);
+
+  // --- partition_fusing.cc ----------------------------------------------------------------------
+
+  const Fit& NewestFit(JobIndex index);
+  // How the item stands if its entry of `sequence` had this disposition and label.
+  ItemOutcome OutcomeWith(JobIndex index, ItemIndex item, uint32_t sequence,
+                          ItemEntry::Status status, Label label);
+  ItemOutcome Score(JobIndex index, ItemIndex item, absl::Span<const ItemEntry> entries,
+                    const ItemRecord& before);
+  void MaybeFit(JobIndex index);
+  void AskForFit(JobIndex index);
+  void FitComputed(JobIndex index, Fit fit, absl::Time now);
+  void RefitPage(JobIndex index);  // Moves one page on; ends the sweep after the last.
+
+  // --- partition_reads.cc -----------------------------------------------------------------------
+
+  JobView View(JobIndex index) const;
+  ItemView ViewItem(JobIndex index, ItemIndex item) const;
+  ItemStory Explain(JobIndex index, ItemIndex item) const;
+  WorkerView ViewWorker(WorkerIndex worker) const;
+  StallReason Stall(JobIndex index) const;
+
+  const PartitionOptions options_;
+  PartitionState state_;
+  RecordId record_;
+  std::string events_;
+  absl::Time now_ = absl::InfinitePast();
+  std::vector<FitWork> fit_work_;
+  Notices notices_;
+
+  std::vector<std::unique_ptr<Runtime>> runtimes_;            // By job.
+  std::map<std::string, std::set<uint32_t>> jobs_by_tenant_;  // Those that have not ended.
+  std::set<std::pair<absl::Time, AssignmentId>> due_;         // Each live assignment's next moment.
+  std::set<std::string, std::less<>> worker_names_;           // For listing by name.
+
+ private:
+  void BeforeChange(JobIndex index, ItemIndex item);
+  void AfterChange(JobIndex index, ItemIndex item);
+  void Unschedule(AssignmentId id);
+  void Schedule(AssignmentId id);
+  static absl::Time NextMoment(const LiveAssignment& assignment);
+};
+
+}  // namespace tessera::core

@@ -1,0 +1,326 @@
+// Requesters and operators: the life of a job.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/errors.h"
+#include "coordinator/core/partition_impl.h"
+
+namespace tessera::core {
+namespace {
+
+using absl::StatusCode;
+
+bool Ended(const JobHead& head) {
+  return head.phase == JobPhase::kFinalised || head.phase == JobPhase::kCancelled;
+}
+
+absl::Status JobEndedError() {
+  return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
+}
+
+absl::Status JobClosingError() {
+  return Error(StatusCode::kFailedPrecondition, "JOB_CLOSING",
+               "the job is closing: it waits for its last leases and takes nothing new");
+}
+
+}  // namespace
+
+absl::StatusOr<JobState*> Partition::Impl::Find(JobIndex index) {
+  JobState* job = state_.mutable_job(index);
+  if (job == nullptr) return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "there is no such job");
+  return job;
+}
+
+absl::StatusOr<JobIndex> Partition::Impl::CreateJob(const core::CreateJob& command, absl::Time now) {
+  if (const auto there = state_.FindJob(command.identity.tenant, command.identity.id)) {
+    if (job(*there).head.identity.request_digest == command.identity.request_digest) return *there;
+    return Error(StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                 "this request id has created another job; use a new one for a new job")
+        .Field("request_id", "was used for a different request");
+  }
+  if (state_.jobs() >= options_.jobs_max) {
+    return Error(StatusCode::kResourceExhausted, "TOO_MANY_JOBS",
+                 absl::StrCat("the partition has had its ", options_.jobs_max, " jobs"));
+  }
+  const JobIndex index(state_.jobs());
+  Emit(JobCreated{.job = index,
+                  .identity = command.identity,
+                  .policy = command.policy,
+                  .at = now,
+                  .pause_reasons = static_cast<uint8_t>(command.paused ? kPauseRequested : 0)});
+  jobs_by_tenant_[command.identity.tenant].insert(index.value());
+  return index;
+}
+
+absl::StatusOr<ItemsAddedReply> Partition::Impl::AddItems(const core::AddItems& command,
+                                                          absl::Time now) {
+  const absl::StatusOr<JobState*> found = Find(command.job);
+  if (!found.ok()) return found.status();
+  const JobHead& head = (*found)->head;
+  const uint64_t committed = head.committed_offset;
+  if (command.offset + command.size <= committed) return ItemsAddedReply{head.items, committed};
+  if (command.offset != committed) {
+    return Error(StatusCode::kOutOfRange, "OFFSET_MISMATCH",
+                 absl::StrCat("the batch starts at ", command.offset, "; the next item is ", committed))
+        .Field("offset", "must be the job's committed_offset")
+        .Meta("committed_offset", absl::StrCat(committed));
+  }
+  if (Ended(head)) return JobEndedError();
+  if (head.phase == JobPhase::kClosing) return JobClosingError();
+  if (head.sealed) {
+    return Error(StatusCode::kFailedPrecondition, "JOB_SEALED", "the job is sealed: it takes no items");
+  }
+  if (head.items + static_cast<uint64_t>(command.fresh) > options_.items_per_job_max) {
+    return Error(StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+                 absl::StrCat("a job holds at most ", options_.items_per_job_max, " items"));
+  }
+  const ItemIndex first = head.items;
+  Emit(ItemsAdded{.job = command.job,
+                  .first = first,
+                  .count = command.fresh,
+                  .committed_offset = committed + command.size,
+                  .traits = command.traits,
+                  .new_strata = command.new_strata,
+                  .at = now});
+  Runtime& r = runtime(command.job);
+  r.ordered = false;
+  r.refused_lately = false;
+  notices_.work_appeared = true;
+  return ItemsAddedReply{first, committed + command.size};
+}
+
+absl::Status Partition::Impl::SealJob(JobIndex index, absl::Time now) {
+  const absl::StatusOr<JobState*> found = Find(index);
+  if (!found.ok()) return found.status();
+  const JobHead& head = (*found)->head;
+  if (head.sealed) return absl::OkStatus();
+  if (Ended(head)) return JobEndedError();
+  if (head.phase == JobPhase::kClosing) return JobClosingError();
+  Emit(JobSealed{.job = index, .at = now});
+  MoveOn(index, now);
+  return absl::OkStatus();
+}
+
+void Partition::Impl::SetPause(JobIndex index, uint8_t reasons, absl::Time now) {
+  const JobHead& head = job(index).head;
+  if (head.pause_reasons == reasons) return;
+  Emit(JobPhaseChanged{.job = index,
+                       .phase = reasons == 0 ? JobPhase::kRunning : JobPhase::kPaused,
+                       .pause_reasons = reasons,
+                       .at = now});
+  if (reasons == 0) notices_.work_appeared = true;
+}
+
+absl::Status Partition::Impl::PauseJob(JobIndex index, absl::Time now) {
+  const absl::StatusOr<JobState*> found = Find(index);
+  if (!found.ok()) return found.status();
+  const JobHead& head = (*found)->head;
+  if (Ended(head)) return JobEndedError();
+  if (head.phase == JobPhase::kClosing) return JobClosingError();
+  SetPause(index, head.pause_reasons | kPauseRequested, now);
+  return absl::OkStatus();
+}
+
+absl::Status Partition::Impl::ResumeJob(JobIndex index, absl::Time now) {
+  const absl::StatusOr<JobState*> found = Find(index);
+  if (!found.ok()) return found.status();
+  const JobHead& head = (*found)->head;
+  if (Ended(head)) return JobEndedError();
+  if (head.phase == JobPhase::kClosing) return JobClosingError();
+  if (head.pause_reasons & kPauseDeadline) {
+    return Error(StatusCode::kFailedPrecondition, "PAST_DEADLINE",
+                 "the job's deadline has passed; set a later one with UpdateJob");
+  }
+  if (head.pause_reasons & kPauseBudget) {
+    return Error(StatusCode::kFailedPrecondition, "OUT_OF_BUDGET",
+                 "the job's budget buys no further answer; raise it with UpdateJob");
+  }
+  SetPause(index, 0, now);
+  MoveOn(index, now);
+  return absl::OkStatus();
+}
+
+absl::Status Partition::Impl::CloseJob(JobIndex index, bool cancelling, absl::Time now) {
+  const absl::StatusOr<JobState*> found = Find(index);
+  if (!found.ok()) return found.status();
+  const JobHead& head = (*found)->head;
+  const JobPhase wanted = cancelling ? JobPhase::kCancelled : JobPhase::kFinalised;
+  if (head.phase == wanted) return absl::OkStatus();
+  if (Ended(head)) return JobEndedError();
+  if (head.phase == JobPhase::kClosing) {
+    if (head.cancelling == cancelling) return absl::OkStatus();
+    // A job on its way to FINALISED may still be cancelled; what is cancelled stays cancelled.
+    if (head.cancelling) return JobClosingError();
+  }
+  Emit(JobPhaseChanged{.job = index, .phase = JobPhase::kClosing, .cancelling = cancelling, .at = now});
+  MoveOn(index, now);
+  return absl::OkStatus();
+}
+
+absl::Status Partition::Impl::DeleteJob(JobIndex index) {
+  const absl::StatusOr<JobState*> found = Find(index);
+  if (!found.ok()) return found.status();
+  if (!Ended((*found)->head)) {
+    return Error(StatusCode::kFailedPrecondition, "JOB_NOT_ENDED",
+                 "only a job that is FINALISED or CANCELLED can be deleted");
+  }
+  Emit(JobDeleted{.job = index});
+  runtimes_[index.value()] = nullptr;
+  return absl::OkStatus();
+}
+
+absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Time now) {
+  const absl::StatusOr<JobState*> found = Find(command.job);
+  if (!found.ok()) return found.status();
+  const JobHead& head = (*found)->head;
+  if (Ended(head)) return JobEndedError();
+  if (head.phase == JobPhase::kClosing) return JobClosingError();
+  const Micros committed = head.ledger.committed_micros();
+  if (command.budget_micros < committed) {
+    return Error(StatusCode::kFailedPrecondition, "BUDGET_BELOW_COMMITTED",
+                 absl::StrCat("micros reserved, earned or paid already: ", committed))
+        .Field("job.policy.budget_micros", "must not be below what is committed already")
+        .Meta("committed_micros", absl::StrCat(committed));
+  }
+  JobPolicy policy = head.policy;
+  policy.priority = command.priority;
+  policy.budget_micros = command.budget_micros;
+  policy.deadline = TruncateTime(command.deadline);
+  policy.quality = command.quality;
+  const uint8_t reasons = head.pause_reasons;
+  Emit(JobUpdated{.job = command.job, .document = command.document, .policy = policy, .at = now});
+  // Whether they still hold MoveOn finds out.
+  SetPause(command.job, reasons & kPauseRequested, now);
+  // Items are judged anew by the new target; the sweep under the fit that is there does it.
+  runtime(command.job).refit_page = 0;
+  notices_.work_appeared = true;
+  MoveOn(command.job, now);
+  return absl::OkStatus();
+}
+
+void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
+  JobState* j = state_.mutable_job(index);
+  if (j == nullptr || Ended(j->head)) return;
+  JobHead& head = j->head;
+  Runtime& r = runtime(index);
+  if (head.phase != JobPhase::kClosing) {
+    if (now >= head.policy.deadline && !(head.pause_reasons & kPauseDeadline)) {
+      SetPause(index, head.pause_reasons | kPauseDeadline, now);
+    }
+    MaybeFit(index);
+    const bool all_done = head.sealed && head.counts.waiting == 0 && head.counts.in_progress == 0;
+    const bool idle = head.open_assignments == 0 && !r.fit_asked.has_value() && !r.refit_page.has_value();
+    if (all_done && idle) {
+      if (head.answers != head.fit_answers) {
+        AskForFit(index);  // The last word: under it some items may turn out not to be done.
+      } else if (head.policy.finalise == FinaliseMode::kAutomatic) {
+        Emit(JobPhaseChanged{.job = index, .phase = JobPhase::kClosing, .at = now});
+      }
+    } else if (idle && !all_done && head.phase == JobPhase::kRunning && head.items > 0 &&
+               head.counts.waiting + head.counts.in_progress > 0 && !HasWork(index) &&
+               head.ledger.remaining_micros() < ItemMinimum(*j)) {
+      SetPause(index, kPauseBudget, now);
+    }
+  }
+  if (head.phase != JobPhase::kClosing || head.open_assignments > 0 || r.refit_page.has_value()) return;
+  Emit(JobEnded{.job = index,
+                .phase = head.cancelling ? JobPhase::kCancelled : JobPhase::kFinalised,
+                .at = now});
+  r.fit_asked.reset();
+  r.ready = ReadyQueue();
+  auto& jobs = jobs_by_tenant_[head.identity.tenant];
+  jobs.erase(index.value());
+  if (jobs.empty()) jobs_by_tenant_.erase(head.identity.tenant);
+}
+
+absl::Status Partition::Impl::UpdateWorker(const WorkerView& worker, absl::Time now) {
+  std::optional<WorkerIndex> index = state_.FindWorker(worker.name);
+  if (!index.has_value()) {
+    if (state_.workers() >= options_.workers_max) {
+      return Error(StatusCode::kResourceExhausted, "TOO_MANY_WORKERS", "the registry is full");
+    }
+    index = WorkerIndex(state_.workers());
+    Emit(WorkerSeen{.worker = *index, .name = worker.name});
+    worker_names_.insert(worker.name);
+  }
+  const bool blocked_now = worker.blocked && !state_.worker(*index).blocked;
+  Emit(WorkerUpdated{.worker = *index,
+                     .skills = worker.skills,
+                     .languages = worker.languages,
+                     .blocked = worker.blocked,
+                     .blocked_reason = worker.blocked_reason});
+  notices_.work_appeared = true;
+  if (!blocked_now) return absl::OkStatus();
+  std::vector<AssignmentId> held;
+  for (const auto& [time, id] : due_) {
+    const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
+    if (a != nullptr && a->worker == *index) held.push_back(id);
+  }
+  for (const AssignmentId& id : held) {
+    Revoke(id, LeaseEndReason::kWorkerBlocked, now);
+    MoveOn(id.job, now);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index) const {
+  const JobState* job = state_.job(index);
+  if (job == nullptr) return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "there is no such job");
+  // What was touched is no longer to be planned; the rest, under its own indexes, is.
+  std::vector<ItemIndex> waiting;
+  std::vector<ItemTraits> traits;
+  const bool plain = job->items.AllTraits().empty();
+  for (ItemIndex i = 0; i < job->items.size(); ++i) {
+    if (job->items.State(i) != ItemState::kWaiting) continue;
+    waiting.push_back(i);
+    if (!plain) traits.push_back(job->items.Traits(i));
+  }
+  const Micros price = LeastPrice(*job);
+  SplitPlan plan = PlanSplit(job->head.policy.split, job->head.policy.quality,
+                             {.items = waiting.size(),
+                              .traits = traits,
+                              .strata_names = job->head.strata_names,
+                              .price_micros = price,
+                              .answers_per_item = AnswersPerItem(index),
+                              .budget_micros = job->head.ledger.remaining_micros(),
+                              .cost = LearntCost(*job)});
+  if (plan.order.empty() && waiting.size() == job->items.size()) return plan;
+  if (plan.order.empty()) {
+    plan.order = std::move(waiting);
+  } else {
+    for (ItemIndex& i : plan.order) i = waiting[i];
+  }
+  return plan;
+}
+
+// --- The public face ------------------------------------------------------------------------------
+
+absl::Status Partition::PutPool(const Pool& pool) {
+  impl_->Emit(PoolPut{.pool = pool});
+  impl_->notices_.work_appeared = true;
+  return absl::OkStatus();
+}
+
+absl::Status Partition::DeletePool(absl::string_view id) {
+  if (FindPool(id) == nullptr) {
+    return Error(StatusCode::kNotFound, "POOL_NOT_FOUND", absl::StrCat("there is no pool ", id));
+  }
+  impl_->Emit(PoolDeleted{.id = std::string(id)});
+  return absl::OkStatus();
+}
+
+const Pool* Partition::FindPool(absl::string_view id) const {
+  const auto& pools = impl_->state_.pools();
+  const auto found = pools.find(std::string(id));
+  return found == pools.end() ? nullptr : &found->second;
+}
+
+std::vector<const Pool*> Partition::Pools() const {
+  std::vector<const Pool*> pools;
+  for (const auto& [id, pool] : impl_->state_.pools()) pools.push_back(&pool);
+  return pools;
+}
+
+}  // namespace tessera::core

@@ -1,0 +1,359 @@
+// Who gets what: offers, and the choice of items for a worker who asks.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/errors.h"
+#include "coordinator/core/partition_impl.h"
+
+namespace tessera::core {
+namespace {
+
+using absl::StatusCode;
+
+// A job that was not granted for this long counts double; for twice as long, triple; without end. So
+// the longest that a job waits while workers ask is kAgeing x the ratio of the largest index without
+// age to its own (docs/decisions/0005).
+constexpr absl::Duration kAgeing = absl::Minutes(1);
+
+// From this many resolved items on, the mean of their answers says what the next will need.
+constexpr uint64_t kResolvedToLearnFrom = 20;
+
+bool Contains(const std::vector<std::string>& all, absl::string_view one) {
+  return std::find(all.begin(), all.end(), one) != all.end();
+}
+
+bool HasAll(const std::vector<std::string>& needed, const std::vector<std::string>& registered,
+            const std::vector<std::string>& stated) {
+  return std::all_of(needed.begin(), needed.end(), [&](const std::string& one) {
+    return Contains(registered, one) || Contains(stated, one);
+  });
+}
+
+}  // namespace
+
+// --- What a job has to offer ----------------------------------------------------------------------
+
+bool Partition::Impl::Wants(const JobState& job, const ItemRecord& item) const {
+  if (item.state == ItemState::kResolved) return false;
+  const QualityPolicy& quality = job.head.policy.quality;
+  const uint32_t counted = item.Counted();
+  const uint32_t leased = item.Leased();
+  if (counted + leased >= quality.answers_max) return false;
+  // Up to the minimum all are asked at once; beyond it one at a time, each a decision of its own.
+  return counted + leased < quality.answers_min || leased == 0;
+}
+
+bool Partition::Impl::Leasable(const JobState& job, absl::Time now) const {
+  const JobHead& head = job.head;
+  return head.phase == JobPhase::kRunning && now >= head.policy.start_time && now < head.policy.deadline;
+}
+
+Micros Partition::Impl::PriceFor(const JobState& job, absl::string_view pool, Micros pool_price) const {
+  for (const PoolPrice& p : job.head.policy.pool_prices) {
+    if (p.pool == pool) return p.price_micros;
+  }
+  return job.head.policy.price_micros > 0 ? job.head.policy.price_micros : pool_price;
+}
+
+Micros Partition::Impl::LeastPrice(const JobState& job) const {
+  Micros least = std::numeric_limits<Micros>::max();
+  for (const std::string& id : job.head.policy.pools) {
+    const auto pool = state_.pools().find(id);
+    least = std::min(least, PriceFor(job, id, pool == state_.pools().end() ? 0 : pool->second.price_micros));
+  }
+  return least == std::numeric_limits<Micros>::max() ? 0 : least;
+}
+
+Micros Partition::Impl::ItemMinimum(const JobState& job) const {
+  const Micros price = LeastPrice(job);
+  return job.head.counts.in_progress > 0 ? price : price * job.head.policy.quality.answers_min;
+}
+
+double Partition::Impl::AnswersPerItem(JobIndex index) const {
+  const JobHead& head = state_.job(index)->head;
+  const uint64_t open_answers = runtimes_[index.value()]->open_answers;
+  if (head.counts.resolved < kResolvedToLearnFrom) return GuessAnswersPerItem(head.policy.quality);
+  const auto closed = static_cast<double>(head.answers - std::min(head.answers, open_answers));
+  return std::clamp(closed / static_cast<double>(head.counts.resolved),
+                    static_cast<double>(head.policy.quality.answers_min),
+                    static_cast<double>(head.policy.quality.answers_max));
+}
+
+CostModel Partition::Impl::LearntCost(const JobState& job) const {
+  const CostModel& guess = job.head.policy.split.cost;
+  if (job.head.policy.split.strategy != SplitStrategy::kAdaptive) return guess;
+  return LearnCost(job.head.moments, guess);
+}
+
+uint32_t Partition::Impl::BundleItems(const JobState& job) const {
+  const SplitPolicy& split = job.head.policy.split;
+  return static_cast<uint32_t>(
+      std::lround(CheapestLength(LearntCost(job), split.items_min, split.items_max)));
+}
+
+uint64_t Partition::Impl::ItemsAffordable(JobIndex index, Micros price) const {
+  const JobState& job = *state_.job(index);
+  if (price == 0) return job.head.counts.waiting;
+  const Runtime& r = *runtimes_[index.value()];
+  const double per_item = AnswersPerItem(index);
+  const auto remaining = static_cast<double>(job.head.ledger.remaining_micros());
+  const double open_need =
+      std::max(0.0, static_cast<double>(job.head.counts.in_progress) * per_item -
+                        static_cast<double>(r.open_answers + r.open_leases));
+  const double left = remaining / static_cast<double>(price) - open_need;
+  if (left >= per_item) return static_cast<uint64_t>(left / per_item);
+  // Nothing is in hand and nothing else wants the money: one more item that it can bring to an end.
+  const bool idle = r.open_leases == 0 && r.ready.empty();
+  return idle && remaining >= static_cast<double>(price * job.head.policy.quality.answers_min) ? 1 : 0;
+}
+
+bool Partition::Impl::HasWork(JobIndex index) const {
+  const JobState& job = *state_.job(index);
+  const Runtime& r = *runtimes_[index.value()];
+  const Micros price = LeastPrice(job);
+  if (job.head.ledger.remaining_micros() < price) return false;
+  return !r.ready.empty() || (job.head.counts.waiting > 0 && ItemsAffordable(index, price) > 0);
+}
+
+double Partition::Impl::Index(JobIndex index, absl::Time now) const {
+  const JobState& job = *state_.job(index);
+  const JobPolicy& policy = job.head.policy;
+  const Runtime& r = *runtimes_[index.value()];
+  const double value = policy.value_micros > 0 ? static_cast<double>(policy.value_micros) : 1e6;
+  const double seconds = std::max(
+      1e-3, SittingSeconds(LearntCost(job), BundleItems(job)) / std::max(1u, BundleItems(job)));
+  const absl::Time since = std::max({r.last_granted, job.head.created_at, policy.start_time});
+  const double age = std::max(0.0, absl::FDivDuration(now - since, kAgeing));
+  return policy.priority * value / seconds * (1 + age);
+}
+
+std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool, absl::Time now) const {
+  std::vector<Offer> offers;
+  for (const auto& [tenant, jobs] : jobs_by_tenant_) {
+    Offer best{.tenant = tenant, .index = -1, .expected_seconds = 0};
+    for (const uint32_t j : jobs) {
+      const JobIndex index(j);
+      const JobState& job = *state_.job(index);
+      if (!Leasable(job, now) || !Contains(job.head.policy.pools, pool) || !HasWork(index)) continue;
+      const double rank = Index(index, now);
+      if (rank <= best.index) continue;
+      best.index = rank;
+      best.expected_seconds = SittingSeconds(LearntCost(job), BundleItems(job));
+    }
+    if (best.index >= 0) offers.push_back(std::move(best));
+  }
+  return offers;
+}
+
+// --- The choice -----------------------------------------------------------------------------------
+
+uint32_t Partition::Impl::Allowance(const JobState& job, const Asker& asker, absl::Time now) const {
+  const JobPolicy& policy = job.head.policy;
+  const LeaseRequest& request = *asker.request;
+  if (!Leasable(job, now) || !Contains(policy.pools, request.pool.id)) return 0;
+  if (Contains(policy.excluded_workers, request.worker)) return 0;
+  static const WorkerRecord kUnknown;
+  const WorkerRecord& record = asker.worker.has_value() ? state_.worker(*asker.worker) : kUnknown;
+  if (!HasAll(policy.required_skills, record.skills, request.skills)) return 0;
+  if (!HasAll(policy.languages, record.languages, request.languages)) return 0;
+  if (policy.answers_per_worker_max == 0) return std::numeric_limits<uint32_t>::max();
+  const Tally* tally = asker.worker.has_value() ? job.FindTally(*asker.worker) : nullptr;
+  const uint32_t granted = tally == nullptr ? 0 : tally->granted - std::min(tally->granted, tally->returned);
+  return policy.answers_per_worker_max - std::min(policy.answers_per_worker_max, granted);
+}
+
+void Partition::Impl::EnsureOrder(JobIndex index) {
+  Runtime& r = runtime(index);
+  if (r.ordered) return;
+  r.ordered = true;
+  const JobState& j = job(index);
+  const SplitPolicy& split = j.head.policy.split;
+  if (split.strategy == SplitStrategy::kUniform && !split.random_order) return;  // By index.
+  r.order = PlanJob(index)->order;
+  r.cursor = 0;
+}
+
+std::vector<ItemIndex> Partition::Impl::NextWaiting(JobIndex index, uint32_t room) {
+  EnsureOrder(index);
+  const JobState& j = job(index);
+  Runtime& r = runtime(index);
+  const bool by_index = r.order.empty();
+  const auto size = by_index ? j.items.size() : static_cast<uint32_t>(r.order.size());
+  const auto at = [&](uint32_t place) { return by_index ? place : r.order[place]; };
+  while (r.cursor < size && j.items.State(at(r.cursor)) != ItemState::kWaiting) ++r.cursor;
+  std::vector<ItemIndex> next;
+  for (uint32_t place = r.cursor; place < size && next.size() < room; ++place) {
+    const ItemIndex item = at(place);
+    if (j.items.State(item) != ItemState::kWaiting) continue;
+    if (!next.empty() && j.items.Traits(item).stratum != j.items.Traits(next.front()).stratum) break;
+    next.push_back(item);
+  }
+  return next;
+}
+
+void Partition::Impl::PickWaiting(JobIndex index, uint32_t room, Micros price,
+                                  std::vector<ItemIndex>* picked) {
+  const uint64_t affordable = ItemsAffordable(index, price);
+  if (affordable == 0) return;
+  *picked = NextWaiting(index, static_cast<uint32_t>(std::min<uint64_t>(room, affordable)));
+}
+
+void Partition::Impl::PickReady(JobIndex index, const Asker& asker, uint32_t room,
+                                std::vector<ItemIndex>* picked) {
+  const JobState& j = job(index);
+  const Fit& fit = NewestFit(index);
+  std::vector<std::pair<double, ItemIndex>> ranked;
+  std::vector<Vote> votes;
+  runtime(index).ready.ForEach([&](ItemIndex i) {
+    const ItemRecord item = j.items.Get(i);
+    if (asker.worker.has_value() && item.FindWorker(*asker.worker) != nullptr) return true;
+    votes.clear();
+    for (const ItemEntry& e : item.entries) {
+      if (e.counted()) votes.push_back({e.worker, e.label});
+    }
+    const WorkerIndex worker = asker.worker.value_or(WorkerIndex(state_.workers()));
+    const double gain = ExpectedGain(fit, Posterior(fit, votes), worker);
+    ranked.push_back({gain * j.items.Traits(i).importance, i});
+    return ranked.size() < std::max(options_.candidates_max, room);
+  });
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  for (size_t k = 0; k < ranked.size() && picked->size() < room; ++k) picked->push_back(ranked[k].second);
+}
+
+std::vector<ItemIndex> Partition::Impl::PickAmong(JobIndex index, const Asker& asker, uint32_t room) {
+  const JobState& j = job(index);
+  const Fit& fit = NewestFit(index);
+  const WorkerIndex worker = asker.worker.value_or(WorkerIndex(state_.workers()));
+  std::vector<std::pair<double, ItemIndex>> ranked;
+  std::vector<Vote> votes;
+  for (const ItemIndex i : asker.request->only_items) {
+    if (i >= j.items.size()) continue;
+    const ItemRecord item = j.items.Get(i);
+    if (!Wants(j, item) || item.FindWorker(worker) != nullptr) continue;
+    votes.clear();
+    for (const ItemEntry& e : item.entries) {
+      if (e.counted()) votes.push_back({e.worker, e.label});
+    }
+    const double gain = ExpectedGain(fit, Posterior(fit, votes), worker);
+    ranked.push_back({gain * j.items.Traits(i).importance, i});
+  }
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<ItemIndex> picked;
+  for (size_t k = 0; k < ranked.size() && picked.size() < room; ++k) {
+    const ItemIndex i = ranked[k].second;
+    // The same item named twice is still one item.
+    if (std::find(picked.begin(), picked.end(), i) == picked.end()) picked.push_back(i);
+  }
+  return picked;
+}
+
+std::vector<ItemIndex> Partition::Impl::Pick(JobIndex index, const Asker& asker, uint32_t room,
+                                             Micros price) {
+  const JobState& j = job(index);
+  if (price > 0) {
+    room = static_cast<uint32_t>(
+        std::min<Micros>(room, j.head.ledger.remaining_micros() / price));
+  }
+  if (room == 0) return {};
+  if (asker.request->only_job.has_value() && !asker.request->only_items.empty()) {
+    std::vector<ItemIndex> picked = PickAmong(index, asker, room);
+    // Waiting items are admitted as the budget reaches them, like everybody's.
+    uint64_t affordable = ItemsAffordable(index, price);
+    std::erase_if(picked, [&](ItemIndex i) {
+      if (j.items.State(i) != ItemState::kWaiting) return false;
+      return affordable == 0 || (--affordable, false);
+    });
+    return picked;
+  }
+  // The first answer to an item is worth most, so items that wait come before those in progress; but
+  // an item that was given back unanswered is as good as new.
+  std::vector<ItemIndex> picked;
+  PickWaiting(index, room, price, &picked);
+  if (picked.empty()) PickReady(index, asker, room, &picked);
+  return picked;
+}
+
+absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRequest& request,
+                                                                   absl::Time now) {
+  Asker asker{.worker = state_.FindWorker(request.worker), .request = &request};
+  if (asker.worker.has_value() && state_.worker(*asker.worker).blocked) {
+    return Error(StatusCode::kPermissionDenied, "WORKER_BLOCKED",
+                 absl::StrCat(request.worker, " is blocked: ", state_.worker(*asker.worker).blocked_reason))
+        .Field("worker", "is blocked");
+  }
+  static const WorkerRecord kUnknown;
+  const WorkerRecord& record = asker.worker.has_value() ? state_.worker(*asker.worker) : kUnknown;
+  if (!HasAll(request.pool.skills, record.skills, request.skills) ||
+      !HasAll(request.pool.languages, record.languages, request.languages)) {
+    return std::nullopt;
+  }
+  if (due_.size() >= options_.open_assignments_max) {
+    return Error(StatusCode::kResourceExhausted, "TOO_MANY_OPEN_ASSIGNMENTS",
+                 absl::StrCat("the partition has ", due_.size(), " open assignments"));
+  }
+  const auto jobs = jobs_by_tenant_.find(request.tenant);
+  if (jobs == jobs_by_tenant_.end()) return std::nullopt;
+  std::vector<std::pair<double, JobIndex>> ranked;
+  for (const uint32_t number : jobs->second) {
+    const JobIndex index(number);
+    if (request.only_job.has_value() && *request.only_job != index) continue;
+    if (Allowance(job(index), asker, now) == 0 || !HasWork(index)) continue;
+    ranked.push_back({Index(index, now), index});
+  }
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  for (const auto& [rank, index] : ranked) {
+    const JobState& j = job(index);
+    const Micros price = PriceFor(j, request.pool.id, request.pool.price_micros);
+    uint32_t room = std::min(BundleItems(j), Allowance(j, asker, now));
+    if (request.items_max > 0) room = std::min(room, request.items_max);
+    const std::vector<ItemIndex> items = Pick(index, asker, room, price);
+    if (items.empty()) {
+      runtime(index).refused_lately = true;
+      continue;
+    }
+    if (!asker.worker.has_value()) {
+      if (state_.workers() >= options_.workers_max) {
+        return Error(StatusCode::kResourceExhausted, "TOO_MANY_WORKERS", "the registry is full");
+      }
+      asker.worker = WorkerIndex(state_.workers());
+      Emit(WorkerSeen{.worker = *asker.worker, .name = request.worker});
+      worker_names_.insert(request.worker);
+    }
+    const LeasePolicy& lease = j.head.policy.lease;
+    const absl::Time deadline = now + lease.base + lease.per_item * static_cast<int64_t>(items.size());
+    Granted granted{.assignment = {index, j.head.next_sequence},
+                    .worker = *asker.worker,
+                    .pool = request.pool.id,
+                    .price_micros = price,
+                    .at = now,
+                    .deadline = deadline,
+                    .late_until = deadline + lease.late_grace,
+                    .items = {}};
+    double units = 0;
+    for (const ItemIndex i : items) {
+      granted.items.push_back({i, j.items.State(i)});
+      units += j.items.Traits(i).length;
+    }
+    Lease reply{.assignment = granted.assignment,
+                .worker = granted.worker,
+                .price_micros = price,
+                .deadline = deadline,
+                .late_until = granted.late_until,
+                .expected_seconds = SittingSeconds(LearntCost(j), units),
+                .items = items};
+    Emit(std::move(granted));
+    Runtime& r = runtime(index);
+    r.last_granted = now;
+    r.refused_lately = false;
+    return reply;
+  }
+  return std::nullopt;
+}
+
+}  // namespace tessera::core

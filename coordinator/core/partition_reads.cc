@@ -1,0 +1,217 @@
+// Reads: a job, an item, an item's story, a worker.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/errors.h"
+#include "coordinator/core/partition_impl.h"
+
+namespace tessera::core {
+
+StallReason Partition::Impl::Stall(JobIndex index) const {
+  const JobState& j = *state_.job(index);
+  const JobHead& head = j.head;
+  if (head.pause_reasons & kPauseBudget) return StallReason::kOutOfBudget;
+  if (head.pause_reasons & kPauseDeadline) return StallReason::kPastDeadline;
+  if (head.phase == JobPhase::kPaused) return StallReason::kPaused;
+  if (head.phase != JobPhase::kRunning) return StallReason::kNone;
+  if (now_ < head.policy.start_time) return StallReason::kNotStarted;
+  if (head.items == 0) return StallReason::kNoItems;
+  if (!HasWork(index)) return head.open_assignments > 0 ? StallReason::kWaitingForAnswers : StallReason::kNone;
+  return runtimes_[index.value()]->refused_lately ? StallReason::kNoEligibleWorker : StallReason::kNone;
+}
+
+JobView Partition::Impl::View(JobIndex index) const {
+  const JobState& j = *state_.job(index);
+  const JobHead& head = j.head;
+  return JobView{.job = index,
+                 .identity = head.identity,
+                 .policy = head.policy,
+                 .phase = head.phase,
+                 .pause_reasons = head.pause_reasons,
+                 .cancelling = head.cancelling,
+                 .stall = Stall(index),
+                 .sealed = head.sealed,
+                 .created_at = head.created_at,
+                 .updated_at = head.updated_at,
+                 .sealed_at = head.sealed_at,
+                 .ended_at = head.ended_at,
+                 .committed_offset = head.committed_offset,
+                 .counts = head.counts,
+                 .answers = head.answers,
+                 .open_assignments = head.open_assignments,
+                 .ledger = head.ledger,
+                 .revision = head.revision,
+                 .fit = head.fit,
+                 .strata_names = head.strata_names,
+                 .cost = LearntCost(j)};
+}
+
+ItemView Partition::Impl::ViewItem(JobIndex index, ItemIndex i) const {
+  const JobState& j = *state_.job(index);
+  const ItemRecord item = j.items.Get(i);
+  ItemView view{.item = i,
+                .state = j.EffectiveState(item.state),
+                .value = item.value,
+                .confidence = item.confidence,
+                .fit = item.fit,
+                .revision = item.revision,
+                .answers = 0,
+                .majority = kNoLabel,
+                .cost_micros = 0,
+                .traits = j.items.Traits(i)};
+  std::vector<Vote> votes;
+  for (const ItemEntry& e : item.entries) {
+    if (!e.counted()) continue;
+    votes.push_back({e.worker, e.label});
+    if (!(e.flags & ItemEntry::kUnpaid)) view.cost_micros += e.price_micros;
+  }
+  view.answers = static_cast<uint32_t>(votes.size());
+  view.majority = Majority(static_cast<uint16_t>(j.head.identity.classes.size()), votes);
+  return view;
+}
+
+ItemStory Partition::Impl::Explain(JobIndex index, ItemIndex i) const {
+  const JobState& j = *state_.job(index);
+  ItemStory story{.item = ViewItem(index, i), .log_prior = {}, .posterior = {}, .entries = {}};
+  const ItemRecord item = j.items.Get(i);
+  const auto named = j.fits.find(item.fit);
+  const Fit& fit = named == j.fits.end() ? runtimes_[index.value()]->prior : named->second.fit;
+  const auto classes = static_cast<uint16_t>(j.head.identity.classes.size());
+  for (const float p : fit.log_prior) story.log_prior.push_back(p);
+  std::vector<Vote> votes;
+  for (const ItemEntry& e : item.entries) {
+    ItemEntryView view{.assignment = {index, e.sequence},
+                       .worker = state_.worker(e.worker).name,
+                       .price_micros = e.price_micros,
+                       .label = e.label,
+                       .pending = e.status == ItemEntry::kLeased,
+                       .counted = e.counted(),
+                       .late = (e.flags & ItemEntry::kLate) != 0,
+                       .approved = (e.flags & ItemEntry::kApproved) != 0,
+                       .rejected = e.status == ItemEntry::kRejected || (e.flags & ItemEntry::kUnpaid) != 0,
+                       .accuracy = Accuracy(fit, e.worker),
+                       .log_likelihood = {}};
+    if (e.label != kNoLabel) {
+      for (Label truth = 0; truth < classes; ++truth) {
+        view.log_likelihood.push_back(LogConfusion(fit, e.worker, truth, e.label));
+      }
+    }
+    if (e.counted()) votes.push_back({e.worker, e.label});
+    story.entries.push_back(std::move(view));
+  }
+  story.posterior = Posterior(fit, votes);
+  return story;
+}
+
+WorkerView Partition::Impl::ViewWorker(WorkerIndex worker) const {
+  const WorkerRecord& record = state_.worker(worker);
+  WorkerView view{.worker = worker,
+                  .name = record.name,
+                  .skills = record.skills,
+                  .languages = record.languages,
+                  .blocked = record.blocked,
+                  .blocked_reason = record.blocked_reason};
+  double accuracy = 0;
+  int known = 0;
+  for (uint32_t j = 0; j < state_.jobs(); ++j) {
+    const JobState* job = state_.job(JobIndex(j));
+    const Tally* tally = job == nullptr ? nullptr : job->FindTally(worker);
+    if (tally == nullptr) continue;
+    view.granted_items += tally->granted;
+    view.answers += tally->answered;
+    view.returned += tally->returned;
+    view.missed += tally->missed;
+    view.rejected += tally->rejected;
+    view.active_seconds += tally->active_seconds;
+    view.earned_micros += tally->earned_micros;
+    const auto fit = job->fits.find(job->head.fit);
+    if (fit == job->fits.end()) continue;
+    if (!std::binary_search(fit->second.fit.workers.begin(), fit->second.fit.workers.end(), worker)) continue;
+    accuracy += Accuracy(fit->second.fit, worker);
+    ++known;
+  }
+  if (known > 0) view.accuracy = accuracy / known;
+  return view;
+}
+
+// --- The public face ------------------------------------------------------------------------------
+
+absl::StatusOr<JobIndex> Partition::FindJob(absl::string_view tenant, absl::string_view id) const {
+  const std::optional<JobIndex> found = impl_->state_.FindJob(tenant, id);
+  if (found.has_value()) return *found;
+  return Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
+               absl::StrCat("there is no job tenants/", tenant, "/jobs/", id));
+}
+
+HeldState Partition::Held(AssignmentId id, absl::string_view worker) const {
+  const JobState* job = impl_->state_.job(id.job);
+  if (job == nullptr || id.sequence >= job->head.next_sequence) return HeldState::kUnknown;
+  const LiveAssignment* a = job->leases.Find(id.sequence);
+  if (a == nullptr) return HeldState::kCommitted;
+  return impl_->state_.worker(a->worker).name == worker ? HeldState::kHeld : HeldState::kUnknown;
+}
+
+std::optional<Partition::OpenAssignment> Partition::FindAssignment(AssignmentId id) const {
+  const JobState* job = impl_->state_.job(id.job);
+  const LiveAssignment* a = job == nullptr ? nullptr : job->leases.Find(id.sequence);
+  if (a == nullptr) return std::nullopt;
+  OpenAssignment open{.worker = impl_->state_.worker(a->worker).name,
+                      .lease = {.assignment = id,
+                                .worker = a->worker,
+                                .price_micros = a->price_micros,
+                                .deadline = a->deadline,
+                                .late_until = a->late_until,
+                                .expected_seconds = 0,
+                                .items = {}}};
+  for (const LeasedItem& i : a->items) open.lease.items.push_back(i.item);
+  return open;
+}
+
+absl::StatusOr<WorkerView> Partition::FindWorker(absl::string_view name) const {
+  const std::optional<WorkerIndex> found = impl_->state_.FindWorker(name);
+  if (found.has_value()) return impl_->ViewWorker(*found);
+  return Error(absl::StatusCode::kNotFound, "WORKER_NOT_FOUND", absl::StrCat("nobody has seen ", name));
+}
+
+std::vector<WorkerView> Partition::Workers(absl::string_view after, size_t max) const {
+  std::vector<WorkerView> workers;
+  for (auto at = impl_->worker_names_.upper_bound(std::string(after));
+       at != impl_->worker_names_.end() && workers.size() < max; ++at) {
+    workers.push_back(impl_->ViewWorker(*impl_->state_.FindWorker(*at)));
+  }
+  return workers;
+}
+
+absl::StatusOr<JobView> Partition::Job(JobIndex job) const {
+  if (impl_->state_.job(job) == nullptr) {
+    return Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", "there is no such job");
+  }
+  return impl_->View(job);
+}
+
+std::vector<JobIndex> Partition::Jobs(absl::string_view tenant, std::optional<JobIndex> after,
+                                      size_t max) const {
+  std::vector<JobIndex> jobs;
+  for (uint32_t j = after.has_value() ? after->value() + 1 : 0; j < impl_->state_.jobs(); ++j) {
+    if (jobs.size() >= max) break;
+    const JobState* job = impl_->state_.job(JobIndex(j));
+    if (job == nullptr) continue;
+    if (tenant.empty() || job->head.identity.tenant == tenant) jobs.push_back(JobIndex(j));
+  }
+  return jobs;
+}
+
+ItemView Partition::Item(JobIndex job, ItemIndex item) const { return impl_->ViewItem(job, item); }
+ItemStory Partition::Explain(JobIndex job, ItemIndex item) const { return impl_->Explain(job, item); }
+
+std::vector<ItemView> Partition::Revisions(JobIndex job, uint32_t after, size_t max) const {
+  std::vector<ItemView> views;
+  for (const ItemIndex item : impl_->state_.job(job)->items.RevisedAfter(after, max)) {
+    views.push_back(impl_->ViewItem(job, item));
+  }
+  return views;
+}
+
+}  // namespace tessera::core

@@ -1,0 +1,70 @@
+// Items in progress that want another answer, most uncertain first.
+//
+// Buckets of intrusive lists: insertion, removal and finding the best bucket cost a few instructions
+// whatever the size (measured beside heaps and trees in docs/decisions/0004). Within a bucket, first
+// in, first out, so that items of equal worth keep the plan's order and none waits for ever.
+// Derived state: rebuilt on a start, no part of the digest.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "coordinator/core/types.h"
+
+namespace tessera::core {
+
+class ReadyQueue {
+ public:
+  static constexpr uint32_t kBuckets = 256;
+
+  ReadyQueue();
+
+  // The bucket for an expected gain in [0, 1]; higher is asked for first.
+  static uint32_t BucketOf(double gain);
+
+  // Puts the item that holds `slot` (ItemTable::OpenSlot) into `bucket`, behind the others there. It
+  // must not be in the queue.
+  void Insert(uint32_t slot, ItemIndex item, uint32_t bucket);
+  // Takes it out. Does nothing for a slot that is not in the queue.
+  void Remove(uint32_t slot);
+
+  bool empty() const { return size_ == 0; }
+  size_t size() const { return size_; }
+
+  // Calls visit(item) for items from the best bucket on, in order, until it returns false. The queue
+  // must not change meanwhile.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (size_t word = kWords; word-- > 0;) {
+      for (uint64_t bits = used_[word]; bits != 0;) {
+        const auto bit = static_cast<uint32_t>(63 - __builtin_clzll(bits));
+        bits &= ~(uint64_t{1} << bit);
+        for (uint32_t slot = head_[word * 64 + bit]; slot != kNone; slot = nodes_[slot].next) {
+          if (!visit(nodes_[slot].item)) return;
+        }
+      }
+    }
+  }
+
+  size_t bytes() const { return nodes_.capacity() * sizeof(Node); }
+
+ private:
+  static constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
+  static constexpr size_t kWords = kBuckets / 64;
+  struct Node {
+    uint32_t previous = kNone;
+    uint32_t next = kNone;
+    ItemIndex item = 0;
+    uint32_t bucket = kNone;  // kNone: not in the queue.
+  };
+
+  std::vector<Node> nodes_;  // By slot.
+  std::array<uint32_t, kBuckets> head_;
+  std::array<uint32_t, kBuckets> tail_;
+  std::array<uint64_t, kWords> used_{};  // Which buckets are not empty.
+  size_t size_ = 0;
+};
+
+}  // namespace tessera::core

@@ -1,0 +1,294 @@
+#include "coordinator/core/split.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "common/check.h"
+
+namespace tessera::core {
+namespace {
+
+// SplitMix64 (Steele, Lea, Flood 2014). Ours, and not the standard library's, because std::shuffle
+// and the standard distributions give each library's own order; a plan is the same everywhere.
+class SplitMix64 {
+ public:
+  explicit SplitMix64(uint64_t seed) : state_(seed) {}
+
+  uint64_t Next() {
+    state_ += 0x9e3779b97f4a7c15;
+    uint64_t z = state_;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+  }
+
+  // 0 .. bound - 1, all alike: draws from the incomplete last round are thrown away.
+  uint64_t Below(uint64_t bound) {
+    const uint64_t incomplete = (0 - bound) % bound;
+    uint64_t draw = Next();
+    while (draw < incomplete) draw = Next();
+    return draw % bound;
+  }
+
+ private:
+  uint64_t state_;
+};
+
+// Fisher-Yates.
+void Shuffle(absl::Span<ItemIndex> items, uint64_t seed) {
+  SplitMix64 random(seed);
+  for (size_t left = items.size(); left > 1; --left) {
+    std::swap(items[left - 1], items[random.Below(left)]);
+  }
+}
+
+// Whole micros, rounded down; what does not fit is the largest there is.
+Micros ToMicros(double amount) {
+  constexpr Micros kMost = std::numeric_limits<Micros>::max();
+  if (!(amount > 0)) return 0;
+  return amount >= static_cast<double>(kMost) ? kMost : static_cast<Micros>(amount);
+}
+
+Micros AddSaturated(Micros a, Micros b) {
+  Micros sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<Micros>::max() : sum;
+}
+
+// The items of one stratum, on the way to a Stratum.
+struct Group {
+  uint16_t stratum = 0;
+  std::vector<ItemIndex> items;  // In the order in which they are offered.
+  double units = 0;
+  double importance = 0;
+  std::vector<bool> admitted;  // Beside `items`. Empty: all of them.
+  uint64_t admitted_count = 0;
+  double admitted_units = 0;
+};
+
+class Planner {
+ public:
+  Planner(const SplitPolicy& policy, const QualityPolicy& quality, const SplitInput& input)
+      : policy_(policy),
+        input_(input),
+        // A mean below the least that each item gets would be a mistake of the caller's.
+        answers_per_item_(
+            std::max(input.answers_per_item, static_cast<double>(quality.answers_min))) {
+    TESSERA_CHECK(input.traits.empty() || input.traits.size() == input.items);
+    TESSERA_CHECK(input.items <= std::numeric_limits<ItemIndex>::max());
+    TESSERA_CHECK(input.price_micros >= 0);
+  }
+
+  SplitPlan Plan() {
+    MakeGroups();
+    OrderGroups();
+    if (policy_.random_order) {
+      for (Group& group : groups_) {
+        // The stratum's own order, whatever becomes of the others.
+        Shuffle(absl::MakeSpan(group.items), SplitMix64(policy_.seed + group.stratum).Next());
+      }
+    }
+    Admit();
+    SplitPlan plan;
+    for (const Group& group : groups_) Append(Describe(group), &plan);
+    plan.budget_suffices = plan.items_admitted == input_.items;
+    plan.order = Order();
+    return plan;
+  }
+
+ private:
+  double Length(ItemIndex item) const {
+    return input_.traits.empty() ? ItemTraits{}.length : input_.traits[item].length;
+  }
+  double Importance(ItemIndex item) const {
+    return input_.traits.empty() ? ItemTraits{}.importance : input_.traits[item].importance;
+  }
+  uint16_t StratumOf(ItemIndex item) const {
+    if (policy_.strategy == SplitStrategy::kUniform || input_.traits.empty()) return 0;
+    return input_.traits[item].stratum;
+  }
+  std::string Name(uint16_t stratum) const {
+    if (policy_.strategy == SplitStrategy::kUniform || input_.strata_names.empty()) return "";
+    TESSERA_CHECK(stratum < input_.strata_names.size());
+    return input_.strata_names[stratum];
+  }
+
+  void MakeGroups() {
+    constexpr size_t kNone = std::numeric_limits<size_t>::max();
+    std::vector<size_t> group_of;  // By stratum.
+    for (ItemIndex item = 0; item < input_.items; ++item) {
+      const uint16_t stratum = StratumOf(item);
+      if (stratum >= group_of.size()) group_of.resize(stratum + size_t{1}, kNone);
+      if (group_of[stratum] == kNone) {
+        group_of[stratum] = groups_.size();
+        groups_.push_back({.stratum = stratum});
+      }
+      Group& group = groups_[group_of[stratum]];
+      group.items.push_back(item);
+      group.units += Length(item);
+      group.importance += Importance(item);
+    }
+    for (Group& group : groups_) group.importance /= static_cast<double>(group.items.size());
+  }
+
+  void OrderGroups() {
+    std::sort(groups_.begin(), groups_.end(), [this](const Group& a, const Group& b) {
+      if (a.importance != b.importance) return a.importance > b.importance;
+      if (const int order = Name(a.stratum).compare(Name(b.stratum)); order != 0) return order < 0;
+      return a.stratum < b.stratum;
+    });
+  }
+
+  // Greedy by value per cost. All items cost the same (expected answers times the price), so that
+  // is by importance; between equals the earlier in the plan, so that neighbours stay together.
+  void Admit() {
+    const uint64_t affordable = Affordable();
+    if (affordable >= input_.items) {
+      for (Group& group : groups_) {
+        group.admitted_count = group.items.size();
+        group.admitted_units = group.units;
+      }
+      return;
+    }
+    struct Candidate {
+      double importance = 0;
+      size_t group = 0;
+      size_t place = 0;
+    };
+    std::vector<Candidate> candidates;
+    candidates.reserve(input_.items);
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      groups_[g].admitted.resize(groups_[g].items.size());
+      for (size_t place = 0; place < groups_[g].items.size(); ++place) {
+        candidates.push_back({Importance(groups_[g].items[place]), g, place});
+      }
+    }
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const auto& a, const auto& b) { return a.importance > b.importance; });
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      Group& group = groups_[candidates[i].group];
+      const ItemIndex item = group.items[candidates[i].place];
+      if (i >= affordable) {
+        rest_.push_back(item);
+        continue;
+      }
+      group.admitted[candidates[i].place] = true;
+      ++group.admitted_count;
+      group.admitted_units += Length(item);
+    }
+  }
+
+  // How many items the budget pays all expected answers of.
+  uint64_t Affordable() const {
+    const double item_cost = answers_per_item_ * static_cast<double>(input_.price_micros);
+    if (item_cost <= 0) return input_.items;
+    if (input_.budget_micros <= 0) return 0;
+    const double budget = static_cast<double>(input_.budget_micros);
+    const double items = std::floor(budget / item_cost);
+    if (items >= static_cast<double>(input_.items)) return input_.items;
+    uint64_t count = static_cast<uint64_t>(items);
+    // The quotient may have been rounded up across a whole number.
+    if (count > 0 && static_cast<double>(count) * item_cost > budget) --count;
+    return count;
+  }
+
+  uint32_t BundleItems(const Group& group) const {
+    const double count = static_cast<double>(group.items.size());
+    const double mean = group.units > 0 ? group.units / count : 1;
+    const double items_min = policy_.items_min;
+    const double items_max = std::max(policy_.items_min, policy_.items_max);
+    const double cheapest = CheapestLength(input_.cost, items_min * mean, items_max * mean) / mean;
+    const auto per_unit = [&](double items) {
+      return SittingSeconds(input_.cost, items * mean) / (items * mean);
+    };
+    double bundle = std::clamp(std::floor(cheapest), std::max(items_min, 1.0), items_max);
+    if (bundle + 1 <= items_max && per_unit(bundle + 1) < per_unit(bundle)) ++bundle;
+    // Parts of the same size, rather than a remnant at the end.
+    const double items = static_cast<double>(std::max<uint64_t>(group.admitted_count, 1));
+    const double parts = std::ceil(items / bundle);
+    return static_cast<uint32_t>(std::max(std::ceil(items / parts), std::min(items_min, bundle)));
+  }
+
+  Stratum Describe(const Group& group) const {
+    Stratum stratum;
+    stratum.name = Name(group.stratum);
+    stratum.items = group.items.size();
+    stratum.items_admitted = group.admitted_count;
+    stratum.units = group.units;
+    stratum.importance = group.importance;
+    stratum.bundle_items = BundleItems(group);
+    stratum.answers_expected = static_cast<double>(group.admitted_count) * answers_per_item_;
+    stratum.cost_micros =
+        ToMicros(stratum.answers_expected * static_cast<double>(input_.price_micros));
+    if (group.admitted_count > 0) {
+      const double sittings = stratum.answers_expected / stratum.bundle_items;
+      const double units = group.admitted_units / static_cast<double>(group.admitted_count);
+      stratum.worker_seconds = sittings * SittingSeconds(input_.cost, units * stratum.bundle_items);
+    }
+    return stratum;
+  }
+
+  static void Append(Stratum stratum, SplitPlan* plan) {
+    plan->items_admitted += stratum.items_admitted;
+    plan->answers_expected += stratum.answers_expected;
+    plan->cost_micros = AddSaturated(plan->cost_micros, stratum.cost_micros);
+    plan->worker_seconds += stratum.worker_seconds;
+    plan->strata.push_back(std::move(stratum));
+  }
+
+  // The admitted items stratum by stratum, neighbours together; then the rest, the most valuable
+  // first, as it is what more money (or fewer answers than expected) would reach next.
+  std::vector<ItemIndex> Order() const {
+    std::vector<ItemIndex> order;
+    order.reserve(input_.items);
+    for (const Group& group : groups_) {
+      for (size_t place = 0; place < group.items.size(); ++place) {
+        if (group.admitted.empty() || group.admitted[place]) order.push_back(group.items[place]);
+      }
+    }
+    order.insert(order.end(), rest_.begin(), rest_.end());
+    // A permutation that ascends is the identity.
+    if (std::is_sorted(order.begin(), order.end())) return {};
+    return order;
+  }
+
+  const SplitPolicy& policy_;
+  const SplitInput& input_;
+  const double answers_per_item_;
+  std::vector<Group> groups_;
+  std::vector<ItemIndex> rest_;  // Not admitted.
+};
+
+}  // namespace
+
+double CheapestLength(const CostModel& model, double units_min, double units_max) {
+  if (model.fatigue_seconds <= 0) return units_max;
+  const double cheapest = std::sqrt(std::max(0.0, model.startup_seconds) / model.fatigue_seconds);
+  return std::min(std::max(cheapest, units_min), units_max);
+}
+
+double SittingSeconds(const CostModel& model, double units) {
+  return model.startup_seconds + (model.seconds_per_unit + model.fatigue_seconds * units) * units;
+}
+
+SplitPlan PlanSplit(const SplitPolicy& policy, const QualityPolicy& quality,
+                    const SplitInput& input) {
+  return Planner(policy, quality, input).Plan();
+}
+
+// Wald's identity: the log odds of the value move by ln 3 per answer of a worker who is right three
+// times in four, up three times and down once, and it takes their mean to reach the target's.
+double GuessAnswersPerItem(const QualityPolicy& quality) {
+  constexpr double kRight = 0.75;
+  const double answers_min = quality.answers_min;
+  const double answers_max = std::max(quality.answers_min, quality.answers_max);
+  if (quality.target_confidence >= 1) return answers_max;
+  if (quality.target_confidence <= 0.5) return answers_min;
+  const double goal = std::log(quality.target_confidence / (1 - quality.target_confidence));
+  const double step = (2 * kRight - 1) * std::log(kRight / (1 - kRight));
+  return std::clamp(goal / step, answers_min, answers_max);
+}
+
+}  // namespace tessera::core
