@@ -356,16 +356,6 @@ TEST_P(StoreContractTest, ADoneMayMakeTheNextCall) {
   EXPECT_THAT(LastRecord(store_), IsOkAndHolds(IsRecord(RecordId{1, 50}, "r")));
 }
 
-TEST_P(StoreContractTest, ASecondAppendInFlightIsAMistakeOfOurs) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_DEATH(
-      {
-        store_.Append({1, 0}, "a", [](const absl::Status&) {});
-        store_.Append({1, 1}, "b", [](const absl::Status&) {});
-      },
-      "append_in_flight_");
-}
-
 INSTANTIATE_TEST_SUITE_P(
     Stores, StoreContractTest,
     ::testing::Values(Kind{"Redis", [] { return std::make_unique<RedisBench>(); }},
