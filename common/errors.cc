@@ -1,7 +1,7 @@
 #include "common/errors.h"
 
-#include <array>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
@@ -79,9 +79,13 @@ ErrorDetails GetDetails(const absl::Status& status) {
     std::optional<std::string> a = kind ? Take(rest) : std::nullopt;
     std::optional<std::string> b = a ? Take(rest) : std::nullopt;
     if (!b) break;
-    if (*kind == "reason") details.reason = *std::move(a);
-    if (*kind == "field") details.fields.push_back({*std::move(a), *std::move(b)});
-    if (*kind == "meta") details.metadata.emplace_back(*std::move(a), *std::move(b));
+    if (*kind == "reason") {
+      details.reason = *std::move(a);
+    } else if (*kind == "field") {
+      details.fields.push_back({*std::move(a), *std::move(b)});
+    } else if (*kind == "meta") {
+      details.metadata.emplace_back(*std::move(a), *std::move(b));
+    }
   }
   return details;
 }

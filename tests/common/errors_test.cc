@@ -61,7 +61,8 @@ TEST(ErrorsTest, ADamagedPayloadIsReadAsFarAsItIsWhole) {
 }
 
 TEST(ErrorsDeathTest, OkIsNoError) {
-  EXPECT_DEATH(Error(absl::StatusCode::kOk, "FINE", "fine"), "check failed.*FINE");
+  EXPECT_DEATH(static_cast<void>(Error(absl::StatusCode::kOk, "FINE", "fine")),
+               "check failed.*FINE");
 }
 
 }  // namespace
