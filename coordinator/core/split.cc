@@ -1,7 +1,6 @@
 #include "coordinator/core/split.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
