@@ -74,12 +74,17 @@ class PartitionHost {
   core::Partition& partition();
 
   // Runs `done` when all that was decided before this call has been committed, with OK; or with
-  // UNAVAILABLE when this host will never know. At once if nothing is outstanding. In order.
+  // UNAVAILABLE when this host will never know, in its destructor at the latest. Never inside the
+  // call: at the next Flush() or Tick() if nothing is outstanding. In order. Call it when a command is
+  // complete, with its payloads: a record may be closed here.
   void WhenCommitted(std::function<void(absl::Status)> done);
 
-  // Appends what has gathered, unless an append is in flight. Call it at the end of each turn.
+  // Runs replies that are due, and appends what has gathered unless an append is in flight. Call it at
+  // the end of each turn. (What gathers while one is in flight is appended when that is committed.)
   void Flush(absl::Time now);
-  // Lets time pass: the partition's Tick, writes behind the journal, trims.
+  // Lets time pass: the partition's Tick, writes behind the journal, trims, retries. Not the
+  // partition's while the store refuses: then nobody can hand in an answer, so no lease ends, and
+  // after a second of that open deadlines move as they do when a new owner comes.
   void Tick(absl::Time now);
   absl::Time NextWake() const;
 

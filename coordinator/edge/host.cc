@@ -1,0 +1,431 @@
+#include "coordinator/edge/host.h"
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "coordinator/edge/backoff.h"
+#include "coordinator/edge/committer.h"
+#include "coordinator/edge/key_index.h"
+#include "coordinator/edge/lifeline.h"
+#include "coordinator/edge/payload_pages.h"
+#include "coordinator/edge/recovery.h"
+#include "coordinator/edge/write_behind.h"
+
+namespace tessera::edge {
+
+using core::JobIndex;
+using core::Payload;
+using core::RecordId;
+using core::StoredRecord;
+
+namespace {
+
+// While leases are open, time is written to the journal this often: see Partition::Tick.
+constexpr absl::Duration kTickInterval = absl::Seconds(1);
+
+// Trouble with the store that lasted this long counts as an outage: people could not hand in their
+// answers, so their deadlines move.
+constexpr absl::Duration kOutageMin = absl::Seconds(1);
+
+}  // namespace
+
+class PartitionHost::Impl {
+ public:
+  Impl(HostOptions options, core::Store* store)
+      : options_(std::move(options)),
+        store_(store),
+        keys_({options_.key_seed[0], options_.key_seed[1]}),
+        payloads_(std::make_unique<PayloadPages>(store, options_.payload_cache_bytes)) {}
+
+  ~Impl() {
+    Fall(absl::UnavailableError("the partition is not served here any more"));
+    payloads_.reset();  // Answers the reads that wait for it ...
+    ReleaseReplies();   // ... and this passes the answers on.
+  }
+
+  // --- Taking over ------------------------------------------------------------------------------
+
+  void Start(absl::Time now, std::function<void(absl::Status)> done) {
+    TESSERA_CHECK(!started_) << "a host starts once";
+    started_ = true;
+    now_ = now;
+    start_done_ = std::move(done);
+    AskLast();
+  }
+
+  // --- Commands and their replies ---------------------------------------------------------------
+
+  HostState state() const { return state_; }
+  const absl::Status& failure() const { return failure_; }
+
+  bool accepting() const {
+    return state_ == HostState::kServing && !committer_->troubled() && !trouble_since_.has_value() &&
+           committer_->waiting_bytes() + OpenBytes() <= options_.unflushed_bytes_max;
+  }
+
+  core::Partition& partition() {
+    TESSERA_CHECK(partition_ != nullptr) << "only while serving";
+    return *partition_;
+  }
+
+  void WhenCommitted(std::function<void(absl::Status)> done) {
+    replies_.push_back({RecordNow(), std::move(done)});
+    // Here a command is complete, with its payloads: between two of them a record may be closed.
+    if (state_ == HostState::kServing && OpenBytes() >= options_.record_bytes_max) CloseRecord();
+  }
+
+  void Flush(absl::Time now) {
+    now_ = std::max(now_, now);
+    ReleaseReplies();
+    SendGathered();
+  }
+
+  void Tick(absl::Time now) {
+    now_ = std::max(now_, now);
+    Retry();
+    if (committer_ != nullptr) {
+      if (committer_->troubled() && !trouble_since_.has_value()) trouble_since_ = now_;
+      committer_->Tick(now_);
+    }
+    if (state_ != HostState::kServing) return ReleaseReplies();
+    // Nobody can be heard while the store refuses, so no lease ends meanwhile.
+    if (!committer_->troubled()) {
+      EndTrouble();
+      partition_->Tick(now_);
+      last_tick_ = now_;
+    }
+    Gather();
+    if (OpenBytes() == 0) write_behind_->AtBoundary(last_closed_, now_);
+    ReleaseReplies();
+  }
+
+  absl::Time NextWake() {
+    absl::Time wake = retry_.has_value() ? retry_->at : absl::InfiniteFuture();
+    if (CanRelease()) return now_;
+    if (committer_ != nullptr) wake = std::min(wake, committer_->NextWake());
+    if (state_ != HostState::kServing || committer_->troubled()) return wake;
+    if (trouble_since_.has_value()) return now_;
+    Gather();
+    if (OpenBytes() > 0) {
+      if (committer_->idle()) return now_;
+    } else {
+      wake = std::min(wake, write_behind_->NextWake());
+    }
+    wake = std::min(wake, partition_->NextWake());
+    if (partition_->open_assignments() > 0) wake = std::min(wake, last_tick_ + kTickInterval);
+    return wake;
+  }
+
+  // --- Keys and payloads ------------------------------------------------------------------------
+
+  const KeyIndex& keys() const { return keys_; }
+
+  void AddPayloads(core::PayloadBatch batch) {
+    TESSERA_CHECK(batch.first == keys_.size(batch.job))
+        << "job " << batch.job << ": item " << batch.first << " after " << keys_.size(batch.job);
+    for (const Payload& payload : batch.payloads) {
+      keys_.Add(batch.job, payload.key, payload.bytes);
+      open_payload_bytes_ += payload.key.size() + payload.bytes.size();
+    }
+    payloads_->Add(batch, open_id_);
+    open_.payloads.push_back(std::move(batch));
+  }
+
+  void ReadPayloads(JobIndex job, std::vector<core::ItemIndex> items,
+                    std::function<void(absl::StatusOr<std::vector<Payload>>)> done) {
+    const RecordId after = RecordNow();
+    auto reply = [this, after, done = std::move(done)](
+                     absl::StatusOr<std::vector<Payload>> payloads) {
+      auto release = [done, payloads = std::move(payloads)](absl::Status committed) mutable {
+        if (!committed.ok()) return done(std::move(committed));
+        done(std::move(payloads));
+      };
+      replies_.push_back({after, std::move(release)});
+      // From memory the answer comes inside the call, and has to wait for its end.
+      if (!asking_for_payloads_) ReleaseReplies();
+    };
+    asking_for_payloads_ = true;
+    if (!items.empty() && keys_.size(job) == 0) {
+      reply(absl::NotFoundError(absl::StrCat("job ", job.value(), " is not here any more")));
+    } else {
+      payloads_->Read(job, std::move(items), std::move(reply));
+    }
+    asking_for_payloads_ = false;
+  }
+
+  void ForgetJob(JobIndex job) {
+    payloads_->Forget(job, keys_.size(job), open_id_);
+    keys_.Forget(job);
+  }
+
+  // --- For operators ----------------------------------------------------------------------------
+
+  PartitionHost::Status status() const {
+    PartitionHost::Status status;
+    status.state = state_;
+    status.key_index_bytes = keys_.bytes();
+    status.payload_cache_bytes = payloads_->bytes();
+    if (committer_ != nullptr) {
+      status.head = committer_->committed();
+      status.records = committer_->records();
+      status.bytes = committer_->bytes();
+    }
+    if (write_behind_ != nullptr) {
+      status.trimmed_below = write_behind_->trimmed_below();
+      status.dirty_objects = write_behind_->waiting();
+    }
+    return status;
+  }
+
+ private:
+  struct Reply {
+    RecordId after;  // Not before this record is committed.
+    std::function<void(absl::Status)> done;
+  };
+
+  // --- Taking over, step by step ----------------------------------------------------------------
+
+  void AskLast() {
+    store_->LastRecord(lifeline_.Guard([this](absl::StatusOr<StoredRecord> last) {
+      if (MayPass(last.status())) return RetryLater(last.status(), [this] { AskLast(); });
+      if (!last.ok()) return Fail(last.status());
+      WriteFence(*last);
+    }));
+  }
+
+  // The first record of our epoch. From here on nobody else writes, and what is stored stands still.
+  void WriteFence(const StoredRecord& last) {
+    core::Record fence{.nonce = options_.nonce, .at = core::TruncateTime(now_), .follows = last.id};
+    std::optional<uint64_t> last_nonce;
+    if (last.id != RecordId{}) {
+      const absl::StatusOr<core::Record> record = core::DecodeRecord(last.bytes);
+      if (!record.ok()) {
+        return Fail(absl::DataLossError(
+            absl::StrCat("record ", last.id.ToString(), ": ", record.status().message())));
+      }
+      fence.kept_from = record->kept_from;
+      last_nonce = record->nonce;
+    }
+    last_closed_ = {last.id.epoch + 1, 0};
+    committer_ = std::make_unique<Committer>(
+        store_,
+        Committer::Options{.nonce = options_.nonce, .last = last.id, .last_nonce = last_nonce},
+        Committer::Callbacks{.committed = [this](RecordId id) { OnCommitted(id); },
+                             .failed = [this](absl::Status status) { Fail(std::move(status)); }});
+    committer_->Append(last_closed_, core::EncodeRecord(fence), now_);
+  }
+
+  void Recover() {
+    recovery_ = std::make_unique<Recovery>(
+        store_, &keys_, payloads_.get(),
+        [this](const absl::Status& trouble, std::function<void()> again) {
+          RetryLater(trouble, std::move(again));
+        },
+        [this](absl::StatusOr<LoadedState> loaded) {
+          if (!loaded.ok()) return Fail(loaded.status());
+          Begin(*std::move(loaded));
+        });
+    recovery_->Start();
+  }
+
+  void Begin(LoadedState loaded) {
+    partition_ = std::make_unique<core::Partition>(options_.partition, std::move(loaded.state));
+    write_behind_ = std::make_unique<WriteBehind>(
+        WriteBehind::Options{.epoch = last_closed_.epoch,
+                             .kept_from = loaded.kept_from,
+                             .objects_per_write = options_.objects_per_write,
+                             .write_interval = options_.write_interval,
+                             .trim = options_.trim},
+        store_, &partition_->mutable_state(), payloads_.get(),
+        [this](absl::Status status) { Fail(std::move(status)); });
+    write_behind_->Committed(last_closed_);
+    open_id_ = last_closed_.Next();
+    partition_->BeginRecord(open_id_);
+    partition_->Start(options_.nonce, now_);
+    Gather();
+    CloseRecord();  // When it is committed, we serve.
+  }
+
+  void RetryLater(const absl::Status& /*trouble*/, std::function<void()> again) {
+    retry_ = {now_ + retry_backoff_.Next(), std::move(again)};
+  }
+
+  void Retry() {
+    if (!retry_.has_value() || now_ < retry_->at) return;
+    const std::function<void()> again = std::move(retry_->again);
+    retry_.reset();
+    again();
+  }
+
+  // --- Records ----------------------------------------------------------------------------------
+
+  // Takes what the partition decided into the open record.
+  void Gather() {
+    std::string events = partition_->TakeEvents();
+    if (open_.events.empty()) {
+      open_.events = std::move(events);
+    } else {
+      open_.events += events;
+    }
+  }
+
+  size_t OpenBytes() const { return open_.events.size() + open_payload_bytes_; }
+
+  // The record that everything decided so far is in.
+  RecordId RecordNow() {
+    if (partition_ == nullptr) return last_closed_;
+    Gather();
+    return OpenBytes() > 0 ? open_id_ : last_closed_;
+  }
+
+  void SendGathered() {
+    if (state_ != HostState::kServing) return;
+    Gather();
+    if (OpenBytes() > 0 && committer_->idle()) CloseRecord();
+  }
+
+  void CloseRecord() {
+    core::Record record = std::exchange(open_, {});
+    open_payload_bytes_ = 0;
+    record.nonce = options_.nonce;
+    record.at = core::TruncateTime(now_);
+    record.follows = last_closed_;
+    record.kept_from = write_behind_->Announce(open_id_);
+    last_closed_ = open_id_;
+    open_id_ = open_id_.Next();
+    partition_->BeginRecord(open_id_);
+    committer_->Append(last_closed_, core::EncodeRecord(record), now_);
+    write_behind_->AtBoundary(last_closed_, now_);
+  }
+
+  void OnCommitted(RecordId id) {
+    if (state_ == HostState::kFailed) return;
+    if (partition_ == nullptr) return Recover();  // The fence stands.
+    if (state_ == HostState::kRecovering) {
+      state_ = HostState::kServing;
+      recovery_.reset();
+      last_tick_ = now_;
+      write_behind_->Committed(id);
+      std::exchange(start_done_, nullptr)(absl::OkStatus());
+      return;
+    }
+    write_behind_->Committed(id);
+    ReleaseReplies();
+    SendGathered();  // What has gathered while this record was in flight.
+  }
+
+  // --- Replies ----------------------------------------------------------------------------------
+
+  bool CanRelease() const {
+    return !replies_.empty() && (state_ == HostState::kFailed ||
+                                 (committer_ != nullptr &&
+                                  replies_.front().after <= committer_->committed()));
+  }
+
+  // Those that were there when it began: a reply may ask for another one.
+  void ReleaseReplies() {
+    for (size_t count = replies_.size(); count > 0 && CanRelease(); --count) {
+      const Reply reply = std::move(replies_.front());
+      replies_.pop_front();
+      reply.done(state_ == HostState::kFailed
+                     ? absl::UnavailableError(absl::StrCat("the commit is not known to have been "
+                                                           "done: ", failure_.message()))
+                     : absl::OkStatus());
+    }
+  }
+
+  // --- The end ----------------------------------------------------------------------------------
+
+  void Fail(absl::Status status) {
+    if (state_ == HostState::kFailed) return;
+    Fall(std::move(status));
+    ReleaseReplies();
+  }
+
+  void Fall(absl::Status status) {
+    if (state_ == HostState::kFailed) return;
+    state_ = HostState::kFailed;
+    failure_ = std::move(status);
+    retry_.reset();
+    if (start_done_) std::exchange(start_done_, nullptr)(failure_);
+  }
+
+  // Trouble is over: if it was long, deadlines move by it, as they do when a new owner comes.
+  void EndTrouble() {
+    if (!trouble_since_.has_value()) return;
+    if (now_ - *trouble_since_ >= kOutageMin) partition_->Start(options_.nonce, now_);
+    trouble_since_.reset();
+  }
+
+  const HostOptions options_;
+  core::Store* const store_;
+
+  HostState state_ = HostState::kRecovering;
+  absl::Status failure_;
+  bool started_ = false;
+  std::function<void(absl::Status)> start_done_;
+  absl::Time now_ = absl::InfinitePast();
+  absl::Time last_tick_ = absl::InfinitePast();
+  std::optional<absl::Time> trouble_since_;
+  struct PendingRetry {
+    absl::Time at;
+    std::function<void()> again;
+  };
+  std::optional<PendingRetry> retry_;  // Of a step of recovery.
+  Backoff retry_backoff_;
+
+  KeyIndex keys_;
+  std::unique_ptr<PayloadPages> payloads_;
+  std::unique_ptr<Recovery> recovery_;
+  std::unique_ptr<core::Partition> partition_;
+  std::unique_ptr<Committer> committer_;
+  std::unique_ptr<WriteBehind> write_behind_;
+
+  core::Record open_;  // Gathers what is decided now.
+  RecordId open_id_;
+  size_t open_payload_bytes_ = 0;
+  RecordId last_closed_;
+  std::deque<Reply> replies_;
+  bool asking_for_payloads_ = false;
+  Lifeline lifeline_;
+};
+
+PartitionHost::PartitionHost(HostOptions options, core::Store* store)
+    : impl_(std::make_unique<Impl>(std::move(options), store)) {}
+PartitionHost::~PartitionHost() = default;
+
+void PartitionHost::Start(absl::Time now, std::function<void(absl::Status)> done) {
+  impl_->Start(now, std::move(done));
+}
+HostState PartitionHost::state() const { return impl_->state(); }
+absl::Status PartitionHost::failure() const { return impl_->failure(); }
+bool PartitionHost::accepting() const { return impl_->accepting(); }
+core::Partition& PartitionHost::partition() { return impl_->partition(); }
+void PartitionHost::WhenCommitted(std::function<void(absl::Status)> done) {
+  impl_->WhenCommitted(std::move(done));
+}
+void PartitionHost::Flush(absl::Time now) { impl_->Flush(now); }
+void PartitionHost::Tick(absl::Time now) { impl_->Tick(now); }
+absl::Time PartitionHost::NextWake() const { return impl_->NextWake(); }
+
+std::optional<PartitionHost::KeyEntry> PartitionHost::FindKey(JobIndex job,
+                                                              absl::string_view key) const {
+  const std::optional<KeyIndex::Entry> entry = impl_->keys().Find(job, key);
+  if (!entry.has_value()) return std::nullopt;
+  return KeyEntry{.item = entry->item, .payload_digest = entry->payload_digest};
+}
+uint64_t PartitionHost::PayloadDigest(absl::string_view bytes) const {
+  return impl_->keys().PayloadDigest(bytes);
+}
+void PartitionHost::AddPayloads(core::PayloadBatch batch) { impl_->AddPayloads(std::move(batch)); }
+void PartitionHost::ReadPayloads(JobIndex job, std::vector<core::ItemIndex> items,
+                                 std::function<void(absl::StatusOr<std::vector<Payload>>)> done) {
+  impl_->ReadPayloads(job, std::move(items), std::move(done));
+}
+void PartitionHost::ForgetJob(JobIndex job) { impl_->ForgetJob(job); }
+PartitionHost::Status PartitionHost::status() const { return impl_->status(); }
+
+}  // namespace tessera::edge

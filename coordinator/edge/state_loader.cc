@@ -1,0 +1,207 @@
+#include "coordinator/edge/state_loader.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "coordinator/edge/backoff.h"
+#include "coordinator/edge/host.h"
+
+namespace tessera::edge {
+
+using core::ObjectKey;
+using core::Record;
+using core::RecordId;
+using core::StoredRecord;
+
+StateLoader::StateLoader(core::Store* store, Options options, RetryLater retry_later, Done done)
+    : store_(store),
+      options_(options),
+      retry_later_(std::move(retry_later)),
+      done_(std::move(done)) {}
+
+template <typename T>
+auto StateLoader::Handle(void (StateLoader::*again)(), std::function<void(T)> next) {
+  return [self = shared_from_this(), again, next = std::move(next)](absl::StatusOr<T> answer) {
+    if (self->cancelled_) return;
+    if (answer.ok()) return next(*std::move(answer));
+    if (!MayPass(answer.status())) return self->Finish(answer.status());
+    self->retry_later_(answer.status(), [self, again] {
+      if (!self->cancelled_) (self.get()->*again)();
+    });
+  };
+}
+
+void StateLoader::Start() { ReadLast(); }
+
+void StateLoader::ReadLast() {
+  store_->LastRecord(Handle<StoredRecord>(
+      &StateLoader::ReadLast, [this](StoredRecord last) { OnLast(std::move(last)); }));
+}
+
+void StateLoader::OnLast(StoredRecord last) {
+  loaded_ = LoadedState();
+  read_to_ = newest_object_ = RecordId{};
+  must_reach_ = last.id;
+  if (last.id == RecordId{}) return Finish(absl::OkStatus());
+  if (last.bytes.empty()) {
+    return Finish(absl::DataLossError(
+        absl::StrCat("the journal's last record, ", last.id.ToString(), ", is gone")));
+  }
+  const absl::StatusOr<Record> record = core::DecodeRecord(last.bytes);
+  if (!record.ok()) {
+    return Finish(absl::DataLossError(
+        absl::StrCat("record ", last.id.ToString(), ": ", record.status().message())));
+  }
+  loaded_.kept_from = record->kept_from;
+  if (!options_.objects) return ReadTail();
+  keys_ = loaded_.state.ObjectsToLoad();
+  ReadObjects();
+}
+
+// --- Objects ------------------------------------------------------------------------------------
+
+void StateLoader::ReadObjects() {
+  if (keys_.empty()) keys_ = loaded_.state.ObjectsToLoad();
+  if (keys_.empty()) return ReadTail();
+  const size_t count = std::min(keys_.size(), options_.objects_per_read);
+  std::vector<ObjectKey> keys(keys_.begin(), keys_.begin() + static_cast<ptrdiff_t>(count));
+  std::vector<std::string> names;
+  names.reserve(count);
+  for (const ObjectKey& key : keys) names.push_back(key.ToString());
+  using Objects = std::vector<std::optional<std::string>>;
+  store_->ReadObjects(std::move(names),
+                      Handle<Objects>(&StateLoader::ReadObjects,
+                                      [this, keys = std::move(keys)](Objects objects) {
+                                        OnObjects(keys, std::move(objects));
+                                      }));
+}
+
+void StateLoader::OnObjects(std::vector<ObjectKey> keys,
+                            std::vector<std::optional<std::string>> objects) {
+  if (objects.size() != keys.size()) {
+    return Finish(absl::InternalError("the store answered for other objects than were asked for"));
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const absl::Status status = loaded_.state.LoadObject(keys[i], objects[i]);
+    if (!status.ok()) return Finish(status);
+    if (!objects[i].has_value()) continue;
+    core::Reader reader(*objects[i]);  // LoadObject has seen that it begins with an id.
+    RecordId current;
+    reader.Get(current);
+    newest_object_ = std::max(newest_object_, current);
+  }
+  keys_.erase(keys_.begin(), keys_.begin() + static_cast<ptrdiff_t>(keys.size()));
+  ReadObjects();
+}
+
+// --- The tail -----------------------------------------------------------------------------------
+
+void StateLoader::ReadTail() {
+  const RecordId from = read_to_ != RecordId{}   ? read_to_.Next()
+                        : options_.objects ? loaded_.kept_from
+                                           : RecordId{};
+  using Records = std::vector<StoredRecord>;
+  store_->ReadJournal(from, options_.records_per_read,
+                      Handle<Records>(&StateLoader::ReadTail,
+                                      [this](Records records) { OnTail(std::move(records)); }));
+}
+
+void StateLoader::OnTail(std::vector<StoredRecord> records) {
+  for (StoredRecord& stored : records) {
+    absl::StatusOr<Record> record = core::DecodeRecord(stored.bytes);
+    if (!record.ok()) {
+      return Finish(absl::DataLossError(
+          absl::StrCat("record ", stored.id.ToString(), ": ", record.status().message())));
+    }
+    const bool first = read_to_ == RecordId{};
+    const RecordId whole_from = options_.objects ? loaded_.kept_from : RecordId{};
+    // Nothing is missing before the first one if it reaches back far enough, or if what it follows
+    // lies before that.
+    if (first && stored.id > whole_from && record->follows >= whole_from &&
+        record->follows != RecordId{}) {
+      return OnHoleAtStart(std::move(stored));
+    }
+    if (!first && record->follows != read_to_) {
+      return Finish(absl::DataLossError(absl::StrCat(
+          "the journal has a hole: after ", read_to_.ToString(), " comes ", stored.id.ToString(),
+          ", which follows ", record->follows.ToString())));
+    }
+    const absl::Status status = Fold(stored.id, *std::move(record));
+    if (!status.ok()) return Finish(status);
+    read_to_ = stored.id;
+  }
+  if (!records.empty()) return ReadTail();
+
+  if (read_to_ < must_reach_) {
+    return Finish(absl::DataLossError(absl::StrCat("the journal ends at ", read_to_.ToString(),
+                                                   ", but its last id is ",
+                                                   must_reach_.ToString())));
+  }
+  if (newest_object_ > read_to_) {
+    return Finish(absl::DataLossError(
+        absl::StrCat("records after ", read_to_.ToString(), " up to ", newest_object_.ToString(),
+                     " are lost: stored objects are current to them")));
+  }
+  Finish(absl::OkStatus());
+}
+
+absl::Status StateLoader::Fold(RecordId id, Record record) {
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<core::Event> events, core::DecodeEvents(record));
+  for (const core::Event& event : events) {
+    if (const auto* deleted = std::get_if<core::JobDeleted>(&event)) {
+      const core::JobState* job = loaded_.state.job(deleted->job);
+      // Without a job its deletion is in the stored objects, and its payloads were erased before.
+      if (job != nullptr) loaded_.deletions.push_back({id, deleted->job, job->head.items});
+      loaded_.intake.erase(deleted->job);
+    }
+    TESSERA_RETURN_IF_ERROR(loaded_.state.Apply(id, event));
+  }
+  loaded_.state.CloseRecord();
+  for (core::PayloadBatch& batch : record.payloads) {
+    if (loaded_.state.job(batch.job) == nullptr) continue;  // Deleted since.
+    const core::JobIndex job = batch.job;
+    loaded_.intake[job].push_back({id, std::move(batch)});
+  }
+  return absl::OkStatus();
+}
+
+void StateLoader::OnHoleAtStart(StoredRecord first) {
+  const RecordId kept_from = loaded_.kept_from;
+  const absl::Status hole = absl::DataLossError(
+      absl::StrCat("the journal begins at ", first.id.ToString(), ", but is needed from ",
+                   options_.objects ? kept_from.ToString() : "its beginning"));
+  if (!options_.objects || ++restarts_ > options_.restarts_max) return Finish(hole);
+  // Did an owner write objects and trim while we read? Then its later records say so.
+  using Last = StoredRecord;
+  store_->LastRecord(Handle<Last>(&StateLoader::ReadLast, [this, kept_from, hole](Last last) {
+    const absl::StatusOr<Record> record = core::DecodeRecord(last.bytes);
+    if (record.ok() && record->kept_from > kept_from) return OnLast(std::move(last));
+    Finish(hole);
+  }));
+}
+
+void StateLoader::Finish(absl::Status status) {
+  loaded_.last = read_to_;
+  if (status.ok()) return done_(std::move(loaded_));
+  done_(std::move(status));
+}
+
+// --- For inspection -----------------------------------------------------------------------------
+
+void LoadState(core::Store* store, bool objects,
+               std::function<void(absl::StatusOr<core::PartitionState>)> done) {
+  auto loader = std::make_shared<StateLoader>(
+      store, StateLoader::Options{.objects = objects},
+      [done](absl::Status trouble, const std::function<void()>&) { done(std::move(trouble)); },
+      [done](absl::StatusOr<LoadedState> loaded) {
+        if (!loaded.ok()) return done(loaded.status());
+        done(std::move(loaded->state));
+      });
+  loader->Start();
+}
+
+}  // namespace tessera::edge

@@ -1,0 +1,106 @@
+// Reads a partition's state back: its objects, in rounds, then the journal's tail folded over them.
+//
+//   auto loader = std::make_shared<StateLoader>(
+//       store, StateLoader::Options(), retry_later, [](absl::StatusOr<LoadedState> loaded) { ... });
+//   loader->Start();
+//
+// It lives in the store's callbacks until it is done, whether or not anybody else holds it.
+//
+// What it checks on the way (each is DATA_LOSS):
+//   - every record is whole and follows the one before it: no holes, also between epochs;
+//   - the journal reaches back to where its last record says that it must (Record::kept_from);
+//   - no object is current to a record beyond the journal's end: a store that went back in time.
+//
+// It reads only. Where a live owner trims the journal while the objects are read, it starts over.
+// Threads: none; the store's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/core/fold.h"
+#include "coordinator/core/record.h"
+#include "coordinator/core/storage.h"
+#include "coordinator/edge/retry.h"
+
+namespace tessera::edge {
+
+struct LoadedState {
+  core::PartitionState state;
+  core::RecordId last;       // The journal's last record; 0-0 where there is none.
+  core::RecordId kept_from;  // As it says.
+
+  // What the tail says about payloads, which are the host's business.
+  struct Intake {
+    core::RecordId record;
+    core::PayloadBatch batch;
+  };
+  std::map<core::JobIndex, std::vector<Intake>> intake;  // By job, in the order of items.
+  struct Deletion {
+    core::RecordId record;
+    core::JobIndex job;
+    uint32_t items = 0;  // That it had.
+  };
+  std::vector<Deletion> deletions;
+};
+
+class StateLoader : public std::enable_shared_from_this<StateLoader> {
+ public:
+  struct Options {
+    bool objects = true;  // Off: from the journal alone, which must never have been trimmed.
+    size_t records_per_read = 32;
+    size_t objects_per_read = 256;
+    int restarts_max = 8;  // When the journal is trimmed under our eyes.
+  };
+  using Done = std::function<void(absl::StatusOr<LoadedState>)>;
+
+  // `done` runs once, not inside a call. `store` outlives the loader.
+  StateLoader(core::Store* store, Options options, RetryLater retry_later, Done done);
+  StateLoader(const StateLoader&) = delete;
+  StateLoader& operator=(const StateLoader&) = delete;
+
+  void Start();
+  // Nothing runs after this, `done` neither.
+  void Cancel() { cancelled_ = true; }
+
+ private:
+  void ReadLast();
+  void OnLast(core::StoredRecord last);
+  void ReadObjects();
+  void OnObjects(std::vector<core::ObjectKey> keys,
+                 std::vector<std::optional<std::string>> objects);
+  void ReadTail();
+  void OnTail(std::vector<core::StoredRecord> records);
+  absl::Status CheckPlace(core::RecordId id, const core::Record& record);
+  absl::Status Fold(core::RecordId id, core::Record record);
+  // The journal no longer reaches back far enough: trimmed meanwhile, or damaged.
+  void OnHoleAtStart(core::StoredRecord first);
+  void Finish(absl::Status status);
+
+  // What to do with an answer: a good one goes to `next`, trouble that may pass is tried `again`
+  // later, anything else ends it.
+  template <typename T>
+  auto Handle(void (StateLoader::*again)(), std::function<void(T)> next);
+
+  core::Store* const store_;
+  const Options options_;
+  const RetryLater retry_later_;
+  const Done done_;
+
+  LoadedState loaded_;
+  std::vector<core::ObjectKey> keys_;  // Of this round, still to be read.
+  core::RecordId must_reach_;          // The last id when we began.
+  core::RecordId read_to_;             // The last record folded; 0-0: none so far.
+  core::RecordId newest_object_;       // The latest id that an object is current to.
+  int restarts_ = 0;
+  bool cancelled_ = false;
+};
+
+}  // namespace tessera::edge

@@ -1,0 +1,142 @@
+#include "coordinator/edge/write_behind.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tessera::edge {
+
+using core::DirtyObject;
+using core::ObjectWrite;
+using core::RecordId;
+
+WriteBehind::WriteBehind(Options options, core::Store* store, core::PartitionState* state,
+                         PayloadPages* payloads, std::function<void(absl::Status)> failed)
+    : options_(options),
+      store_(store),
+      state_(state),
+      payloads_(payloads),
+      failed_(std::move(failed)),
+      kept_from_(options.kept_from),
+      may_trim_below_(options.kept_from) {}
+
+void WriteBehind::AtBoundary(RecordId closed, absl::Time now) {
+  now_ = std::max(now_, now);
+  if (batch_.has_value() || now_ < next_take_) return;
+  const std::optional<RecordId> oldest_object = state_->OldestUnstored();
+  const std::optional<RecordId> oldest_page = payloads_->OldestUnwritten();
+  if (!oldest_object.has_value() && !oldest_page.has_value()) return;
+
+  batch_ = Batch{.current = closed};
+  // A deleted job's payloads go first: once its head is gone, nobody knows how many they were.
+  const bool pages_first =
+      payloads_->erasures_wait() || !oldest_object.has_value() ||
+      (oldest_page.has_value() && *oldest_page <= *oldest_object);
+  if (pages_first) TakePages(options_.objects_per_write);
+  if (!payloads_->erasures_wait()) {
+    TakeObjects(options_.objects_per_write - batch_->writes.size());
+    if (!pages_first) TakePages(options_.objects_per_write - batch_->writes.size());
+  }
+  next_take_ = waiting() > options_.backlog_max ? now_ : now_ + options_.write_interval;
+  if (batch_->writes.empty()) {
+    batch_.reset();  // All that waits is being fetched.
+    next_take_ = now_ + options_.write_interval;
+    return;
+  }
+  if (closed <= committed_) Send();
+}
+
+void WriteBehind::TakeObjects(size_t max) {
+  if (max == 0) return;
+  for (DirtyObject& object : state_->TakeDirty(max)) {
+    std::optional<std::string> bytes = state_->EncodeObject(object.key);
+    ObjectWrite write{.key = object.key.ToString()};
+    if (bytes.has_value()) {
+      write.bytes = *std::move(bytes);
+      write.readable = state_->ReadableFields(object.key);
+    } else {
+      write.erase = true;
+    }
+    batch_->writes.push_back(std::move(write));
+    batch_->objects.push_back(object);
+  }
+}
+
+void WriteBehind::TakePages(size_t max) {
+  if (max == 0) return;
+  for (PayloadPages::DirtyPage& page : payloads_->TakeDirty(max, batch_->current)) {
+    batch_->writes.push_back({
+        .key = page.key.ToString(),
+        .bytes = std::exchange(page.bytes, {}),
+        .erase = page.erase,
+    });
+    batch_->pages.push_back(std::move(page));
+  }
+}
+
+void WriteBehind::Committed(RecordId id) {
+  committed_ = id;
+  while (!announcements_.empty() && announcements_.front().by <= id) {
+    may_trim_below_ = announcements_.front().kept_from;
+    announcements_.pop_front();
+  }
+  if (batch_.has_value() && !batch_->sent && batch_->current <= id) Send();
+  Trim();
+}
+
+void WriteBehind::Send() {
+  batch_->sent = true;
+  store_->WriteObjects(options_.epoch, std::move(batch_->writes),
+                       lifeline_.Guard([this](const absl::Status& status) { OnWritten(status); }));
+}
+
+void WriteBehind::OnWritten(const absl::Status& status) {
+  const Batch batch = *std::exchange(batch_, std::nullopt);
+  if (!status.ok()) {
+    // Whether or not it was written: it will be again, with what is newest then.
+    for (const DirtyObject& object : batch.objects) state_->NotStored(object);
+    for (const PayloadPages::DirtyPage& page : batch.pages) payloads_->NotStored(page);
+    if (!MayPass(status)) return failed_(status);
+    next_take_ = now_ + backoff_.Next();
+    return;
+  }
+  backoff_.Reset();
+  for (const DirtyObject& object : batch.objects) state_->Stored(object);
+  for (const PayloadPages::DirtyPage& page : batch.pages) payloads_->Stored(page);
+}
+
+RecordId WriteBehind::Announce(RecordId announced_by) {
+  // The last committed record stays in any case: it says how far the journal reaches back.
+  RecordId kept_from = committed_;
+  for (const std::optional<RecordId>& oldest :
+       {state_->OldestUnstored(), payloads_->OldestUnwritten()}) {
+    if (oldest.has_value()) kept_from = std::min(kept_from, *oldest);
+  }
+  if (kept_from > kept_from_) kept_from_ = kept_from;
+  announcements_.push_back({announced_by, kept_from_});
+  return kept_from_;
+}
+
+void WriteBehind::Trim() {
+  if (!options_.trim || trimming_) return;
+  const RecordId below = may_trim_below_;
+  const bool far_enough = below.epoch != trimmed_below_.epoch
+                              ? below > trimmed_below_
+                              : below.sequence >= trimmed_below_.sequence + options_.trim_records_min;
+  if (!far_enough) return;
+  trimming_ = true;
+  store_->Trim(options_.epoch, below, lifeline_.Guard([this, below](const absl::Status& status) {
+    trimming_ = false;
+    if (status.ok()) {
+      trimmed_below_ = below;
+    } else if (!MayPass(status)) {
+      failed_(status);
+    }  // Else the next commit tries again.
+  }));
+}
+
+absl::Time WriteBehind::NextWake() const {
+  if (batch_.has_value() || waiting() == 0) return absl::InfiniteFuture();
+  return next_take_;
+}
+
+}  // namespace tessera::edge
