@@ -1,0 +1,108 @@
+// The inside of PartitionState, shared by fold.cc (objects, recovery, reads) and folder.cc (events).
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "coordinator/core/archive.h"
+#include "coordinator/core/fold.h"
+
+namespace tessera::core {
+
+// What is stored of the partition itself.
+struct PartitionObject {
+  absl::Time time = absl::InfinitePast();
+  uint32_t jobs = 0;
+  uint32_t workers = 0;
+  std::vector<Pool> pools;
+};
+inline void Fields(auto& v, PartitionObject& p) {
+  v("time", p.time);
+  v("jobs", p.jobs);
+  v("workers", p.workers);
+  v("pools", p.pools);
+}
+
+struct PartitionState::Rep {
+  PartitionObject partition;
+  Version partition_version;
+  std::map<std::string, Pool, std::less<>> pools;
+
+  std::vector<WorkerRecord> workers;
+  std::vector<Version> worker_pages;
+  absl::flat_hash_map<std::string, WorkerIndex> worker_by_name;
+
+  std::vector<std::unique_ptr<JobState>> jobs;  // Nothing where one was deleted.
+  absl::flat_hash_map<std::string, JobIndex> job_by_name;
+
+  std::deque<DirtyObject> dirty;   // By `since`.
+  std::vector<DirtyObject> taken;  // Being written.
+  bool record_open = false;
+
+  // Recovery reads in rounds: the partition, then heads and workers, then what the heads name.
+  int load_round = 0;
+
+  static std::string JobName(absl::string_view tenant, absl::string_view id) {
+    return absl::StrCat(tenant, "/", id);
+  }
+
+  void Mark(const ObjectKey& key, Version& version, RecordId id) {
+    if (version.dirty) return;
+    version.dirty = true;
+    dirty.push_back({key, id});
+  }
+
+  JobState* Job(JobIndex index) {
+    return index.value() < jobs.size() ? jobs[index.value()].get() : nullptr;
+  }
+
+  WorkerRecord& Worker(WorkerIndex index) {
+    if (workers.size() <= index.value()) workers.resize(index.value() + 1);
+    const uint32_t pages = index.value() / kWorkersPerPage + 1;
+    if (worker_pages.size() < pages) worker_pages.resize(pages);
+    return workers[index.value()];
+  }
+
+  JobState& NewJob(JobIndex index) {
+    if (jobs.size() <= index.value()) jobs.resize(index.value() + 1);
+    auto& job = jobs[index.value()];
+    if (job == nullptr) job = std::make_unique<JobState>();
+    return *job;
+  }
+
+  Version* FindVersion(const ObjectKey& key) {
+    if (key.kind == ObjectKind::kPartition) return &partition_version;
+    if (key.kind == ObjectKind::kWorkers) {
+      return key.page < worker_pages.size() ? &worker_pages[key.page] : nullptr;
+    }
+    JobState* job = Job(JobIndex(key.job));
+    if (job == nullptr) return nullptr;
+    if (job->head.deleted && key.kind != ObjectKind::kJob) return nullptr;
+    switch (key.kind) {
+      case ObjectKind::kJob: return &job->head_version;
+      case ObjectKind::kItems: return &job->items.PageVersion(key.page);
+      case ObjectKind::kLeases: {
+        const auto page = job->leases.pages().find(key.page);
+        return page == job->leases.pages().end() ? nullptr : &page->second.version;
+      }
+      case ObjectKind::kTallies: {
+        const auto page = job->tallies.find(key.page);
+        return page == job->tallies.end() ? nullptr : &page->second.version;
+      }
+      case ObjectKind::kFit: {
+        const auto fit = job->fits.find(key.page);
+        return fit == job->fits.end() ? nullptr : &fit->second.version;
+      }
+      default: return nullptr;
+    }
+  }
+
+  std::string ObjectBody(const ObjectKey& key) const;
+};
+
+}  // namespace tessera::core

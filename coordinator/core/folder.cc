@@ -1,0 +1,495 @@
+// How each event changes the state.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "coordinator/core/fold_impl.h"
+
+namespace tessera::core {
+namespace {
+
+uint64_t& CountOf(ItemCounts& counts, ItemState state) {
+  switch (state) {
+    case ItemState::kWaiting: return counts.waiting;
+    case ItemState::kInProgress: return counts.in_progress;
+    case ItemState::kResolved: return counts.resolved;
+    case ItemState::kUnresolved: return counts.unresolved;
+    case ItemState::kCancelled: return counts.cancelled;
+  }
+  return counts.cancelled;
+}
+
+void Move(ItemCounts& counts, ItemState before, ItemState after) {
+  if (before == after) return;
+  --CountOf(counts, before);
+  ++CountOf(counts, after);
+}
+
+void UsePage(std::vector<PageUse>& pages, uint32_t page, int change) {
+  auto at = std::lower_bound(pages.begin(), pages.end(), page,
+                             [](const PageUse& u, uint32_t p) { return u.page < p; });
+  if (at == pages.end() || at->page != page) at = pages.insert(at, PageUse{page, 0});
+  at->live = static_cast<uint32_t>(static_cast<int64_t>(at->live) + change);
+  if (at->live == 0) pages.erase(at);
+}
+
+ItemEntry::Status StatusOf(Disposition disposition) {
+  switch (disposition) {
+    case Disposition::kAnswered:
+    case Disposition::kAnsweredLate: return ItemEntry::kAnswered;
+    case Disposition::kReturned: return ItemEntry::kReturned;
+    case Disposition::kMissed: return ItemEntry::kMissed;
+    case Disposition::kForfeited: return ItemEntry::kForfeited;
+    case Disposition::kRevoked: return ItemEntry::kRevoked;
+  }
+  return ItemEntry::kForfeited;
+}
+
+}  // namespace
+
+// Applies one event to one object after another, each only if it is older than the record.
+class PartitionState::Folder {
+ public:
+  Folder(Rep& rep, RecordId id) : rep_(rep), id_(id) {}
+
+  void operator()(const OwnerStarted& e) {
+    Time(e.at);
+    if (e.outage <= absl::ZeroDuration()) return;
+    for (uint32_t j = 0; j < rep_.jobs.size(); ++j) {
+      if (rep_.jobs[j] == nullptr) continue;
+      for (auto& [number, page] : rep_.jobs[j]->leases.pages()) {
+        if (page.by_sequence.empty() || !Changes({ObjectKind::kLeases, j, number}, page.version)) continue;
+        for (auto& [sequence, assignment] : page.by_sequence) {
+          if (!assignment.expired) assignment.deadline += e.outage;
+          assignment.late_until += e.outage;
+        }
+      }
+    }
+  }
+
+  void operator()(const Ticked& e) { Time(e.at); }
+
+  void operator()(const WorkerSeen& e) {
+    if (ChangesPartition()) {
+      rep_.partition.workers = std::max(rep_.partition.workers, e.worker.value() + 1);
+    }
+    WorkerRecord& worker = rep_.Worker(e.worker);
+    if (!ChangesWorker(e.worker)) return;
+    worker.name = e.name;
+    rep_.worker_by_name[e.name] = e.worker;
+  }
+
+  void operator()(const WorkerUpdated& e) {
+    WorkerRecord& worker = rep_.Worker(e.worker);
+    if (!ChangesWorker(e.worker)) return;
+    worker.skills = e.skills;
+    worker.languages = e.languages;
+    worker.blocked = e.blocked;
+    worker.blocked_reason = e.blocked_reason;
+  }
+
+  void operator()(const PoolPut& e) {
+    if (ChangesPartition()) rep_.pools[e.pool.id] = e.pool;
+  }
+
+  void operator()(const PoolDeleted& e) {
+    if (ChangesPartition()) rep_.pools.erase(e.id);
+  }
+
+  void operator()(const JobCreated& e) {
+    Time(e.at);
+    if (ChangesPartition()) {
+      rep_.partition.jobs = std::max(rep_.partition.jobs, e.job.value() + 1);
+    }
+    JobState& job = rep_.NewJob(e.job);
+    if (!ChangesHead(e.job, job)) return;
+    job.head.identity = e.identity;
+    job.head.policy = e.policy;
+    job.head.created_at = job.head.updated_at = e.at;
+    job.head.pause_reasons = e.pause_reasons;
+    job.head.phase = e.pause_reasons != 0 ? JobPhase::kPaused : JobPhase::kRunning;
+    job.head.ledger.budget_micros = e.policy.budget_micros;
+    job.head.strata_names = {""};
+    rep_.job_by_name[Rep::JobName(e.identity.tenant, e.identity.id)] = e.job;
+  }
+
+  void operator()(const JobUpdated& e) {
+    Time(e.at);
+    JobHead* head = Head(e.job);
+    if (head == nullptr) return;
+    head->identity.document = e.document;
+    head->policy = e.policy;
+    head->ledger.budget_micros = e.policy.budget_micros;
+    head->updated_at = e.at;
+  }
+
+  void operator()(const ItemsAdded& e) {
+    Time(e.at);
+    JobState* job = rep_.Job(e.job);
+    if (job == nullptr) return;
+    if (JobHead* head = Head(e.job)) {
+      head->items = e.first + e.count;
+      head->committed_offset = e.committed_offset;
+      head->counts.waiting += e.count;
+      head->strata_names.insert(head->strata_names.end(), e.new_strata.begin(), e.new_strata.end());
+      head->updated_at = e.at;
+    }
+    if (e.count == 0) return;
+    job->items.Grow(e.first + e.count);
+    const uint32_t last_page = (e.first + e.count - 1) / kItemsPerPage;
+    for (uint32_t page = e.first / kItemsPerPage; page <= last_page; ++page) {
+      if (!Changes({ObjectKind::kItems, e.job.value(), page}, job->items.PageVersion(page))) continue;
+      if (e.traits.empty()) continue;
+      const ItemIndex from = std::max(e.first, page * kItemsPerPage);
+      const ItemIndex to = std::min(e.first + e.count, (page + 1) * kItemsPerPage);
+      for (ItemIndex i = from; i < to; ++i) job->items.SetTraits(i, e.traits[i - e.first]);
+    }
+  }
+
+  void operator()(const JobSealed& e) {
+    Time(e.at);
+    if (JobHead* head = Head(e.job)) {
+      head->sealed = true;
+      head->sealed_at = head->updated_at = e.at;
+    }
+  }
+
+  void operator()(const JobPhaseChanged& e) {
+    Time(e.at);
+    if (JobHead* head = Head(e.job)) {
+      head->phase = e.phase;
+      head->pause_reasons = e.pause_reasons;
+      head->cancelling = e.cancelling;
+      head->updated_at = e.at;
+    }
+  }
+
+  void operator()(const JobEnded& e) {
+    Time(e.at);
+    JobHead* head = Head(e.job);
+    if (head == nullptr) return;
+    head->phase = e.phase;
+    head->pause_reasons = 0;
+    head->ended_at = head->updated_at = e.at;
+    ItemCounts& counts = head->counts;
+    uint64_t& open = e.phase == JobPhase::kCancelled ? counts.cancelled : counts.unresolved;
+    open += counts.waiting + counts.in_progress;
+    counts.waiting = counts.in_progress = 0;
+  }
+
+  void operator()(const JobDeleted& e) {
+    JobState* job = rep_.Job(e.job);
+    if (job == nullptr || !ChangesHead(e.job, *job)) return;
+    rep_.job_by_name.erase(Rep::JobName(job->head.identity.tenant, job->head.identity.id));
+    // What is left is a mark, so that a recovery does not look for the rest.
+    MarkErased(e.job.value(), *job);
+    job->head = JobHead();
+    job->head.deleted = true;
+    job->items = ItemTable();
+    job->leases = LeaseTable();
+    job->tallies.clear();
+    job->fits.clear();
+  }
+
+  void operator()(const Granted& e) {
+    Time(e.at);
+    const JobIndex index = e.assignment.job;
+    JobState* job = rep_.Job(index);
+    if (job == nullptr) return;
+    const auto items = static_cast<uint32_t>(e.items.size());
+    const uint32_t lease_page = e.assignment.sequence / kLeasesPerPage;
+    const uint32_t tally_page = e.worker.value() / kWorkersPerPage;
+    if (JobHead* head = Head(index)) {
+      head->next_sequence = e.assignment.sequence + 1;
+      head->open_assignments += 1;
+      head->ledger.reserved_micros += e.price_micros * items;
+      for (const GrantedItem& i : e.items) Move(head->counts, i.before, AfterGrant(i.before));
+      UsePage(head->lease_pages, lease_page, +1);
+      auto& pages = head->tally_pages;
+      const auto at = std::lower_bound(pages.begin(), pages.end(), tally_page);
+      if (at == pages.end() || *at != tally_page) pages.insert(at, tally_page);
+    }
+    LeaseTable::Page& page = job->leases.PageOf(e.assignment.sequence);
+    if (Changes({ObjectKind::kLeases, index.value(), lease_page}, page.version)) {
+      LiveAssignment& a = page.by_sequence[e.assignment.sequence];
+      a.worker = e.worker;
+      a.pool = e.pool;
+      a.price_micros = e.price_micros;
+      a.granted_at = e.at;
+      a.deadline = e.deadline;
+      a.late_until = e.late_until;
+      a.items.reserve(items);
+      for (const GrantedItem& i : e.items) a.items.push_back(LeasedItem{.item = i.item});
+    }
+    for (const GrantedItem& i : e.items) {
+      if (!ChangesItem(index, *job, i.item)) continue;
+      ItemEntry entry;
+      entry.worker = e.worker;
+      entry.sequence = e.assignment.sequence;
+      entry.price_micros = static_cast<uint32_t>(e.price_micros);
+      job->items.AddEntry(i.item, entry);
+    }
+    if (Tally* tally = TallyOf(index, *job, e.worker)) tally->granted += items;
+  }
+
+  void operator()(const Drafted& e) {
+    JobState* job = rep_.Job(e.assignment.job);
+    if (job == nullptr) return;
+    LiveAssignment* a = Assignment(*job, e.assignment);
+    LeasedItem* i = a == nullptr ? nullptr : a->Find(e.item);
+    if (i == nullptr) return;
+    i->draft = e.label;
+    i->edit = e.edit;
+  }
+
+  void operator()(const ItemsEnded& e) {
+    Time(e.at);
+    const JobIndex index = e.assignment.job;
+    JobState* job = rep_.Job(index);
+    if (job == nullptr) return;
+    if (JobHead* head = Head(index)) EndInHead(*head, e);
+    EndInLease(*job, e);
+    for (const ItemEnd& end : e.items) {
+      const ItemIndex item = end.outcome.item;
+      if (!ChangesItem(index, *job, item)) continue;
+      ItemEntry* entry = job->items.MutableEntry(item, e.assignment.sequence);
+      if (entry == nullptr) {
+        Broken(absl::StrCat("item ", item, " knows nothing of assignment ", e.assignment.sequence));
+        continue;
+      }
+      entry->status = StatusOf(end.disposition);
+      entry->label = end.label;
+      if (end.disposition == Disposition::kAnsweredLate) entry->flags |= ItemEntry::kLate;
+      job->items.SetOutcome(end.outcome);
+      job->items.PackIfDone(item);
+    }
+    Tally* tally = TallyOf(index, *job, e.worker);
+    if (tally == nullptr) return;
+    tally->active_seconds += e.active_seconds;
+    for (const ItemEnd& end : e.items) {
+      switch (end.disposition) {
+        case Disposition::kAnswered:
+        case Disposition::kAnsweredLate:
+          ++tally->answered;
+          tally->earned_micros += e.price_micros;
+          break;
+        case Disposition::kReturned: ++tally->returned; break;
+        case Disposition::kMissed: ++tally->missed; break;
+        default: break;
+      }
+    }
+  }
+
+  void operator()(const Extended& e) {
+    JobState* job = rep_.Job(e.assignment.job);
+    if (job == nullptr) return;
+    LiveAssignment* a = Assignment(*job, e.assignment);
+    if (a == nullptr) return;
+    a->deadline = e.deadline;
+    a->late_until = e.late_until;
+    a->extended = e.extended;
+  }
+
+  void operator()(const AnswerReviewed& e) {
+    const JobIndex index = e.assignment.job;
+    JobState* job = rep_.Job(index);
+    if (job == nullptr) return;
+    if (JobHead* head = Head(index)) {
+      head->ledger.earned_micros -= e.price_micros;
+      if (e.approved) {
+        head->ledger.approved_micros += e.price_micros;
+      } else {
+        head->ledger.rejected_micros += e.price_micros;
+        if (!e.money_only) head->answers -= 1;
+        Move(head->counts, e.outcome.before, e.outcome.after);
+        head->revision = std::max(head->revision, e.outcome.revision);
+      }
+    }
+    if (ChangesItem(index, *job, e.outcome.item)) {
+      ItemEntry* entry = job->items.MutableEntry(e.outcome.item, e.assignment.sequence);
+      if (entry == nullptr) return Broken("a review of an answer that is not there");
+      if (e.approved) {
+        entry->flags |= ItemEntry::kApproved;
+      } else if (e.money_only) {
+        entry->flags |= ItemEntry::kUnpaid;
+      } else {
+        entry->status = ItemEntry::kRejected;
+        job->items.SetOutcome(e.outcome);
+      }
+      job->items.PackIfDone(e.outcome.item);
+    }
+    Tally* tally = e.approved ? nullptr : TallyOf(index, *job, e.worker);
+    if (tally == nullptr) return;
+    if (!e.money_only) --tally->answered;
+    ++tally->rejected;
+    tally->earned_micros -= e.price_micros;
+  }
+
+  void operator()(const BonusPaid& e) {
+    JobState* job = rep_.Job(e.job);
+    if (job == nullptr) return;
+    if (JobHead* head = Head(e.job)) {
+      head->ledger.bonus_micros += e.amount_micros;
+      head->bonus_requests.push_back(e.request_id);
+    }
+    if (Tally* tally = TallyOf(e.job, *job, e.worker)) tally->earned_micros += e.amount_micros;
+  }
+
+  void operator()(const FitApplied& e) {
+    JobState* job = rep_.Job(e.job);
+    if (job == nullptr) return;
+    if (JobHead* head = Head(e.job)) {
+      head->fit = e.fit.number;
+      head->fit_answers = e.fit.answers;
+    }
+    // Before a new fit is asked for, all items have moved to the last one: two are named at most.
+    for (auto at = job->fits.begin(); at != job->fits.end() && at->first + 1 < e.fit.number;) {
+      rep_.dirty.push_back({{ObjectKind::kFit, e.job.value(), at->first}, id_});
+      at = job->fits.erase(at);
+    }
+    JobState::FitObject& fit = job->fits[e.fit.number];
+    if (!Changes({ObjectKind::kFit, e.job.value(), e.fit.number}, fit.version)) return;
+    fit.fit = e.fit;
+  }
+
+  void operator()(const PageRefitted& e) {
+    JobState* job = rep_.Job(e.job);
+    if (job == nullptr) return;
+    if (JobHead* head = Head(e.job)) {
+      for (const ItemOutcome& o : e.outcomes) {
+        Move(head->counts, o.before, o.after);
+        head->revision = std::max(head->revision, o.revision);
+      }
+    }
+    if (!Changes({ObjectKind::kItems, e.job.value(), e.page}, job->items.PageVersion(e.page))) return;
+    for (const ItemOutcome& o : e.outcomes) {
+      job->items.SetOutcome(o);
+      job->items.PackIfDone(o.item);
+    }
+  }
+
+  absl::Status status() const { return status_; }
+
+ private:
+  static ItemState AfterGrant(ItemState before) {
+    return before == ItemState::kWaiting ? ItemState::kInProgress : before;
+  }
+
+  bool Changes(const ObjectKey& key, Version& version) {
+    if (!version.Advance(id_)) return false;
+    rep_.Mark(key, version, id_);
+    return true;
+  }
+  bool ChangesPartition() { return Changes({ObjectKind::kPartition}, rep_.partition_version); }
+  bool ChangesHead(JobIndex index, JobState& job) {
+    return Changes({ObjectKind::kJob, index.value()}, job.head_version);
+  }
+  bool ChangesWorker(WorkerIndex worker) {
+    const uint32_t page = worker.value() / kWorkersPerPage;
+    return Changes({ObjectKind::kWorkers, 0, page}, rep_.worker_pages[page]);
+  }
+  bool ChangesItem(JobIndex index, JobState& job, ItemIndex item) {
+    const uint32_t page = item / kItemsPerPage;
+    if (!Changes({ObjectKind::kItems, index.value(), page}, job.items.PageVersion(page))) return false;
+    job.items.Grow(item + 1);
+    return true;
+  }
+  JobHead* Head(JobIndex index) {
+    JobState* job = rep_.Job(index);
+    return job != nullptr && ChangesHead(index, *job) ? &job->head : nullptr;
+  }
+  void Time(absl::Time at) {
+    if (at > rep_.partition.time && ChangesPartition()) rep_.partition.time = at;
+  }
+
+  // The assignment, if its page is older than the record and knows it. A page that was erased when
+  // it was empty, and is folded again from an earlier record, need not know every assignment that
+  // ended before.
+  LiveAssignment* Assignment(JobState& job, AssignmentId id) {
+    LeaseTable::Page& page = job.leases.PageOf(id.sequence);
+    const ObjectKey key{ObjectKind::kLeases, id.job.value(), id.sequence / kLeasesPerPage};
+    if (!Changes(key, page.version)) return nullptr;
+    const auto found = page.by_sequence.find(id.sequence);
+    return found == page.by_sequence.end() ? nullptr : &found->second;
+  }
+
+  Tally* TallyOf(JobIndex index, JobState& job, WorkerIndex worker) {
+    const uint32_t number = worker.value() / kWorkersPerPage;
+    JobState::TallyPage& page = job.tallies[number];
+    if (!Changes({ObjectKind::kTallies, index.value(), number}, page.version)) return nullptr;
+    return &page.by_worker[worker.value()];
+  }
+
+  void EndInHead(JobHead& head, const ItemsEnded& e) {
+    for (const ItemEnd& end : e.items) {
+      Move(head.counts, end.outcome.before, end.outcome.after);
+      head.revision = std::max(head.revision, end.outcome.revision);
+      switch (end.disposition) {
+        case Disposition::kAnswered:
+        case Disposition::kAnsweredLate:
+          head.ledger.reserved_micros -= e.price_micros;
+          head.ledger.earned_micros += e.price_micros;
+          head.answers += 1;
+          break;
+        case Disposition::kMissed: break;  // Reserved until the grace ends.
+        default: head.ledger.reserved_micros -= e.price_micros; break;
+      }
+    }
+    if (e.active_seconds > 0) head.moments.Add(e.active_units, e.active_seconds);
+    if (!e.over) return;
+    head.open_assignments -= 1;
+    UsePage(head.lease_pages, e.assignment.sequence / kLeasesPerPage, -1);
+  }
+
+  void EndInLease(JobState& job, const ItemsEnded& e) {
+    LiveAssignment* a = Assignment(job, e.assignment);
+    if (a == nullptr) return;
+    for (const ItemEnd& end : e.items) {
+      LeasedItem* i = a->Find(end.outcome.item);
+      if (i == nullptr) continue;
+      i->missed = end.disposition == Disposition::kMissed;
+      i->ended = !i->missed;
+      if (i->missed) a->expired = true;
+    }
+    if (e.over) job.leases.PageOf(e.assignment.sequence).by_sequence.erase(e.assignment.sequence);
+  }
+
+  // A recovery that finds one of a deleted job's pages gone must find the mark in the job's head: so
+  // the head is written before any page is erased, and until then it holds the journal for all.
+  void MarkErased(uint32_t j, JobState& job) {
+    RecordId since = id_;
+    std::erase_if(rep_.dirty, [&](const DirtyObject& d) {
+      if (d.key.job != j || d.key.kind < ObjectKind::kJob) return false;
+      since = std::min(since, d.since);
+      return true;
+    });
+    job.head_version.dirty = true;
+    const auto at = std::lower_bound(rep_.dirty.begin(), rep_.dirty.end(), since,
+                                     [](const DirtyObject& d, RecordId id) { return d.since < id; });
+    rep_.dirty.insert(at, {{ObjectKind::kJob, j}, since});
+    const auto erase = [&](ObjectKind kind, uint32_t page) {
+      rep_.dirty.push_back({{kind, j, page}, id_});
+    };
+    for (uint32_t page = 0; page < job.items.pages(); ++page) erase(ObjectKind::kItems, page);
+    for (const auto& [page, leases] : job.leases.pages()) erase(ObjectKind::kLeases, page);
+    for (const auto& [page, tallies] : job.tallies) erase(ObjectKind::kTallies, page);
+    for (const auto& [number, fit] : job.fits) erase(ObjectKind::kFit, number);
+  }
+
+  void Broken(absl::string_view what) {
+    if (status_.ok()) status_ = absl::DataLossError(absl::StrCat("record ", id_.ToString(), ": ", what));
+  }
+
+  Rep& rep_;
+  const RecordId id_;
+  absl::Status status_;
+};
+
+absl::Status PartitionState::Apply(RecordId id, const Event& event) {
+  rep_->record_open = true;
+  Folder folder(*rep_, id);
+  std::visit(folder, event);
+  return folder.status();
+}
+
+}  // namespace tessera::core

@@ -1,0 +1,398 @@
+// What a partition decides: who gets what, what counts, what it costs, when a job is done.
+#include "coordinator/core/partition.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "common/errors.h"
+#include "tests/coordinator/core/partition_world.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::core {
+namespace {
+
+using ::tessera::testing::IsOk;
+using ::tessera::testing::StatusIs;
+using absl::StatusCode;
+
+class PartitionTest : public ::testing::Test {
+ protected:
+  JobView Job(JobIndex job) { return world_->Job(job).value(); }
+
+  // Workers first, first + 1, ... say `choice` until nobody is given anything; how many answers.
+  int AnswerAll(const std::string& choice, int first, int workers) {
+    int answers = 0;
+    for (int w = first; w < first + workers; ++w) {
+      while (const auto lease = world_.TryLease(w)) {
+        EXPECT_THAT(world_.Answer(*lease, choice), IsOk());
+        answers += static_cast<int>(lease->items.size());
+        world_.Commit();
+      }
+    }
+    return answers;
+  }
+
+  PartitionWorld world_;
+};
+
+TEST_F(PartitionTest, AJobWhoseWorkersAgreeIsFinalisedWithEveryItemResolved) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 10);
+  AnswerAll("yes", 0, 10);
+  EXPECT_EQ(Job(job).phase, JobPhase::kFinalised);
+  EXPECT_EQ(Job(job).counts.resolved, 10);
+  for (ItemIndex i = 0; i < 10; ++i) EXPECT_EQ(world_->Item(job, i).value, 1);
+}
+
+TEST_F(PartitionTest, NoWorkerIsGivenAnItemTwice) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.quality = {.target_confidence = 0.999, .answers_min = 3, .answers_max = 5};
+  world_.Create(create, 4);
+  std::set<ItemIndex> seen;
+  while (const auto lease = world_.TryLease(1)) {
+    for (const ItemIndex i : lease->items) EXPECT_TRUE(seen.insert(i).second) << i;
+    EXPECT_THAT(world_.Answer(*lease, "yes"), IsOk());
+  }
+  EXPECT_EQ(seen.size(), 4);
+}
+
+TEST_F(PartitionTest, ASubmissionCountsOnceHoweverOftenItIsSent) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
+  const Lease lease = *world_.TryLease(1);
+  ASSERT_THAT(world_.Answer(lease, "yes"), IsOk());
+  const auto again = world_.Answer(lease, "no");
+  ASSERT_THAT(again, IsOk());
+  EXPECT_TRUE(again->repeated);
+  EXPECT_EQ(again->earned_micros, 1000);
+  EXPECT_EQ(Job(job).answers, 1);
+  EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
+  EXPECT_EQ(world_->Item(job, 0).value, 1);
+}
+
+TEST_F(PartitionTest, ALateAnswerCountsAndIsPaidWithinTheGraceAndNotAfterIt) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.lease = {.base = absl::Minutes(1), .per_item = absl::ZeroDuration(),
+                         .late_grace = absl::Minutes(10), .extension_max = absl::Hours(1)};
+  const JobIndex job = world_.Create(create, 1);
+  const Lease late = *world_.TryLease(1);
+  const Lease later = *world_.TryLease(2);
+  world_.Pass(absl::Minutes(2));
+  EXPECT_EQ(Job(job).ledger.reserved_micros, 2000);  // Still theirs, until the grace ends.
+  world_.Pass(absl::Minutes(8));
+  EXPECT_THAT(world_.Answer(late, "yes"), IsOk());
+  EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
+  world_.Pass(absl::Minutes(1));
+  EXPECT_THAT(world_.Answer(later, "yes"), StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_EQ(GetDetails(world_.Answer(later, "yes").status()).reason, "ASSIGNMENT_LATE");
+  EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
+  EXPECT_EQ(Job(job).ledger.reserved_micros, 0);
+}
+
+TEST_F(PartitionTest, TheDeadlineHoldsEvenWhereTickIsLate) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.lease.late_grace = absl::ZeroDuration();
+  world_.Create(create, 1);
+  const Lease lease = *world_.TryLease(1);
+  world_.SetNow(lease.deadline);
+  EXPECT_THAT(world_.Answer(lease, "yes"), StatusIs(StatusCode::kFailedPrecondition));
+}
+
+TEST_F(PartitionTest, ALateAnswerCountsThoughTheItemWasBoughtAgainAndAboveItsCap) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.quality = {.target_confidence = 0.9, .answers_min = 1, .answers_max = 1};
+  create.policy.finalise = FinaliseMode::kManual;
+  const JobIndex job = world_.Create(create, 1);
+  const Lease late = *world_.TryLease(1);
+  world_.SetNow(late.deadline);
+  world_->Tick(late.deadline);
+  const Lease other = *world_.TryLease(2);
+  ASSERT_THAT(world_.Answer(other, "yes"), IsOk());
+  EXPECT_EQ(Job(job).counts.resolved, 1);
+  ASSERT_THAT(world_.Answer(late, "yes"), IsOk());
+  EXPECT_EQ(world_->Item(job, 0).answers, 2);
+  EXPECT_EQ(Job(job).ledger.earned_micros, 2000);
+}
+
+TEST_F(PartitionTest, AtTheDeadlineDraftsCountAndOnlyTheRestIsReadyAgain) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.quality = {.target_confidence = 0.9, .answers_min = 1, .answers_max = 1};
+  create.policy.split = {.items_min = 2, .items_max = 2};
+  const JobIndex job = world_.Create(create, 2);
+  const Lease lease = *world_.TryLease(1);
+  ASSERT_EQ(lease.items.size(), 2);
+  DraftAnswer draft{.assignment = lease.assignment, .item = lease.items[0], .edit = 2, .choice = "yes"};
+  ASSERT_THAT(world_->Draft(draft, world_.now()), IsOk());
+  draft.edit = 1;
+  draft.choice = "no";
+  ASSERT_THAT(world_->Draft(draft, world_.now()), IsOk());  // Lower edit: kept out.
+  world_.SetNow(lease.deadline);
+  world_->Tick(lease.deadline);
+  EXPECT_EQ(world_->Item(job, lease.items[0]).value, 1);
+  const auto next = world_.TryLease(2);
+  ASSERT_TRUE(next.has_value());
+  EXPECT_THAT(next->items, ::testing::ElementsAre(lease.items[1]));
+}
+
+TEST_F(PartitionTest, MoneyReservedEarnedAndPaidNeverPassesTheBudget) {
+  // Enough for five answers and not six.
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a", 5'999, 1000), 100);
+  std::vector<Lease> leases;
+  for (int w = 0; w < 50; ++w) {
+    if (const auto lease = world_.TryLease(w)) leases.push_back(*lease);
+  }
+  // One item is admitted at a time where the budget may not bring two to their end.
+  EXPECT_THAT(leases.size(), ::testing::AllOf(::testing::Ge(2), ::testing::Le(5)));
+  EXPECT_LE(Job(job).ledger.committed_micros(), 5'999);
+  for (const Lease& lease : leases) ASSERT_THAT(world_.Answer(lease, "yes"), IsOk());
+  AnswerAll("yes", 0, 50);
+  world_.Pass(absl::Seconds(1));
+  // One item of four answers; what is left cannot bring another to its two.
+  EXPECT_EQ(Job(job).ledger.committed_micros(), 4'000);
+  EXPECT_EQ(Job(job).counts.resolved, 1);
+}
+
+TEST_F(PartitionTest, AJobOutOfMoneyPausesAndGoesOnWhenTheBudgetIsRaised) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a", 4'000, 1000), 10);
+  AnswerAll("yes", 0, 10);
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
+  EXPECT_EQ(Job(job).pause_reasons, kPauseBudget);
+  EXPECT_EQ(Job(job).stall, StallReason::kOutOfBudget);
+  EXPECT_THAT(world_->ResumeJob(job, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
+  const JobView view = Job(job);
+  UpdateJob update{.job = job, .document = "", .priority = 1, .budget_micros = 100'000,
+                   .deadline = view.policy.deadline, .quality = view.policy.quality};
+  ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
+  world_.Commit();
+  AnswerAll("yes", 0, 10);
+  EXPECT_EQ(Job(job).phase, JobPhase::kFinalised);
+  EXPECT_EQ(Job(job).counts.resolved, 10);
+}
+
+TEST_F(PartitionTest, ABudgetCannotBeSetBelowWhatIsCommitted) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 10);
+  ASSERT_TRUE(world_.TryLease(1).has_value());
+  UpdateJob update{.job = job, .document = "", .priority = 1, .budget_micros = 999,
+                   .deadline = absl::InfiniteFuture(), .quality = {}};
+  EXPECT_THAT(world_->UpdateJob(update, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_EQ(Job(job).ledger.budget_micros, 1'000'000'000);
+}
+
+TEST_F(PartitionTest, ARejectedAnswerCountsNoMoreAndItsPriceGoesBack) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.finalise = FinaliseMode::kManual;
+  const JobIndex job = world_.Create(create, 1);
+  const Lease first = *world_.TryLease(1);
+  const Lease second = *world_.TryLease(2);
+  ASSERT_THAT(world_.Answer(first, "yes"), IsOk());
+  ASSERT_THAT(world_.Answer(second, "yes"), IsOk());
+  const uint32_t revision = Job(job).revision;
+  ASSERT_THAT(world_->ReviewAnswer({.assignment = first.assignment, .item = 0, .approve = false, .reason = "x"},
+                                   world_.now()),
+              IsOk());
+  EXPECT_EQ(world_->Item(job, 0).answers, 1);
+  EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
+  EXPECT_EQ(Job(job).ledger.rejected_micros, 1000);
+  EXPECT_GE(Job(job).revision, revision);
+  EXPECT_THAT(world_->ReviewAnswer({.assignment = first.assignment, .item = 0, .approve = true, .reason = ""},
+                                   world_.now()),
+              StatusIs(StatusCode::kFailedPrecondition));
+  // The item wants an answer again, and not from them.
+  EXPECT_FALSE(world_.TryLease(1).has_value());
+  EXPECT_TRUE(world_.TryLease(3).has_value());
+}
+
+TEST_F(PartitionTest, AnApprovedAnswerStaysPaid) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
+  const Lease lease = *world_.TryLease(1);
+  ASSERT_THAT(world_.Answer(lease, "yes"), IsOk());
+  ASSERT_THAT(world_->ReviewAnswer({.assignment = lease.assignment, .item = 0, .approve = true, .reason = ""},
+                                   world_.now()),
+              IsOk());
+  EXPECT_EQ(Job(job).ledger.approved_micros, 1000);
+  EXPECT_EQ(Job(job).ledger.earned_micros, 0);
+}
+
+TEST_F(PartitionTest, ABonusComesOutOfTheBudgetOncePerRequest) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a", 10'000, 1000), 1);
+  ASSERT_THAT(world_.Answer(*world_.TryLease(1), "yes"), IsOk());
+  PayBonus bonus{.job = job, .worker = "platforms/p/workers/w1", .amount_micros = 5000,
+                 .request_id = "r", .reason = "thanks"};
+  ASSERT_THAT(world_->PayBonus(bonus, world_.now()), IsOk());
+  ASSERT_THAT(world_->PayBonus(bonus, world_.now()), IsOk());
+  EXPECT_EQ(Job(job).ledger.bonus_micros, 5000);
+  bonus.request_id = "other";
+  EXPECT_THAT(world_->PayBonus(bonus, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
+}
+
+TEST_F(PartitionTest, AClosingJobGrantsNothingAndWaitsForItsOpenLeases) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 3);
+  const Lease open = *world_.TryLease(1);
+  ASSERT_THAT(world_->CancelJob(job, world_.now()), IsOk());
+  EXPECT_EQ(Job(job).phase, JobPhase::kClosing);
+  EXPECT_FALSE(world_.TryLease(2).has_value());
+  ASSERT_THAT(world_.Answer(open, "yes"), IsOk());
+  EXPECT_EQ(Job(job).phase, JobPhase::kCancelled);
+  EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
+  EXPECT_EQ(Job(job).counts.cancelled, 3);
+  EXPECT_EQ(world_->Item(job, 0).state, ItemState::kCancelled);
+}
+
+TEST_F(PartitionTest, FinalisingAnUnfinishedJobLeavesItsItemsUnresolvedWithTheirBestValue) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 2);
+  ASSERT_THAT(world_.Answer(*world_.TryLease(1), "yes"), IsOk());
+  ASSERT_THAT(world_->FinaliseJob(job, world_.now()), IsOk());
+  EXPECT_EQ(Job(job).phase, JobPhase::kFinalised);
+  EXPECT_EQ(world_->Item(job, 0).state, ItemState::kUnresolved);
+  EXPECT_EQ(world_->Item(job, 0).value, 1);
+  EXPECT_EQ(Job(job).counts.total(), 2);
+}
+
+TEST_F(PartitionTest, AnOutageShiftsDeadlinesAndALateAnswerAfterItIsPaid) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.lease = {.base = absl::Minutes(2), .per_item = absl::ZeroDuration(),
+                         .late_grace = absl::Minutes(1), .extension_max = absl::Hours(1)};
+  const JobIndex job = world_.Create(create, 1);
+  const Lease lease = *world_.TryLease(1);
+  world_.Commit();
+  world_.Pass(absl::Minutes(1));
+  world_.Commit();
+  world_.Crash(absl::Minutes(5));
+  EXPECT_EQ(world_->FindAssignment(lease.assignment)->lease.deadline, lease.deadline + absl::Minutes(5));
+  // A minute and a half later it is past the shifted deadline, and within the shifted grace.
+  world_.Pass(absl::Seconds(90));
+  const auto submitted = world_.Answer(lease, "yes");
+  ASSERT_THAT(submitted, IsOk());
+  EXPECT_EQ(submitted->earned_micros, 1000);
+  EXPECT_EQ(Job(job).answers, 1);
+}
+
+TEST_F(PartitionTest, ExtensionsMoveTheDeadlineUpToTheJobsLimit) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.lease.extension_max = absl::Minutes(30);
+  world_.Create(create, 1);
+  const Lease lease = *world_.TryLease(1);
+  const auto extended =
+      world_->Extend({.assignment = lease.assignment, .until = lease.deadline + absl::Minutes(20)}, world_.now());
+  ASSERT_THAT(extended, IsOk());
+  EXPECT_EQ(extended->deadline, lease.deadline + absl::Minutes(20));
+  EXPECT_THAT(world_->Extend({.assignment = lease.assignment, .until = lease.deadline + absl::Minutes(31)},
+                             world_.now()),
+              StatusIs(StatusCode::kFailedPrecondition));
+}
+
+TEST_F(PartitionTest, AReturnedItemGoesToSomebodyElse) {
+  world_.Create(PartitionWorld::TwoClasses("a"), 1);
+  const Lease lease = *world_.TryLease(1);
+  ASSERT_THAT(world_->Return({.assignment = lease.assignment, .items = {}}, world_.now()), IsOk());
+  EXPECT_FALSE(world_.TryLease(1).has_value());
+  EXPECT_TRUE(world_.TryLease(2).has_value());
+}
+
+TEST_F(PartitionTest, ABlockedWorkersLeasesAreTakenBackAndNoNewOnesGiven) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 5);
+  const Lease lease = *world_.TryLease(1);
+  WorkerView worker;
+  worker.name = "platforms/p/workers/w1";
+  worker.blocked = true;
+  ASSERT_THAT(world_->UpdateWorker(worker, world_.now()), IsOk());
+  EXPECT_EQ(Job(job).ledger.reserved_micros, 0);
+  EXPECT_THAT(world_->RequestLease(PartitionWorld::Ask(1), world_.now()), StatusIs(StatusCode::kPermissionDenied));
+  EXPECT_THAT(world_.Answer(lease, "yes"), StatusIs(StatusCode::kFailedPrecondition));
+  world_.Commit();
+  ASSERT_EQ(world_.ended().size(), 1);
+  EXPECT_EQ(world_.ended()[0].reason, LeaseEndReason::kWorkerBlocked);
+}
+
+TEST_F(PartitionTest, RevisionsComeInOrderAndSkipWhatWasSuperseded) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.finalise = FinaliseMode::kManual;
+  create.policy.quality = {.target_confidence = 0.6, .answers_min = 1, .answers_max = 5};
+  const JobIndex job = world_.Create(create, 3);
+  for (int i = 0; i < 3; ++i) ASSERT_THAT(world_.Answer(*world_.TryLease(1), "yes"), IsOk());
+  std::vector<ItemView> seen = world_->Revisions(job, 0, 10);
+  ASSERT_EQ(seen.size(), 3);
+  EXPECT_LT(seen[0].revision, seen[1].revision);
+  const AssignmentId first{job, 0};
+  ASSERT_THAT(world_->ReviewAnswer({.assignment = first, .item = 0, .approve = false, .reason = "x"}, world_.now()),
+              IsOk());
+  std::vector<ItemView> after = world_->Revisions(job, seen[2].revision, 10);
+  ASSERT_EQ(after.size(), 1);
+  EXPECT_EQ(after[0].item, 0);
+  EXPECT_EQ(world_->Revisions(job, 0, 10).size(), 3);
+}
+
+TEST_F(PartitionTest, OfTwoJobsTheOneOfHigherPriorityIsServedAndTheOtherDoesNotWaitForEver) {
+  CreateJob low = PartitionWorld::TwoClasses("low");
+  CreateJob high = PartitionWorld::TwoClasses("high");
+  high.policy.priority = 10;
+  const JobIndex low_job = world_.Create(low, 1000);
+  const JobIndex high_job = world_.Create(high, 1000);
+  EXPECT_EQ(world_.TryLease(1)->assignment.job, high_job);
+  // With a lease a second the low one's turn comes within kAgeing x the ratio of their priorities.
+  int waited = 0;
+  while (world_.TryLease(2 + waited)->assignment.job != low_job) {
+    ++waited;
+    world_.Pass(absl::Seconds(1));
+    ASSERT_LT(waited, 60 * 10);
+  }
+  EXPECT_GT(waited, 60);
+}
+
+TEST_F(PartitionTest, OnlyItemsKeepsAGatewayToWhatItsWorkerCanAnswer) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 10);
+  LeaseRequest request = PartitionWorld::Ask(1, 5);
+  request.only_job = job;
+  request.only_items = {7, 3, 3, 400};
+  std::set<ItemIndex> got;
+  while (const auto lease = world_->RequestLease(request, world_.now()).value()) {
+    for (const ItemIndex i : lease->items) EXPECT_TRUE(got.insert(i).second);
+  }
+  EXPECT_THAT(got, ::testing::ElementsAre(3, 7));
+}
+
+TEST_F(PartitionTest, RefusedCallsChangeNothing) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 2);
+  const Lease lease = *world_.TryLease(1);
+  world_.Commit();
+  const auto before = ObjectsOf(world_->state());
+  const AssignmentId never{job, 77};
+  EXPECT_THAT(world_->Submit({.assignment = never, .answers = {}}, world_.now()), StatusIs(StatusCode::kNotFound));
+  EXPECT_THAT(world_->Submit({.assignment = lease.assignment, .answers = {{lease.items[0], "maybe"}}}, world_.now()),
+              StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(world_->Submit({.assignment = lease.assignment, .answers = {{1 - lease.items[0], "yes"}}}, world_.now()),
+              StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_THAT(world_->DeleteJob(job, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_THAT(world_->AddItems({.job = job, .offset = 9, .size = 1, .fresh = 1}, world_.now()),
+              StatusIs(StatusCode::kOutOfRange));
+  EXPECT_THAT(world_->AddItems({.job = job, .offset = 2, .size = 1, .fresh = 1}, world_.now()),
+              StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_THAT(world_->PauseJob(JobIndex(9), world_.now()), StatusIs(StatusCode::kNotFound));
+  CreateJob other = PartitionWorld::TwoClasses("a");
+  other.identity.request_digest = 5;
+  EXPECT_THAT(world_->CreateJob(other, world_.now()), StatusIs(StatusCode::kAlreadyExists));
+  EXPECT_TRUE(world_->TakeEvents().empty());
+  EXPECT_EQ(ObjectsOf(world_->state()), before);
+}
+
+TEST_F(PartitionTest, APausedJobStandsStillAndSaysWhy) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.paused = true;
+  const JobIndex job = world_.Create(create, 2);
+  EXPECT_FALSE(world_.TryLease(1).has_value());
+  EXPECT_EQ(Job(job).stall, StallReason::kPaused);
+  ASSERT_THAT(world_->ResumeJob(job, world_.now()), IsOk());
+  EXPECT_TRUE(world_.TryLease(1).has_value());
+}
+
+TEST_F(PartitionTest, ADeletedJobIsGoneAndItsIndexIsNotUsedAgain) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
+  ASSERT_THAT(world_->FinaliseJob(job, world_.now()), IsOk());
+  ASSERT_THAT(world_->DeleteJob(job, world_.now()), IsOk());
+  EXPECT_THAT(world_->Job(job), StatusIs(StatusCode::kNotFound));
+  EXPECT_NE(world_.Create(PartitionWorld::TwoClasses("a"), 1), job);
+}
+
+}  // namespace
+}  // namespace tessera::core

@@ -1,0 +1,179 @@
+// A partition with a journal in memory, for tests: what a host does, without a store.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "coordinator/core/partition.h"
+#include "gtest/gtest.h"
+
+namespace tessera::core {
+
+inline const absl::Time kStart = absl::FromUnixSeconds(1'700'000'000);
+
+// Every object of the state, by name: equal maps, equal states, and a difference names the object.
+inline std::map<std::string, std::string> ObjectsOf(const PartitionState& state) {
+  std::map<std::string, std::string> objects;
+  state.ForEachObject([&](const ObjectKey& key, absl::string_view bytes) {
+    objects[key.ToString()] = std::string(bytes);
+  });
+  return objects;
+}
+
+class PartitionWorld {
+ public:
+  explicit PartitionWorld(PartitionOptions options = {}) : options_(options) { Open(PartitionState()); }
+
+  Partition& partition() { return *partition_; }
+  Partition* operator->() { return partition_.get(); }
+  absl::Time now() const { return now_; }
+  void Pass(absl::Duration d) {
+    now_ += d;
+    partition_->Tick(now_);
+  }
+  void SetNow(absl::Time now) { now_ = now; }
+
+  // Closes the record, as a commit does, and computes the fits that were asked for.
+  void Commit(bool fits = true) {
+    std::string events = partition_->TakeEvents();
+    if (!events.empty()) journal_.push_back({next_, std::move(events)});
+    next_ = next_.Next();
+    partition_->BeginRecord(next_);
+    Notices notices = partition_->TakeNotices();
+    ended_.insert(ended_.end(), notices.leases_ended.begin(), notices.leases_ended.end());
+    if (!fits) return;
+    std::vector<FitWork> work = partition_->TakeFitWork();
+    for (FitWork& w : work) {
+      partition_->FitComputed(w.job, ComputeFit(w.votes, w.number, options_.fit), now_);
+    }
+    const bool due = partition_->NextWake() <= now_;
+    while (partition_->NextWake() <= now_) partition_->Tick(now_);
+    if (due || !work.empty()) Commit();
+  }
+
+  // Writes up to `max` dirty objects; call right after Commit().
+  void WriteObjects(size_t max) {
+    for (const DirtyObject& dirty : partition_->mutable_state().TakeDirty(max)) {
+      const std::optional<std::string> bytes = partition_->state().EncodeObject(dirty.key);
+      if (bytes.has_value()) {
+        objects_[dirty.key.ToString()] = *bytes;
+      } else {
+        objects_.erase(dirty.key.ToString());
+      }
+      partition_->mutable_state().Stored(dirty);
+    }
+  }
+
+  PartitionState FoldJournal() const { return Fold(PartitionState(), RecordId{}); }
+
+  // From the written objects and the journal's tail: only what trimming would have left.
+  PartitionState FoldObjects() {
+    PartitionState state;
+    for (auto keys = state.ObjectsToLoad(); !keys.empty(); keys = state.ObjectsToLoad()) {
+      for (const ObjectKey& key : keys) {
+        const auto found = objects_.find(key.ToString());
+        EXPECT_TRUE(state
+                        .LoadObject(key, found == objects_.end()
+                                             ? std::nullopt
+                                             : std::optional<absl::string_view>(found->second))
+                        .ok());
+      }
+    }
+    const std::optional<RecordId> oldest = partition_->state().OldestUnstored();
+    return Fold(std::move(state), oldest.value_or(next_));
+  }
+
+  // Goes down without warning and comes up again from objects and journal, `outage` later.
+  void Crash(absl::Duration outage) {
+    PartitionState state = FoldObjects();
+    now_ += outage;
+    next_ = RecordId{next_.epoch + 1, 1};
+    Open(std::move(state));
+  }
+
+  const std::vector<LeaseEnded>& ended() const { return ended_; }
+  size_t records() const { return journal_.size(); }
+
+  // --- Short-hands ------------------------------------------------------------------------------
+
+  static CreateJob TwoClasses(std::string id, Micros budget = 1'000'000'000, Micros price = 1000) {
+    CreateJob job;
+    job.identity.tenant = "acme";
+    job.identity.id = std::move(id);
+    job.identity.classes = {"no", "yes"};
+    job.policy.budget_micros = budget;
+    job.policy.price_micros = price;
+    job.policy.pools = {"default"};
+    job.policy.split.items_max = 1;
+    return job;
+  }
+
+  JobIndex Create(const CreateJob& job, uint32_t items, bool seal = true) {
+    const JobIndex index = partition_->CreateJob(job, now_).value();
+    AddItems add;
+    add.job = index;
+    add.size = add.fresh = items;
+    EXPECT_TRUE(partition_->AddItems(add, now_).ok());
+    if (seal) {
+      EXPECT_TRUE(partition_->SealJob(index, now_).ok());
+    }
+    return index;
+  }
+
+  static LeaseRequest Ask(int worker, uint32_t items_max = 0) {
+    LeaseRequest request;
+    request.worker = absl::StrCat("platforms/p/workers/w", worker);
+    request.tenant = "acme";
+    request.pool.id = "default";
+    request.items_max = items_max;
+    return request;
+  }
+
+  std::optional<Lease> TryLease(int worker, uint32_t items_max = 0) {
+    return partition_->RequestLease(Ask(worker, items_max), now_).value();
+  }
+
+  absl::StatusOr<Submitted> Answer(const Lease& lease, const std::string& choice) {
+    Submit submit;
+    submit.assignment = lease.assignment;
+    for (const ItemIndex i : lease.items) submit.answers.push_back({i, choice});
+    return partition_->Submit(submit, now_);
+  }
+
+ private:
+  void Open(PartitionState state) {
+    partition_ = std::make_unique<Partition>(options_, std::move(state));
+    partition_->BeginRecord(next_);
+    partition_->Start(/*nonce=*/next_.epoch, now_);
+    Commit();
+  }
+
+  PartitionState Fold(PartitionState state, RecordId from) const {
+    for (const auto& [id, events] : journal_) {
+      if (id < from) continue;
+      Reader reader(events);
+      while (!reader.AtEnd()) {
+        const std::optional<Event> event = ReadEvent(reader);
+        EXPECT_TRUE(event.has_value());
+        if (!event.has_value()) return state;
+        EXPECT_TRUE(state.Apply(id, *event).ok()) << EventToJson(*event);
+      }
+    }
+    return state;
+  }
+
+  const PartitionOptions options_;
+  absl::Time now_ = kStart;
+  RecordId next_{1, 1};
+  std::unique_ptr<Partition> partition_;
+  std::vector<std::pair<RecordId, std::string>> journal_;
+  std::map<std::string, std::string> objects_;
+  std::vector<LeaseEnded> ended_;
+};
+
+}  // namespace tessera::core
