@@ -125,7 +125,7 @@ class PartitionState::Folder {
 
   void operator()(const ItemsAdded& e) {
     Time(e.at);
-    JobState* job = rep_.Job(e.job);
+    JobState* job = Job(e.job);
     if (job == nullptr) return;
     if (JobHead* head = Head(e.job)) {
       head->items = e.first + e.count;
@@ -178,7 +178,7 @@ class PartitionState::Folder {
   }
 
   void operator()(const JobDeleted& e) {
-    JobState* job = rep_.Job(e.job);
+    JobState* job = Job(e.job);
     if (job == nullptr || !ChangesHead(e.job, *job)) return;
     rep_.job_by_name.erase(Rep::JobName(job->head.identity.tenant, job->head.identity.id));
     // What is left is a mark, so that a recovery does not look for the rest.
@@ -194,7 +194,7 @@ class PartitionState::Folder {
   void operator()(const Granted& e) {
     Time(e.at);
     const JobIndex index = e.assignment.job;
-    JobState* job = rep_.Job(index);
+    JobState* job = Job(index);
     if (job == nullptr) return;
     const auto items = static_cast<uint32_t>(e.items.size());
     const uint32_t lease_page = e.assignment.sequence / kLeasesPerPage;
@@ -233,7 +233,7 @@ class PartitionState::Folder {
   }
 
   void operator()(const Drafted& e) {
-    JobState* job = rep_.Job(e.assignment.job);
+    JobState* job = Job(e.assignment.job);
     if (job == nullptr) return;
     LiveAssignment* a = Assignment(*job, e.assignment);
     LeasedItem* i = a == nullptr ? nullptr : a->Find(e.item);
@@ -245,7 +245,7 @@ class PartitionState::Folder {
   void operator()(const ItemsEnded& e) {
     Time(e.at);
     const JobIndex index = e.assignment.job;
-    JobState* job = rep_.Job(index);
+    JobState* job = Job(index);
     if (job == nullptr) return;
     if (JobHead* head = Head(index)) EndInHead(*head, e);
     EndInLease(*job, e);
@@ -281,7 +281,7 @@ class PartitionState::Folder {
   }
 
   void operator()(const Extended& e) {
-    JobState* job = rep_.Job(e.assignment.job);
+    JobState* job = Job(e.assignment.job);
     if (job == nullptr) return;
     LiveAssignment* a = Assignment(*job, e.assignment);
     if (a == nullptr) return;
@@ -292,7 +292,7 @@ class PartitionState::Folder {
 
   void operator()(const AnswerReviewed& e) {
     const JobIndex index = e.assignment.job;
-    JobState* job = rep_.Job(index);
+    JobState* job = Job(index);
     if (job == nullptr) return;
     if (JobHead* head = Head(index)) {
       head->ledger.earned_micros -= e.price_micros;
@@ -326,7 +326,7 @@ class PartitionState::Folder {
   }
 
   void operator()(const BonusPaid& e) {
-    JobState* job = rep_.Job(e.job);
+    JobState* job = Job(e.job);
     if (job == nullptr) return;
     if (JobHead* head = Head(e.job)) {
       head->ledger.bonus_micros += e.amount_micros;
@@ -336,7 +336,7 @@ class PartitionState::Folder {
   }
 
   void operator()(const FitApplied& e) {
-    JobState* job = rep_.Job(e.job);
+    JobState* job = Job(e.job);
     if (job == nullptr) return;
     if (JobHead* head = Head(e.job)) {
       head->fit = e.fit.number;
@@ -353,7 +353,7 @@ class PartitionState::Folder {
   }
 
   void operator()(const PageRefitted& e) {
-    JobState* job = rep_.Job(e.job);
+    JobState* job = Job(e.job);
     if (job == nullptr) return;
     if (JobHead* head = Head(e.job)) {
       for (const ItemOutcome& o : e.outcomes) {
@@ -375,6 +375,11 @@ class PartitionState::Folder {
     return before == ItemState::kWaiting ? ItemState::kInProgress : before;
   }
 
+  // Nothing for a job that is not there, or of which only the mark is left: a page of it may be gone.
+  JobState* Job(JobIndex index) {
+    JobState* job = rep_.Job(index);
+    return job == nullptr || job->head.deleted ? nullptr : job;
+  }
   bool Changes(const ObjectKey& key, Version& version) {
     if (!version.Advance(id_)) return false;
     rep_.Mark(key, version, id_);
@@ -395,7 +400,7 @@ class PartitionState::Folder {
     return true;
   }
   JobHead* Head(JobIndex index) {
-    JobState* job = rep_.Job(index);
+    JobState* job = Job(index);
     return job != nullptr && ChangesHead(index, *job) ? &job->head : nullptr;
   }
   void Time(absl::Time at) {
