@@ -16,34 +16,55 @@ using core::ObjectWrite;
 using core::RecordId;
 using core::StoredRecord;
 
-// Both scripts begin with the fence: KEYS[1] is the journal, ARGV[1] the epoch. Epochs are compared
-// as text, because Lua's numbers are doubles. They are sent whole each time, not by their digest:
-// their 1 KiB is nothing beside the pages, and a NOSCRIPT answer in the middle of a pipeline would
-// change the order of what is written.
+// Both scripts begin with this. KEYS[1] is the journal, KEYS[2] the fence key, ARGV[1] the epoch.
 //
-// Nothing is written before all that can fail has been looked at. What is left is a refusal of the
-// first write (out of memory, read-only): then there is no second.
-constexpr absl::string_view kWriteScript = R"lua(
-local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
-if info.err then
-  if string.find(info.err, 'no such key', 1, true) then return {err = 'FENCED no journal'} end
-  return info
-end
-for i = 1, #info, 2 do
-  if info[i] == 'last-generated-id' then
-    if string.match(info[i + 1], '^(%d+)-') ~= ARGV[1] then
+// XINFO STREAM knows the last id, but copies the first and the last record into Lua, which for
+// large records costs more than the pages do (docs/decisions/0002). So the epoch that was found
+// once is kept in the fence key, and while it is ours it is enough that no record of a later epoch
+// is there: one that was trimmed was trimmed by its owner, whose script set the fence key.
+//
+// Epochs are compared as text, because Lua's numbers are doubles.
+constexpr absl::string_view kFence = R"lua(
+local exact = false
+local function trouble()
+  if redis.call('GET', KEYS[2]) == ARGV[1] and redis.call('EXISTS', KEYS[1]) == 1 then
+    local after = '(' .. ARGV[1] .. '-18446744073709551615'
+    local later = redis.pcall('XRANGE', KEYS[1], after, '+', 'COUNT', 1)
+    if later.err then return later end
+    if #later == 0 then return nil end
+  end
+  local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+  if info.err then
+    if string.find(info.err, 'no such key', 1, true) then return {err = 'FENCED no journal'} end
+    return info
+  end
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      if string.match(info[i + 1], '^(%d+)-') == ARGV[1] then
+        exact = true
+        return nil
+      end
       return {err = 'FENCED last id is ' .. info[i + 1]}
     end
   end
+  return {err = 'WRONGTYPE no last id'}
 end
-for i = 2, #KEYS do
+local found = trouble()
+if found then return found end
+)lua";
+
+// Nothing is written before all that can fail has been looked at. What is left is a refusal of the
+// first write (out of memory, read-only): then there is no second. The fence key comes last, so
+// that under OOM what frees memory is not refused for its sake; without it only time is lost.
+constexpr absl::string_view kWrite = R"lua(
+for i = 3, #KEYS do
   local kind = redis.call('TYPE', KEYS[i]).ok
   if kind ~= 'hash' and kind ~= 'none' then
     return {err = 'WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind}
   end
 end
 local at = 2
-for i = 2, #KEYS do
+for i = 3, #KEYS do
   local count = tonumber(ARGV[at])
   if count == 0 then
     redis.call('UNLINK', KEYS[i])
@@ -60,24 +81,29 @@ for i = 2, #KEYS do
   end
   at = at + 1 + count
 end
+if exact then redis.pcall('SET', KEYS[2], ARGV[1]) end
 return 'OK'
 )lua";
 
-constexpr absl::string_view kTrimScript = R"lua(
-local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
-if info.err then
-  if string.find(info.err, 'no such key', 1, true) then return {err = 'FENCED no journal'} end
-  return info
-end
-for i = 1, #info, 2 do
-  if info[i] == 'last-generated-id' then
-    if string.match(info[i + 1], '^(%d+)-') ~= ARGV[1] then
-      return {err = 'FENCED last id is ' .. info[i + 1]}
-    end
-  end
-end
-return redis.pcall('XTRIM', KEYS[1], 'MINID', ARGV[2])
+// XTRIM is never refused for want of memory, nor is what follows a first write in the same script.
+constexpr absl::string_view kTrim = R"lua(
+local trimmed = redis.pcall('XTRIM', KEYS[1], 'MINID', ARGV[2])
+if type(trimmed) == 'table' then return trimmed end
+if exact and trimmed > 0 then redis.call('SET', KEYS[2], ARGV[1]) end
+return 'OK'
 )lua";
+
+// Sent whole each time, not by their digest: 2 KiB is nothing beside the pages, and a NOSCRIPT
+// answer in the middle of a pipeline would change the order of what is written.
+const std::string& WriteScript() {
+  static const auto* script = new std::string(absl::StrCat(kFence, kWrite));
+  return *script;
+}
+
+const std::string& TrimScript() {
+  static const auto* script = new std::string(absl::StrCat(kFence, kTrim));
+  return *script;
+}
 
 constexpr absl::string_view kRecordField = "r";
 constexpr absl::string_view kBytesField = "b";
@@ -164,12 +190,13 @@ RedisStore::RedisStore(EventLoop* loop, RedisConnection* connection, Options opt
       connection_(connection),
       options_(options),
       key_prefix_(absl::StrFormat("tessera:{p%02d}:", options.partition)),
-      log_key_(absl::StrCat(key_prefix_, "log")) {}
+      log_key_(absl::StrCat(key_prefix_, "log")),
+      fence_key_(absl::StrCat(key_prefix_, "fence")) {}
 
 RedisStore::~RedisStore() = default;
 
 std::string RedisStore::KeyOf(absl::string_view object) const {
-  TESSERA_CHECK(!object.empty() && object != "log");  // The journal is no object.
+  TESSERA_CHECK(!object.empty() && object != "log" && object != "fence");  // Ours.
   return absl::StrCat(key_prefix_, object);
 }
 
@@ -239,7 +266,7 @@ void RedisStore::WriteObjects(uint64_t epoch, std::vector<ObjectWrite> writes, D
   std::vector<std::string> counts;
   keys.reserve(writes.size());
   counts.reserve(writes.size());
-  size_t arguments_size = 5 + 2 * writes.size();
+  size_t arguments_size = 6 + 2 * writes.size();
   for (const ObjectWrite& write : writes) {
     TESSERA_CHECK(write.bytes.size() <= options_.object_bytes_max);
     const size_t count = write.erase ? 0 : 2 + 2 * write.readable.size();
@@ -247,10 +274,10 @@ void RedisStore::WriteObjects(uint64_t epoch, std::vector<ObjectWrite> writes, D
     counts.push_back(absl::StrCat(count));
     arguments_size += count;
   }
-  const std::string keys_size = absl::StrCat(keys.size() + 1);
+  const std::string keys_size = absl::StrCat(keys.size() + 2);
   const std::string epoch_text = absl::StrCat(epoch);
 
-  std::vector<absl::string_view> arguments = {"EVAL", kWriteScript, keys_size, log_key_};
+  std::vector<absl::string_view> arguments = {"EVAL", WriteScript(), keys_size, log_key_, fence_key_};
   arguments.reserve(arguments_size);
   arguments.insert(arguments.end(), keys.begin(), keys.end());
   arguments.push_back(epoch_text);
@@ -316,12 +343,12 @@ void RedisStore::ReadObjects(std::vector<std::string> keys,
 }
 
 void RedisStore::Trim(uint64_t epoch, RecordId below, Done done) {
-  connection_->Command({"EVAL", kTrimScript, "1", log_key_, absl::StrCat(epoch), below.ToString()},
-                       [this, alive = std::weak_ptr<Alive>(alive_),
-                        done = std::move(done)](const redisReply* reply) {
-                         if (alive.expired()) return;
-                         done(StatusOf(reply, "trim"));
-                       });
+  connection_->Command(
+      {"EVAL", TrimScript(), "2", log_key_, fence_key_, absl::StrCat(epoch), below.ToString()},
+      [this, alive = std::weak_ptr<Alive>(alive_), done = std::move(done)](const redisReply* reply) {
+        if (alive.expired()) return;
+        done(StatusOf(reply, "trim"));
+      });
 }
 
 }  // namespace tessera::store

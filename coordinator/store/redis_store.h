@@ -1,6 +1,7 @@
 // A partition's journal and objects in Redis.
 //
 //   tessera:{p07}:log          stream   the journal; entry id `epoch-sequence`, one field "r"
+//   tessera:{p07}:fence        string   the epoch that the scripts found last; saves them time
 //   tessera:{p07}:<object>     hash     field "b": the bytes; other fields are for people
 //
 // The braces are Redis's hash tag: a partition's keys share one slot of a Redis Cluster.
@@ -71,6 +72,7 @@ class RedisStore final : public core::Store {
   const Options options_;
   const std::string key_prefix_;
   const std::string log_key_;
+  const std::string fence_key_;
   bool append_in_flight_ = false;
   std::shared_ptr<Alive> alive_ = std::make_shared<Alive>();
 };

@@ -115,7 +115,8 @@ TEST_F(RedisStoreTest, KeysAreWhatTheDocumentsSay) {
               IsOk());
   EXPECT_EQ(redis_.Command("XRANGE tessera:{p07}:log - +"), "1-0\nr\nbytes");
   EXPECT_EQ(redis_.Command("HGETALL tessera:{p07}:job:3"), "b\nhead\nstate\nRUNNING");
-  EXPECT_EQ(redis_.Command("DBSIZE"), "2");
+  EXPECT_EQ(redis_.Command("GET tessera:{p07}:fence"), "1");
+  EXPECT_EQ(redis_.Command("DBSIZE"), "3");
 }
 
 TEST_F(RedisStoreTest, ReadableFieldsOfAnEarlierWriteDoNotLinger) {
@@ -144,6 +145,38 @@ TEST_F(RedisStoreTest, AScriptForgottenByTheServerIsNoTrouble) {
   EXPECT_EQ(redis_.Command("SCRIPT FLUSH"), "OK");
   EXPECT_THAT(Write(1, {{.key = "a", .bytes = "2"}}), IsOk());
   EXPECT_THAT(Trim(1, {1, 0}), IsOk());
+}
+
+TEST_F(RedisStoreTest, TheFenceKeySavesTimeAndNeverTrust) {
+  ConnectAndWait();
+  ASSERT_THAT(Append({1, 0}), IsOk());
+  ASSERT_THAT(Write(1, {{.key = "a", .bytes = "1"}}), IsOk());
+  EXPECT_EQ(redis_.Command("GET tessera:{p07}:fence"), "1");
+  ASSERT_THAT(Append({2, 0}), IsOk());  // A new owner, which has written no object so far.
+  EXPECT_THAT(Write(1, {{.key = "a", .bytes = "2"}}), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(Trim(1, {9, 0}), StatusIs(absl::StatusCode::kAborted));
+  ASSERT_THAT(Trim(2, {9, 0}), IsOk());  // Its first call takes the only sign of it away.
+  EXPECT_THAT(Write(1, {{.key = "a", .bytes = "3"}}), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_EQ(redis_.Command("GET tessera:{p07}:fence"), "2");
+  EXPECT_EQ(redis_.Command("HGET tessera:{p07}:a b"), "1");
+  ASSERT_THAT(Write(2, {{.key = "a", .bytes = "4"}}), IsOk());
+  EXPECT_EQ(redis_.Command("DEL tessera:{p07}:fence"), "1");  // Not ours to do, and no harm.
+  EXPECT_THAT(Write(1, {{.key = "a", .bytes = "5"}}), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(Write(2, {{.key = "a", .bytes = "6"}}), IsOk());
+  EXPECT_EQ(redis_.Command("DEL tessera:{p07}:log"), "1");
+  EXPECT_THAT(Write(2, {{.key = "a", .bytes = "7"}}), StatusIs(absl::StatusCode::kAborted));
+}
+
+TEST_F(RedisStoreTest, TheFirstTrimOfAnEpochPassesOutOfMemoryAndStillFences) {
+  ConnectAndWait();
+  ASSERT_THAT(Append({1, 0}), IsOk());
+  ASSERT_THAT(Write(1, {{.key = "a", .bytes = "1"}}), IsOk());
+  ASSERT_THAT(Append({2, 0}), IsOk());
+  EXPECT_EQ(redis_.Command("CONFIG SET maxmemory 1000"), "OK");
+  EXPECT_THAT(Trim(2, {2, 1}), IsOk());
+  EXPECT_THAT(Write(2, {{.key = "a", .erase = true}}), IsOk());
+  EXPECT_EQ(redis_.Command("CONFIG SET maxmemory 0"), "OK");
+  EXPECT_THAT(Write(1, {{.key = "a", .bytes = "2"}}), StatusIs(absl::StatusCode::kAborted));
 }
 
 // Trouble with the connection.
@@ -409,8 +442,8 @@ TEST_F(RedisStoreTest, APasswordIsNeededAndTakenWhereThereIsOne) {
 
 TEST_F(RedisStoreTest, TheUserOfTheDocumentsMayDoAllThatIsNeeded) {
   EXPECT_EQ(redis_.Command("ACL SETUSER tessera on >secret ~tessera:* +client|id +client|kill "
-                           "+info +xadd +xinfo|stream +xrange +xtrim +eval +type +unlink +hset "
-                           "+hget +hlen +hkeys +hdel"),
+                           "+info +xadd +xinfo|stream +xrange +xtrim +eval +get +set +exists "
+                           "+type +unlink +hset +hget +hlen +hkeys +hdel"),
             "OK");
   ConnectAndWait({.user = "tessera", .password = "secret"});
   ASSERT_THAT(Append({1, 0}), IsOk());

@@ -193,6 +193,7 @@ TEST_P(StoreContractTest, AnIdThatIsNotLargerIsAborted) {
 
 TEST_P(StoreContractTest, ANewOwnersFirstRecordFencesTheOldOne) {
   ASSERT_THAT(Append(store_, {1, 0}, "old"), IsOk());
+  ASSERT_THAT(Write(store_, 1, {{.key = "job:2", .bytes = "old"}}), IsOk());
   Store& heir = bench_->Open();
   ASSERT_THAT(Append(heir, {2, 0}, "new"), IsOk());
   EXPECT_THAT(Append(store_, {1, 1}, "late"), StatusIs(absl::StatusCode::kAborted));
@@ -200,6 +201,11 @@ TEST_P(StoreContractTest, ANewOwnersFirstRecordFencesTheOldOne) {
               StatusIs(absl::StatusCode::kAborted));
   EXPECT_THAT(Trim(store_, 1, {9, 9}), StatusIs(absl::StatusCode::kAborted));
   EXPECT_EQ(Journal(heir), "1-0=old 2-0=new");
+  // Also once the heir has trimmed its own record, before it has written any object.
+  ASSERT_THAT(Trim(heir, 2, {2, 1}), IsOk());
+  EXPECT_THAT(Append(store_, {1, 1}, "late"), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(Write(store_, 1, {{.key = "job:1", .bytes = "late"}}),
+              StatusIs(absl::StatusCode::kAborted));
   EXPECT_THAT(Read(heir, {"job:1"}), ElementsAre(std::nullopt));
 }
 
