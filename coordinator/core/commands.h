@@ -93,7 +93,7 @@ struct DraftAnswer {
   AssignmentId assignment;
   ItemIndex item = 0;
   uint32_t edit = 0;
-  std::string choice;
+  std::string choice;  // Empty: the draft is withdrawn.
 };
 
 struct SubmittedAnswer {
@@ -113,7 +113,8 @@ struct Submitted {
 
 struct ReturnItems {
   AssignmentId assignment;
-  std::vector<ItemIndex> items;  // Empty: all that have no answer.
+  std::vector<ItemIndex> items;  // Empty: all, which finishes the assignment: drafts count then,
+  bool drafts_too = false;       // unless they are given back as well.
 };
 
 struct ExtendLease {

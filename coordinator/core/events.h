@@ -288,6 +288,7 @@ struct ItemsEnded {
   AssignmentId assignment;
   WorkerIndex worker;
   Micros price_micros = 0;  // Per item, as quoted.
+  bool approved = false;    // Answers that count are approved with this.
   absl::Time at;
   double active_seconds = 0;  // What the answered items took; teaches the cost model. 0: not known.
   double active_units = 0;    // The answered items' lengths, summed.
@@ -298,6 +299,7 @@ inline void Fields(auto& v, ItemsEnded& e) {
   v("assignment", e.assignment);
   v("worker", e.worker);
   v("price_micros", e.price_micros);
+  v("approved", e.approved);
   v("at", e.at);
   v("active_seconds", e.active_seconds);
   v("active_units", e.active_units);

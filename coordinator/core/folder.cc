@@ -260,6 +260,7 @@ class PartitionState::Folder {
       entry->status = StatusOf(end.disposition);
       entry->label = end.label;
       if (end.disposition == Disposition::kAnsweredLate) entry->flags |= ItemEntry::kLate;
+      if (e.approved && entry->counted()) entry->flags |= ItemEntry::kApproved;
       job->items.SetOutcome(end.outcome);
       job->items.PackIfDone(item);
     }
@@ -433,7 +434,7 @@ class PartitionState::Folder {
         case Disposition::kAnswered:
         case Disposition::kAnsweredLate:
           head.ledger.reserved_micros -= e.price_micros;
-          head.ledger.earned_micros += e.price_micros;
+          (e.approved ? head.ledger.approved_micros : head.ledger.earned_micros) += e.price_micros;
           head.answers += 1;
           break;
         case Disposition::kMissed: break;  // Reserved until the grace ends.

@@ -87,8 +87,8 @@ class Partition {
   // ALREADY_EXISTS (REQUEST_ID_REUSED): the id is taken by another request.
   absl::StatusOr<JobIndex> CreateJob(const core::CreateJob& command, absl::Time now);
 
-  // OUT_OF_RANGE (OFFSET_GAP): offset beyond the committed one. A batch wholly before it is a repeat:
-  // OK, nothing changes. FAILED_PRECONDITION (JOB_SEALED, JOB_ENDED).
+  // OUT_OF_RANGE (OFFSET_MISMATCH): not at the committed offset. A batch wholly before it is a repeat:
+  // OK, nothing changes. FAILED_PRECONDITION (JOB_SEALED, JOB_CLOSING, JOB_ENDED).
   absl::StatusOr<ItemsAddedReply> AddItems(const core::AddItems& command, absl::Time now);
 
   absl::Status SealJob(JobIndex job, absl::Time now);      // Idempotent.
@@ -100,7 +100,8 @@ class Partition {
   absl::Status DeleteJob(JobIndex job, absl::Time now);    // FAILED_PRECONDITION: not ended.
   absl::Status UpdateJob(const core::UpdateJob& command, absl::Time now);
 
-  // FAILED_PRECONDITION (NOT_COUNTED, SETTLED, ALREADY_REVIEWED the other way). Idempotent.
+  // NOT_FOUND (ANSWER_NOT_FOUND). FAILED_PRECONDITION (ALREADY_APPROVED, ALREADY_REJECTED).
+  // Idempotent.
   absl::Status ReviewAnswer(const core::ReviewAnswer& command, absl::Time now);
   // FAILED_PRECONDITION (OUT_OF_BUDGET). Idempotent by request id.
   absl::Status PayBonus(const core::PayBonus& command, absl::Time now);
@@ -120,15 +121,17 @@ class Partition {
   std::vector<Offer> Offers(absl::string_view pool, absl::Time now) const;
 
   // An assignment, or nothing: NONE, uncharged. PERMISSION_DENIED (WORKER_BLOCKED),
-  // RESOURCE_EXHAUSTED (OPEN_ASSIGNMENTS).
+  // RESOURCE_EXHAUSTED (ASSIGNMENTS_MAX, WORKERS_MAX).
   absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);
 
-  // NOT_FOUND: no such assignment. FAILED_PRECONDITION (LATE, REVOKED, NOT_IN_ASSIGNMENT).
-  // INVALID_ARGUMENT (UNKNOWN_CHOICE). A repeat, or a lower edit, is OK and changes nothing.
+  // NOT_FOUND: no such assignment. FAILED_PRECONDITION (ASSIGNMENT_EXPIRED, _REVOKED, _FINISHED,
+  // ITEM_NOT_IN_ASSIGNMENT). INVALID_ARGUMENT (ANSWER_DOES_NOT_FIT). A repeat, or an edit that is not
+  // higher, is OK and changes nothing.
   absl::Status Draft(const DraftAnswer& command, absl::Time now);
   absl::StatusOr<Submitted> Submit(const core::Submit& command, absl::Time now);
   absl::Status Return(const ReturnItems& command, absl::Time now);
-  // FAILED_PRECONDITION (EXTENSION_MAX, LATE). Idempotent: the deadline asked for is absolute.
+  // FAILED_PRECONDITION (ASSIGNMENT_EXPIRED). Idempotent: the deadline asked for is absolute. Cut to
+  // what the job allows; the reply holds what is in force.
   absl::StatusOr<LeaseExtended> Extend(const ExtendLease& command, absl::Time now);
   HeldState Held(AssignmentId assignment, absl::string_view worker) const;
   // The open assignment's worker (full name) and items; nothing once it is over.

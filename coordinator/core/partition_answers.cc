@@ -17,7 +17,7 @@ absl::Status NoSuchAssignment() {
 }
 
 absl::Status TooLate(absl::string_view message) {
-  return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_LATE", message);
+  return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_EXPIRED", message);
 }
 
 absl::Status NotInAssignment(size_t position) {
@@ -35,7 +35,7 @@ Label LabelOf(const JobIdentity& identity, absl::string_view choice) {
 }
 
 absl::Status UnknownChoice(size_t position, absl::string_view choice) {
-  return Error(StatusCode::kInvalidArgument, "UNKNOWN_CHOICE",
+  return Error(StatusCode::kInvalidArgument, "ANSWER_DOES_NOT_FIT",
                absl::StrCat("\"", choice, "\" is not one of the template's choices"))
       .Field(absl::StrCat("answers[", position, "].answer"), "is not one of the template's choices");
 }
@@ -84,7 +84,7 @@ absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& comm
       case Fate::kRevoked:
         return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_REVOKED", "the assignment was taken back");
       case Fate::kReturned:
-        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_RETURNED", "the item was given back");
+        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_FINISHED", "the item was given back");
       case Fate::kUnknown: return NotInAssignment(k);
     }
   }
@@ -99,7 +99,8 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
   const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
   if (a == nullptr) return;
   if (!a->expired && a->deadline <= now) {
-    ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+    ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
+                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
     for (const LeasedItem& i : a->items) {
       if (i.ended) continue;
       const bool answered = i.draft != kNoLabel;
@@ -115,7 +116,8 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
     a = job(id.job).leases.Find(id.sequence);
   }
   if (a == nullptr || a->late_until > now) return;
-  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
+                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
     ended.items.push_back({.disposition = Disposition::kForfeited,
@@ -130,7 +132,8 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
 void Partition::Impl::Revoke(AssignmentId id, LeaseEndReason reason, absl::Time now) {
   const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
   if (a == nullptr) return;
-  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
+                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
     ended.items.push_back({.disposition = Disposition::kRevoked,
@@ -163,9 +166,9 @@ absl::Status Partition::Impl::Draft(const DraftAnswer& command, absl::Time now) 
   if (i == nullptr) return NotInAssignment(0);
   if (i->ended) return absl::OkStatus();
   if (i->missed) return TooLate("the deadline has passed; submit the answer instead, within the grace");
-  const Label label = LabelOf(j.head.identity, command.choice);
-  if (label == kNoLabel) return UnknownChoice(0, command.choice);
-  if (i->draft != kNoLabel && command.edit <= i->edit) return absl::OkStatus();
+  const Label label = command.choice.empty() ? kNoLabel : LabelOf(j.head.identity, command.choice);
+  if (label == kNoLabel && !command.choice.empty()) return UnknownChoice(0, command.choice);
+  if (command.edit <= i->edit) return absl::OkStatus();
   Emit(Drafted{.assignment = id, .item = command.item, .edit = command.edit, .label = label});
   return absl::OkStatus();
 }
@@ -189,7 +192,8 @@ absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, a
     given.push_back({answer.item, label});
   }
 
-  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
+                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
   Submitted reply;
   const bool late = a->expired;
   for (const LeasedItem& i : a->items) {
@@ -245,14 +249,22 @@ absl::Status Partition::Impl::Return(const ReturnItems& command, absl::Time now)
   for (size_t k = 0; k < command.items.size(); ++k) {
     if (a->Find(command.items[k]) == nullptr) return NotInAssignment(k);
   }
-  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros, .at = now};
+  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
+                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
     const bool named = std::find(command.items.begin(), command.items.end(), i.item) != command.items.end();
-    if (command.items.empty() ? i.draft != kNoLabel : !named) continue;
-    ended.items.push_back({.disposition = Disposition::kReturned,
-                           .label = kNoLabel,
-                           .outcome = OutcomeWith(id.job, i.item, id.sequence, ItemEntry::kReturned, kNoLabel)});
+    if (!command.items.empty() && !named) continue;
+    // Giving the whole back finishes it: what was drafted counts, unless that is given back too.
+    const bool counts = command.items.empty() && i.draft != kNoLabel && !command.drafts_too;
+    ended.items.push_back(
+        {.disposition = !counts      ? Disposition::kReturned
+                        : a->expired ? Disposition::kAnsweredLate
+                                     : Disposition::kAnswered,
+         .label = counts ? i.draft : kNoLabel,
+         .outcome = OutcomeWith(id.job, i.item, id.sequence,
+                                counts ? ItemEntry::kAnswered : ItemEntry::kReturned,
+                                counts ? i.draft : kNoLabel)});
   }
   if (ended.items.empty()) return absl::OkStatus();
   ended.over = OverAfter(*a, ended.items);
@@ -271,18 +283,11 @@ absl::StatusOr<LeaseExtended> Partition::Impl::Extend(const ExtendLease& command
     return id.sequence >= j.head.next_sequence ? NoSuchAssignment() : TooLate("the assignment is over");
   }
   if (a->expired) return TooLate("the deadline has passed; a late answer still counts, within the grace");
-  const absl::Time until = TruncateTime(command.until);
-  if (until <= a->deadline) return LeaseExtended{a->deadline, a->late_until};
   const LeasePolicy& policy = j.head.policy.lease;
+  const absl::Time until =
+      std::min(TruncateTime(command.until), a->deadline + policy.extension_max - a->extended);
+  if (until <= a->deadline) return LeaseExtended{a->deadline, a->late_until};
   const absl::Duration extended = a->extended + (until - a->deadline);
-  if (extended > policy.extension_max) {
-    return Error(StatusCode::kFailedPrecondition, "EXTENSION_MAX",
-                 absl::StrCat("extensions of one lease may come to ",
-                              absl::FormatDuration(policy.extension_max), " in all"))
-        .Field("expire_time", "is later than the job allows")
-        .Meta("latest", absl::FormatTime(absl::RFC3339_full, a->deadline + policy.extension_max - a->extended,
-                                         absl::UTCTimeZone()));
-  }
   Emit(Extended{.assignment = id,
                 .deadline = until,
                 .late_until = until + policy.late_grace,
@@ -304,12 +309,12 @@ absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, ab
   const bool rejected = e->status == ItemEntry::kRejected || e->flags & ItemEntry::kUnpaid;
   if (command.approve ? approved : rejected) return absl::OkStatus();
   if (approved || rejected) {
-    return Error(StatusCode::kFailedPrecondition, "ALREADY_REVIEWED",
+    return Error(StatusCode::kFailedPrecondition, approved ? "ALREADY_APPROVED" : "ALREADY_REJECTED",
                  approved ? "the answer was approved; its price is the worker's"
                           : "the answer was rejected; its price went back to the budget");
   }
   if (!e->counted()) {
-    return Error(StatusCode::kFailedPrecondition, "NOT_COUNTED",
+    return Error(StatusCode::kNotFound, "ANSWER_NOT_FOUND",
                  "only an answer that counts can be approved or rejected");
   }
   const JobPhase phase = j.head.phase;

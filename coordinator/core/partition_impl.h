@@ -35,6 +35,8 @@ class Partition::Impl {
     std::optional<uint32_t> refit_page;  // The next page to move to the newest fit.
     Fit prior;                     // Fit 0.
     absl::Time last_granted = absl::InfinitePast();
+    double rate_tokens = 0;        // Of the job's limit of assignments a second; see TakesRate.
+    absl::Time rate_at = absl::InfinitePast();
     bool refused_lately = false;   // Somebody asked since the last grant and could not have any.
   };
 
@@ -103,6 +105,8 @@ class Partition::Impl {
   CostModel LearntCost(const JobState& job) const;
   uint32_t BundleItems(const JobState& job) const;
   void EnsureOrder(JobIndex index);
+  // Whether the job's limit of rate lets another assignment be granted now.
+  bool TakesRate(JobIndex index, absl::Time now);
   // Priority x value per second, growing with the time since the job was last granted; no cap.
   double Index(JobIndex index, absl::Time now) const;
 

@@ -41,7 +41,7 @@ absl::StatusOr<JobIndex> Partition::Impl::CreateJob(const core::CreateJob& comma
         .Field("request_id", "was used for a different request");
   }
   if (state_.jobs() >= options_.jobs_max) {
-    return Error(StatusCode::kResourceExhausted, "TOO_MANY_JOBS",
+    return Error(StatusCode::kResourceExhausted, "JOBS_MAX",
                  absl::StrCat("the partition has had its ", options_.jobs_max, " jobs"));
   }
   const JobIndex index(state_.jobs());
@@ -73,7 +73,7 @@ absl::StatusOr<ItemsAddedReply> Partition::Impl::AddItems(const core::AddItems& 
     return Error(StatusCode::kFailedPrecondition, "JOB_SEALED", "the job is sealed: it takes no items");
   }
   if (head.items + static_cast<uint64_t>(command.fresh) > options_.items_per_job_max) {
-    return Error(StatusCode::kResourceExhausted, "TOO_MANY_ITEMS",
+    return Error(StatusCode::kResourceExhausted, "ITEMS_MAX",
                  absl::StrCat("a job holds at most ", options_.items_per_job_max, " items"));
   }
   const ItemIndex first = head.items;
@@ -239,7 +239,7 @@ absl::Status Partition::Impl::UpdateWorker(const WorkerView& worker, absl::Time 
   std::optional<WorkerIndex> index = state_.FindWorker(worker.name);
   if (!index.has_value()) {
     if (state_.workers() >= options_.workers_max) {
-      return Error(StatusCode::kResourceExhausted, "TOO_MANY_WORKERS", "the registry is full");
+      return Error(StatusCode::kResourceExhausted, "WORKERS_MAX", "the registry is full");
     }
     index = WorkerIndex(state_.workers());
     Emit(WorkerSeen{.worker = *index, .name = worker.name});

@@ -32,6 +32,14 @@ bool HasAll(const std::vector<std::string>& needed, const std::vector<std::strin
   });
 }
 
+bool HasAny(const std::vector<std::string>& needed, const std::vector<std::string>& registered,
+            const std::vector<std::string>& stated) {
+  if (needed.empty()) return true;
+  return std::any_of(needed.begin(), needed.end(), [&](const std::string& one) {
+    return Contains(registered, one) || Contains(stated, one);
+  });
+}
+
 }  // namespace
 
 // --- What a job has to offer ----------------------------------------------------------------------
@@ -118,6 +126,20 @@ bool Partition::Impl::HasWork(JobIndex index) const {
   return !r.ready.empty() || (job.head.counts.waiting > 0 && ItemsAffordable(index, price) > 0);
 }
 
+bool Partition::Impl::TakesRate(JobIndex index, absl::Time now) {
+  const double rate = job(index).head.policy.assignments_per_second_max;
+  if (rate <= 0) return true;
+  Runtime& r = runtime(index);
+  if (now > r.rate_at) {
+    const double burst = std::max(1.0, rate);
+    r.rate_tokens = r.rate_at == absl::InfinitePast()
+                        ? burst
+                        : std::min(burst, r.rate_tokens + rate * absl::ToDoubleSeconds(now - r.rate_at));
+    r.rate_at = now;
+  }
+  return r.rate_tokens >= 1;
+}
+
 double Partition::Impl::Index(JobIndex index, absl::Time now) const {
   const JobState& job = *state_.job(index);
   const JobPolicy& policy = job.head.policy;
@@ -158,7 +180,8 @@ uint32_t Partition::Impl::Allowance(const JobState& job, const Asker& asker, abs
   static const WorkerRecord kUnknown;
   const WorkerRecord& record = asker.worker.has_value() ? state_.worker(*asker.worker) : kUnknown;
   if (!HasAll(policy.required_skills, record.skills, request.skills)) return 0;
-  if (!HasAll(policy.languages, record.languages, request.languages)) return 0;
+  if (!HasAny(policy.languages, record.languages, request.languages)) return 0;
+  if (policy.assignments_open_max > 0 && job.head.open_assignments >= policy.assignments_open_max) return 0;
   if (policy.answers_per_worker_max == 0) return std::numeric_limits<uint32_t>::max();
   const Tally* tally = asker.worker.has_value() ? job.FindTally(*asker.worker) : nullptr;
   const uint32_t granted = tally == nullptr ? 0 : tally->granted - std::min(tally->granted, tally->returned);
@@ -293,7 +316,7 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
     return std::nullopt;
   }
   if (due_.size() >= options_.open_assignments_max) {
-    return Error(StatusCode::kResourceExhausted, "TOO_MANY_OPEN_ASSIGNMENTS",
+    return Error(StatusCode::kResourceExhausted, "ASSIGNMENTS_MAX",
                  absl::StrCat("the partition has ", due_.size(), " open assignments"));
   }
   const auto jobs = jobs_by_tenant_.find(request.tenant);
@@ -302,7 +325,7 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
   for (const uint32_t number : jobs->second) {
     const JobIndex index(number);
     if (request.only_job.has_value() && *request.only_job != index) continue;
-    if (Allowance(job(index), asker, now) == 0 || !HasWork(index)) continue;
+    if (Allowance(job(index), asker, now) == 0 || !HasWork(index) || !TakesRate(index, now)) continue;
     ranked.push_back({Index(index, now), index});
   }
   std::stable_sort(ranked.begin(), ranked.end(),
@@ -319,7 +342,7 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
     }
     if (!asker.worker.has_value()) {
       if (state_.workers() >= options_.workers_max) {
-        return Error(StatusCode::kResourceExhausted, "TOO_MANY_WORKERS", "the registry is full");
+        return Error(StatusCode::kResourceExhausted, "WORKERS_MAX", "the registry is full");
       }
       asker.worker = WorkerIndex(state_.workers());
       Emit(WorkerSeen{.worker = *asker.worker, .name = request.worker});
@@ -350,6 +373,7 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
     Emit(std::move(granted));
     Runtime& r = runtime(index);
     r.last_granted = now;
+    r.rate_tokens -= 1;
     r.refused_lately = false;
     return reply;
   }

@@ -18,6 +18,17 @@ StallReason Partition::Impl::Stall(JobIndex index) const {
   if (head.phase != JobPhase::kRunning) return StallReason::kNone;
   if (now_ < head.policy.start_time) return StallReason::kNotStarted;
   if (head.items == 0) return StallReason::kNoItems;
+  const Runtime& r = *runtimes_[index.value()];
+  if (head.counts.waiting + head.counts.in_progress == 0) {
+    return head.sealed ? head.policy.finalise == FinaliseMode::kManual ? StallReason::kWaitingForFinalise
+                                                                       : StallReason::kNone
+                       : StallReason::kNoItems;
+  }
+  const JobPolicy& policy = head.policy;
+  const bool at_open_max = policy.assignments_open_max > 0 && head.open_assignments >= policy.assignments_open_max;
+  const bool at_rate = policy.assignments_per_second_max > 0 && r.rate_at != absl::InfinitePast() &&
+                       r.rate_tokens + policy.assignments_per_second_max * absl::ToDoubleSeconds(now_ - r.rate_at) < 1;
+  if (at_open_max || at_rate) return StallReason::kRateLimited;
   if (!HasWork(index)) return head.open_assignments > 0 ? StallReason::kWaitingForAnswers : StallReason::kNone;
   return runtimes_[index.value()]->refused_lately ? StallReason::kNoEligibleWorker : StallReason::kNone;
 }

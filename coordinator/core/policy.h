@@ -88,11 +88,14 @@ struct JobPolicy {
   Micros price_micros = 0;      // Quoted per answer unless the pool has a price of its own.
   std::vector<PoolPrice> pool_prices;
   std::vector<std::string> pools;            // Who may be asked; never empty.
-  std::vector<std::string> languages;        // The worker speaks all of them.
+  std::vector<std::string> languages;        // The worker speaks one of them; empty: any.
   std::vector<std::string> required_skills;  // The worker has all of them.
   std::vector<std::string> excluded_workers; // Full names.
   uint32_t answers_per_worker_max = 0;       // 0: no cap.
   FinaliseMode finalise = FinaliseMode::kAutomatic;
+  bool approve_on_acceptance = false;      // An answer that counts is approved at once; no rejections.
+  double assignments_per_second_max = 0;   // 0: no limit. Bursts of one second's worth.
+  uint64_t assignments_open_max = 0;       // 0: no limit.
 };
 inline void Fields(auto& v, JobPolicy& p) {
   v("priority", p.priority);
@@ -112,6 +115,9 @@ inline void Fields(auto& v, JobPolicy& p) {
   v("excluded_workers", p.excluded_workers);
   v("answers_per_worker_max", p.answers_per_worker_max);
   v("finalise", p.finalise);
+  v("approve_on_acceptance", p.approve_on_acceptance);
+  v("assignments_per_second_max", p.assignments_per_second_max);
+  v("assignments_open_max", p.assignments_open_max);
 }
 
 // Who a job is and how its answers look. Fixed when it is created.

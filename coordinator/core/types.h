@@ -104,6 +104,7 @@ enum class StallReason : uint8_t {
   kWaitingForAnswers, // All that may be leased is leased.
   kNoEligibleWorker,  // Items are ready; nobody who asked lately may have them.
   kRateLimited,
+  kWaitingForFinalise,  // All is done; the job ends by FinaliseJob only.
 };
 
 }  // namespace tessera::core

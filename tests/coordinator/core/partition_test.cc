@@ -84,7 +84,7 @@ TEST_F(PartitionTest, ALateAnswerCountsAndIsPaidWithinTheGraceAndNotAfterIt) {
   EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
   world_.Pass(absl::Minutes(1));
   EXPECT_THAT(world_.Answer(later, "yes"), StatusIs(StatusCode::kFailedPrecondition));
-  EXPECT_EQ(GetDetails(world_.Answer(later, "yes").status()).reason, "ASSIGNMENT_LATE");
+  EXPECT_EQ(GetDetails(world_.Answer(later, "yes").status()).reason, "ASSIGNMENT_EXPIRED");
   EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
   EXPECT_EQ(Job(job).ledger.reserved_micros, 0);
 }
@@ -277,9 +277,10 @@ TEST_F(PartitionTest, ExtensionsMoveTheDeadlineUpToTheJobsLimit) {
       world_->Extend({.assignment = lease.assignment, .until = lease.deadline + absl::Minutes(20)}, world_.now());
   ASSERT_THAT(extended, IsOk());
   EXPECT_EQ(extended->deadline, lease.deadline + absl::Minutes(20));
-  EXPECT_THAT(world_->Extend({.assignment = lease.assignment, .until = lease.deadline + absl::Minutes(31)},
-                             world_.now()),
-              StatusIs(StatusCode::kFailedPrecondition));
+  const auto cut =
+      world_->Extend({.assignment = lease.assignment, .until = lease.deadline + absl::Hours(31)}, world_.now());
+  ASSERT_THAT(cut, IsOk());
+  EXPECT_EQ(cut->deadline, lease.deadline + absl::Minutes(30));
 }
 
 TEST_F(PartitionTest, AReturnedItemGoesToSomebodyElse) {
@@ -374,6 +375,64 @@ TEST_F(PartitionTest, RefusedCallsChangeNothing) {
   EXPECT_THAT(world_->CreateJob(other, world_.now()), StatusIs(StatusCode::kAlreadyExists));
   EXPECT_TRUE(world_->TakeEvents().empty());
   EXPECT_EQ(ObjectsOf(world_->state()), before);
+}
+
+TEST_F(PartitionTest, GivingBackTheWholeCountsDraftsUnlessTheyAreGivenBackToo) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.split = {.items_min = 2, .items_max = 2};
+  create.policy.quality.answers_max = 4;
+  const JobIndex job = world_.Create(create, 2);
+  for (int w = 0; w < 2; ++w) {
+    const Lease lease = *world_.TryLease(w);
+    ASSERT_THAT(world_->Draft({.assignment = lease.assignment, .item = lease.items[0], .edit = 1, .choice = "yes"},
+                              world_.now()),
+                IsOk());
+    ASSERT_THAT(world_->Return({.assignment = lease.assignment, .items = {}, .drafts_too = w == 1}, world_.now()),
+                IsOk());
+  }
+  EXPECT_EQ(Job(job).answers, 1);
+  EXPECT_EQ(Job(job).open_assignments, 0);
+  EXPECT_EQ(Job(job).ledger.committed_micros(), 1000);
+}
+
+TEST_F(PartitionTest, AWithdrawnDraftDoesNotCount) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
+  const Lease lease = *world_.TryLease(1);
+  DraftAnswer draft{.assignment = lease.assignment, .item = 0, .edit = 1, .choice = "yes"};
+  ASSERT_THAT(world_->Draft(draft, world_.now()), IsOk());
+  draft.edit = 2;
+  draft.choice = "";
+  ASSERT_THAT(world_->Draft(draft, world_.now()), IsOk());
+  world_.SetNow(lease.deadline);
+  world_->Tick(lease.deadline);
+  EXPECT_EQ(Job(job).answers, 0);
+}
+
+TEST_F(PartitionTest, WithApprovalOnAcceptanceMoneyIsTheWorkersAtOnceAndCannotBeRejected) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.approve_on_acceptance = true;
+  const JobIndex job = world_.Create(create, 1);
+  const Lease lease = *world_.TryLease(1);
+  ASSERT_THAT(world_.Answer(lease, "yes"), IsOk());
+  EXPECT_EQ(Job(job).ledger.approved_micros, 1000);
+  EXPECT_THAT(world_->ReviewAnswer({.assignment = lease.assignment, .item = 0, .approve = false, .reason = "x"},
+                                   world_.now()),
+              StatusIs(StatusCode::kFailedPrecondition));
+}
+
+TEST_F(PartitionTest, AJobsLimitsOfRateAndOfOpenAssignmentsHold) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.assignments_per_second_max = 2;
+  create.policy.assignments_open_max = 3;
+  const JobIndex job = world_.Create(create, 100);
+  int granted = 0;
+  for (int w = 0; w < 10; ++w) granted += world_.TryLease(w).has_value();
+  EXPECT_EQ(granted, 2);
+  EXPECT_EQ(Job(job).stall, StallReason::kRateLimited);
+  world_.Pass(absl::Seconds(5));
+  for (int w = 10; w < 20; ++w) granted += world_.TryLease(w).has_value();
+  EXPECT_EQ(granted, 3);
+  EXPECT_EQ(Job(job).stall, StallReason::kRateLimited);
 }
 
 TEST_F(PartitionTest, APausedJobStandsStillAndSaysWhy) {
