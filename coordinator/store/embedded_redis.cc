@@ -201,14 +201,13 @@ class EmbeddedRedis::Keeper {
     if (pid < 0) return;
     siginfo_t info{};
     // Without reaping: until ended_ is set the number is still the child's.
-    while (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) != 0 &&
-           errno == EINTR) {
+    while (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
     }
     std::function<void(std::string)> listener;
-    std::string why = absl::StrCat(
-        "redis-server ",
-        info.si_code == CLD_EXITED ? "exited with status " : "was ended by signal ", info.si_status,
-        LogTail());
+    std::string why =
+        absl::StrCat("redis-server ",
+                     info.si_code == CLD_EXITED ? "exited with status " : "was ended by signal ",
+                     info.si_status, LogTail());
     {
       const std::lock_guard lock(mutex_);
       ended_ = true;
@@ -366,8 +365,7 @@ absl::Status EmbeddedRedis::Launch() {
   TESSERA_RETURN_IF_ERROR(TakeLocks());
   TESSERA_RETURN_IF_ERROR(WriteConfiguration());
 
-  const int log_fd =
-      openat(folder_fd_, kLogName, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const int log_fd = openat(folder_fd_, kLogName, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log_fd < 0) return ErrnoStatus(absl::StrCat(folder_, "/", kLogName));
   struct stat log {};
   fstat(log_fd, &log);
@@ -384,9 +382,8 @@ absl::Status EmbeddedRedis::TakeLocks() {
   owner_lock_fd_ = openat(folder_fd_, "owner.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (owner_lock_fd_ < 0) return ErrnoStatus(absl::StrCat(folder_, "/owner.lock"));
   if (!LockWithin(owner_lock_fd_, options_.owner_timeout)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("data folder ", folder_, " is in use by process ",
-                     ReadSmallFile(owner_lock_fd_)));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "data folder ", folder_, " is in use by process ", ReadSmallFile(owner_lock_fd_)));
   }
   const std::string pid = absl::StrCat(getpid());
   if (ftruncate(owner_lock_fd_, 0) != 0 ||
@@ -414,7 +411,9 @@ absl::Status EmbeddedRedis::WriteConfiguration() const {
   const std::string text = absl::StrCat(
       "# Written by the coordinator at each start; changes are lost.\n"
       "port 0\n"
-      "unixsocket ", kSocketName, "\n"
+      "unixsocket ",
+      kSocketName,
+      "\n"
       "unixsocketperm 700\n"
       "protected-mode yes\n"
       "daemonize no\n"
@@ -424,13 +423,17 @@ absl::Status EmbeddedRedis::WriteConfiguration() const {
       "# The journal is the append-only file; there are no snapshots beside it.\n"
       "save \"\"\n"
       "appendonly yes\n"
-      "appendfsync ", options_.appendfsync, "\n"
+      "appendfsync ",
+      options_.appendfsync,
+      "\n"
       "no-appendfsync-on-rewrite no\n"
       "aof-load-truncated yes\n"
       "auto-aof-rewrite-percentage 100\n"
       "auto-aof-rewrite-min-size 64mb\n"
       "# Refuse rather than forget.\n"
-      "maxmemory ", options_.maxmemory_bytes, "\n"
+      "maxmemory ",
+      options_.maxmemory_bytes,
+      "\n"
       "maxmemory-policy noeviction\n");
   const int fd =
       openat(folder_fd_, kConfigurationName, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -447,8 +450,8 @@ absl::Status EmbeddedRedis::WaitUntilReady() {
   while (ListenerOf(address_.unix_path) != keeper_->pid() || !AnswersPing(address_.unix_path)) {
     if (keeper_->WaitForEnd(kPollPause)) return absl::UnavailableError(keeper_->why());
     if (deadline.passed()) {
-      return absl::UnavailableError(absl::StrCat("redis-server in ", folder_,
-                                                 " does not answer; see ", kLogName, " there"));
+      return absl::UnavailableError(
+          absl::StrCat("redis-server in ", folder_, " does not answer; see ", kLogName, " there"));
     }
   }
   return absl::OkStatus();

@@ -33,8 +33,8 @@ namespace tessera::store {
 class EmbeddedRedis {
  public:
   struct Options {
-    std::string data_folder;  // Required. Created, for its owner only, where it does not exist.
-    std::string server_path;  // Optional: a redis-server. Empty: the one in PATH.
+    std::string data_folder;      // Required. Created, for its owner only, where it does not exist.
+    std::string server_path;      // Optional: a redis-server. Empty: the one in PATH.
     int64_t maxmemory_bytes = 0;  // 0: no limit. Beyond it writes are refused, nothing is evicted.
     std::string appendfsync = "always";  // Or "everysec" or "no", which may lose acknowledged work.
     // How long an owner before us may take to end. It is never ended by us.

@@ -33,7 +33,8 @@ class EventLoop {
   virtual void Cancel(TimerId timer) = 0;
 
   // Runs `callback` at the end of this round, before the loop waits again: the place to send what
-  // the round has gathered. Deferred callbacks run in order; what they defer runs in the same round.
+  // the round has gathered. Deferred callbacks run in order; what they defer runs in the same
+  // round.
   virtual void Defer(Callback callback) = 0;
 
   // Runs `callback` on the loop's thread, in the order of the posts, in a later step of the loop;

@@ -74,8 +74,8 @@ bool PollLoop::RunUntil(absl::FunctionRef<bool()> done, absl::Duration wait_max)
 int PollLoop::WaitMillis(absl::Duration wait_max) {
   if (!deferred_.empty()) return 0;
   // Rounded up, so that a timer is due when the wait for it ends.
-  int64_t millis = absl::ToInt64Milliseconds(
-      absl::Ceil(std::clamp(wait_max, absl::ZeroDuration(), absl::Hours(1)), absl::Milliseconds(1)));
+  int64_t millis = absl::ToInt64Milliseconds(absl::Ceil(
+      std::clamp(wait_max, absl::ZeroDuration(), absl::Hours(1)), absl::Milliseconds(1)));
   if (!timers_.empty()) {
     const Nanos left = timers_.begin()->first.first - Now();
     millis = std::min(millis, std::max<int64_t>(0, (left + kNanosPerMilli - 1) / kNanosPerMilli));
@@ -173,8 +173,8 @@ void PollLoop::Unwatch(int fd) {
 
 EventLoop::TimerId PollLoop::After(absl::Duration delay, Callback callback) {
   const TimerId id = ++timer_last_;
-  const Nanos due =
-      Now() + absl::ToInt64Nanoseconds(std::clamp(delay, absl::ZeroDuration(), absl::Hours(24 * 365)));
+  const Nanos due = Now() + absl::ToInt64Nanoseconds(
+                                std::clamp(delay, absl::ZeroDuration(), absl::Hours(24 * 365)));
   timers_.emplace(std::make_pair(due, id), std::move(callback));
   timer_due_.emplace(id, due);
   return id;

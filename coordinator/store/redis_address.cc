@@ -13,8 +13,8 @@ namespace {
 constexpr size_t kUnixPathBytesMax = 107;
 
 absl::Status Invalid(absl::string_view text, absl::string_view reason) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      "Redis address '", text, "': ", reason, "; unix:/path or host:port is expected"));
+  return absl::InvalidArgumentError(absl::StrCat("Redis address '", text, "': ", reason,
+                                                 "; unix:/path or host:port is expected"));
 }
 
 }  // namespace

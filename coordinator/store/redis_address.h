@@ -1,4 +1,5 @@
-// Where a Redis is: `unix:/path`, or `host:port` and `[v6]:port` with or without `tcp:` or `redis://`.
+// Where a Redis is: `unix:/path`, or `host:port` and `[v6]:port` with or without `tcp:` or
+// `redis://`.
 #pragma once
 
 #include <string>

@@ -55,8 +55,8 @@ absl::Status CheckServer(absl::string_view info) {
 
 // What Redis says when it did not even begin. The caller may try the same again.
 constexpr std::array<absl::string_view, 14> kRefusals = {
-    "OOM",     "READONLY", "MISCONF",    "LOADING",     "BUSY",  "NOAUTH", "NOPERM",  "MASTERDOWN",
-    "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "UNKILLABLE"};
+    "OOM",        "READONLY",   "MISCONF",     "LOADING",  "BUSY",  "NOAUTH", "NOPERM",
+    "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK",    "UNKILLABLE"};
 
 // The refusal in an error's text. Scripts wrap it, before Redis 7 in the middle of the text.
 bool IsRefusal(absl::string_view error) {
@@ -180,9 +180,8 @@ void RedisConnection::State::Connect() {
 
 void RedisConnection::State::Attach(const std::shared_ptr<Link>& link) {
   redisAsyncContext* context = link->context;
-  link->state->loop_->Watch(link->fd, [link](bool readable, bool writable) {
-    Ready(link, readable, writable);
-  });
+  link->state->loop_->Watch(
+      link->fd, [link](bool readable, bool writable) { Ready(link, readable, writable); });
   context->data = context->ev.data = new std::shared_ptr<Link>(link);
   context->ev.addRead = [](void* data) {
     Link& self = *LinkOf(data);
@@ -267,8 +266,7 @@ void RedisConnection::State::Replied(redisAsyncContext* context, void* reply, vo
 }
 
 void RedisConnection::State::Send(const std::shared_ptr<Link>& link,
-                                  absl::Span<const absl::string_view> arguments,
-                                  OnReply on_reply) {
+                                  absl::Span<const absl::string_view> arguments, OnReply on_reply) {
   argv_.clear();
   argv_sizes_.clear();
   int64_t bytes = 0;
@@ -281,7 +279,8 @@ void RedisConnection::State::Send(const std::shared_ptr<Link>& link,
   const int result =
       redisAsyncCommandArgv(link->context, &State::Replied, pending.get(),
                             static_cast<int>(argv_.size()), argv_.data(), argv_sizes_.data());
-  TESSERA_CHECK(result == REDIS_OK);  // It refuses only where it is on its way out: then link->lost.
+  TESSERA_CHECK(result ==
+                REDIS_OK);  // It refuses only where it is on its way out: then link->lost.
   static_cast<void>(pending.release());
   ++link->in_flight;
   link->in_flight_bytes += bytes;
@@ -362,16 +361,16 @@ void RedisConnection::State::Connected(const std::shared_ptr<Link>& link, int64_
 }
 
 void RedisConnection::State::WatchReplies(const std::shared_ptr<Link>& link) {
-  reply_timer_ = loop_->After(options_.reply_timeout, [self = shared_from_this(), link,
-                                                       replies = link->replies] {
-    self->reply_timer_.reset();
-    if (link->lost || link->in_flight == 0) return;
-    if (link->replies != replies) {
-      self->WatchReplies(link);
-      return;
-    }
-    self->GiveUp(link, "no reply in time");
-  });
+  reply_timer_ = loop_->After(options_.reply_timeout,
+                              [self = shared_from_this(), link, replies = link->replies] {
+                                self->reply_timer_.reset();
+                                if (link->lost || link->in_flight == 0) return;
+                                if (link->replies != replies) {
+                                  self->WatchReplies(link);
+                                  return;
+                                }
+                                self->GiveUp(link, "no reply in time");
+                              });
 }
 
 void RedisConnection::State::Lost(const std::shared_ptr<Link>& link, absl::string_view why) {

@@ -13,9 +13,9 @@
 // itself connected, the new connection ends the old one at the server (CLIENT KILL by id, where the
 // server is still the same process). Otherwise a page written late could replace a newer one.
 //
-// A server that may evict any key is refused, as it could forget what it said it kept, and so is one
-// older than 6.2. A server that has become a replica (READONLY) is left, so that the name may lead
-// to its successor. See last_error().
+// A server that may evict any key is refused, as it could forget what it said it kept, and so is
+// one older than 6.2. A server that has become a replica (READONLY) is left, so that the name may
+// lead to its successor. See last_error().
 //
 // Threads: none; all on the loop's thread.
 #pragma once

@@ -213,35 +213,34 @@ void RedisStore::Append(RecordId id, std::string bytes, Done done) {
   TESSERA_CHECK(bytes.size() <= options_.record_bytes_max);
   append_in_flight_ = true;
   const std::string text = id.ToString();
-  connection_->Command(
-      {"XADD", log_key_, text, kRecordField, bytes},
-      [this, alive = std::weak_ptr<Alive>(alive_), text,
-       done = std::move(done)](const redisReply* reply) {
-        if (alive.expired()) return;
-        append_in_flight_ = false;
-        absl::Status status = StatusOf(reply, absl::StrCat("append ", text));
-        if (status.ok() && !(IsText(reply) && Text(reply) == text)) status = Unreadable("XADD");
-        done(std::move(status));
-      });
+  connection_->Command({"XADD", log_key_, text, kRecordField, bytes},
+                       [this, alive = std::weak_ptr<Alive>(alive_), text,
+                        done = std::move(done)](const redisReply* reply) {
+                         if (alive.expired()) return;
+                         append_in_flight_ = false;
+                         absl::Status status = StatusOf(reply, absl::StrCat("append ", text));
+                         if (status.ok() && !(IsText(reply) && Text(reply) == text))
+                           status = Unreadable("XADD");
+                         done(std::move(status));
+                       });
 }
 
 void RedisStore::LastRecord(DoneWith<StoredRecord> done) {
-  connection_->Command(
-      {"XINFO", "STREAM", log_key_},
-      [this, alive = std::weak_ptr<Alive>(alive_), done = std::move(done)](const redisReply* reply) {
-        if (alive.expired()) return;
-        if (reply != nullptr && reply->type == REDIS_REPLY_ERROR &&
-            Text(reply) == "ERR no such key") {
-          done(StoredRecord{});
-          return;
-        }
-        const absl::Status status = StatusOf(reply, "read the last record");
-        if (!status.ok()) {
-          done(status);
-          return;
-        }
-        done(ParseLastRecord(reply));
-      });
+  connection_->Command({"XINFO", "STREAM", log_key_}, [this, alive = std::weak_ptr<Alive>(alive_),
+                                                       done = std::move(done)](
+                                                          const redisReply* reply) {
+    if (alive.expired()) return;
+    if (reply != nullptr && reply->type == REDIS_REPLY_ERROR && Text(reply) == "ERR no such key") {
+      done(StoredRecord{});
+      return;
+    }
+    const absl::Status status = StatusOf(reply, "read the last record");
+    if (!status.ok()) {
+      done(status);
+      return;
+    }
+    done(ParseLastRecord(reply));
+  });
 }
 
 void RedisStore::ReadJournal(RecordId from, size_t records_max,
@@ -249,7 +248,8 @@ void RedisStore::ReadJournal(RecordId from, size_t records_max,
   TESSERA_CHECK(records_max > 0);
   connection_->Command(
       {"XRANGE", log_key_, from.ToString(), "+", "COUNT", absl::StrCat(records_max)},
-      [this, alive = std::weak_ptr<Alive>(alive_), done = std::move(done)](const redisReply* reply) {
+      [this, alive = std::weak_ptr<Alive>(alive_),
+       done = std::move(done)](const redisReply* reply) {
         if (alive.expired()) return;
         const absl::Status status = StatusOf(reply, "read the journal");
         if (!status.ok()) {
@@ -277,7 +277,8 @@ void RedisStore::WriteObjects(uint64_t epoch, std::vector<ObjectWrite> writes, D
   const std::string keys_size = absl::StrCat(keys.size() + 2);
   const std::string epoch_text = absl::StrCat(epoch);
 
-  std::vector<absl::string_view> arguments = {"EVAL", WriteScript(), keys_size, log_key_, fence_key_};
+  std::vector<absl::string_view> arguments = {"EVAL", WriteScript(), keys_size, log_key_,
+                                              fence_key_};
   arguments.reserve(arguments_size);
   arguments.insert(arguments.end(), keys.begin(), keys.end());
   arguments.push_back(epoch_text);
@@ -345,7 +346,8 @@ void RedisStore::ReadObjects(std::vector<std::string> keys,
 void RedisStore::Trim(uint64_t epoch, RecordId below, Done done) {
   connection_->Command(
       {"EVAL", TrimScript(), "2", log_key_, fence_key_, absl::StrCat(epoch), below.ToString()},
-      [this, alive = std::weak_ptr<Alive>(alive_), done = std::move(done)](const redisReply* reply) {
+      [this, alive = std::weak_ptr<Alive>(alive_),
+       done = std::move(done)](const redisReply* reply) {
         if (alive.expired()) return;
         done(StatusOf(reply, "trim"));
       });

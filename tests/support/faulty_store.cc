@@ -160,11 +160,9 @@ void FaultyStore::ReadJournal(RecordId from, size_t records_max,
 }
 
 void FaultyStore::WriteObjects(uint64_t epoch, std::vector<ObjectWrite> writes, Done done) {
-  Enqueue<absl::Status>(
-      [disk = disk_, epoch, writes = std::move(writes)] {
-        return disk->WriteObjects(epoch, writes);
-      },
-      std::move(done));
+  Enqueue<absl::Status>([disk = disk_, epoch,
+                         writes = std::move(writes)] { return disk->WriteObjects(epoch, writes); },
+                        std::move(done));
 }
 
 void FaultyStore::ReadObjects(std::vector<std::string> keys,
@@ -253,7 +251,8 @@ void FaultyStore::Crash() {
   calls_.clear();
   while (!calls.empty() && calls.front().arrived) calls.pop_front();
   if (calls.empty()) return;
-  // What a connection carries arrives in order: so it is first ones, then late ones, then lost ones.
+  // What a connection carries arrives in order: so it is first ones, then late ones, then lost
+  // ones.
   const uint64_t now = disk_->Random(calls.size() + 1);
   const uint64_t late = disk_->Random(calls.size() + 1 - now);
   for (size_t i = 0; i < now + late; ++i) {

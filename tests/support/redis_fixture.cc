@@ -48,7 +48,9 @@ void RedisFixture::Start() {
   server_ = *std::move(server);
 }
 
-store::RedisAddress RedisFixture::address() const { return {.unix_path = folder_.Join("redis.sock")}; }
+store::RedisAddress RedisFixture::address() const {
+  return {.unix_path = folder_.Join("redis.sock")};
+}
 
 pid_t RedisFixture::pid() const { return server_->pid(); }
 
@@ -78,8 +80,8 @@ std::string RedisFixture::Command(const std::vector<std::string>& arguments) {
     argv.push_back(argument.data());
     sizes.push_back(argument.size());
   }
-  auto* reply = static_cast<redisReply*>(redisCommandArgv(
-      context, static_cast<int>(argv.size()), argv.data(), sizes.data()));
+  auto* reply = static_cast<redisReply*>(
+      redisCommandArgv(context, static_cast<int>(argv.size()), argv.data(), sizes.data()));
   TESSERA_CHECK(reply != nullptr) << context->errstr;
   std::string text = ReplyText(reply);
   freeReplyObject(reply);

@@ -176,7 +176,8 @@ TEST(EmbeddedRedisTest, AFolderHasOneOwner) {
 
 TEST(EmbeddedRedisTest, APathTooLongForASocketWorks) {
   TempDir folder;
-  const std::string deep = folder.Join(absl::StrCat(std::string(90, 'a'), "/", std::string(90, 'b')));
+  const std::string deep =
+      folder.Join(absl::StrCat(std::string(90, 'a'), "/", std::string(90, 'b')));
   const auto redis = StartIn(deep);
   EXPECT_LE(redis->address().unix_path.size(), 107u);
   EXPECT_EQ(Command(redis->address(), "INCR n"), "1");
@@ -278,8 +279,8 @@ TEST(EmbeddedRedisTest, AnOrphanThatDoesNotEndIsEnded) {
   kill(orphan, SIGSTOP);  // Deaf to SIGTERM.
   owner.Kill();
   EXPECT_FALSE(watch.EndsWithin(0));
-  EXPECT_THAT(EmbeddedRedis::Start({.data_folder = folder.path(),
-                                    .predecessor_timeout = absl::Milliseconds(100)}),
+  EXPECT_THAT(EmbeddedRedis::Start(
+                  {.data_folder = folder.path(), .predecessor_timeout = absl::Milliseconds(100)}),
               IsOk());
   EXPECT_TRUE(watch.EndsWithin(0));
 }

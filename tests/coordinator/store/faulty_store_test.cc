@@ -192,7 +192,8 @@ TEST_F(FaultyStoreTest, AFailOverCanLoseTheLastRecords) {
   EXPECT_EQ(disk_.last_id(), (RecordId{1, 0}));
   Append(store_, {1, 1}, "again");
   store_.DeliverAll();
-  EXPECT_THAT(disk_.journal(), ElementsAre(Pair(RecordId{1, 0}, "r"), Pair(RecordId{1, 1}, "again")));
+  EXPECT_THAT(disk_.journal(),
+              ElementsAre(Pair(RecordId{1, 0}, "r"), Pair(RecordId{1, 1}, "again")));
 }
 
 TEST_F(FaultyStoreTest, TheSameSeedBringsTheSameFaults) {

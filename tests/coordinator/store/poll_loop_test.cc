@@ -159,7 +159,8 @@ TEST(PollLoopTest, ADescriptorIsReportedForWhatWasAsked) {
   PollLoop loop;
   SocketPair pair;
   std::vector<std::pair<bool, bool>> seen;
-  loop.Watch(pair.fd(), [&](bool readable, bool writable) { seen.emplace_back(readable, writable); });
+  loop.Watch(pair.fd(),
+             [&](bool readable, bool writable) { seen.emplace_back(readable, writable); });
   pair.Send();
   EXPECT_EQ(loop.RunOnce(absl::ZeroDuration()), 0u);
   loop.SetInterest(pair.fd(), /*read=*/true, /*write=*/false);
@@ -171,8 +172,8 @@ TEST(PollLoopTest, ADescriptorIsReportedForWhatWasAsked) {
   loop.SetInterest(pair.fd(), /*read=*/false, /*write=*/false);
   EXPECT_EQ(loop.RunOnce(absl::ZeroDuration()), 0u);
   loop.Unwatch(pair.fd());
-  EXPECT_THAT(seen, ElementsAre(std::pair(true, false), std::pair(true, true),
-                                std::pair(false, true)));
+  EXPECT_THAT(seen,
+              ElementsAre(std::pair(true, false), std::pair(true, true), std::pair(false, true)));
 }
 
 TEST(PollLoopTest, AHangUpIsReportedAsReadableAndWritable) {

@@ -73,9 +73,8 @@ class RedisStoreTest : public ::testing::Test {
         [&](Store::Done done) { store_->Append(id, std::move(bytes), std::move(done)); });
   }
   absl::Status Write(uint64_t epoch, std::vector<ObjectWrite> writes) {
-    return Await<absl::Status>([&](Store::Done done) {
-      store_->WriteObjects(epoch, std::move(writes), std::move(done));
-    });
+    return Await<absl::Status>(
+        [&](Store::Done done) { store_->WriteObjects(epoch, std::move(writes), std::move(done)); });
   }
   absl::Status Trim(uint64_t epoch, RecordId below) {
     return Await<absl::Status>(
@@ -87,9 +86,8 @@ class RedisStoreTest : public ::testing::Test {
   }
   absl::StatusOr<std::vector<StoredRecord>> Journal() {
     using Records = std::vector<StoredRecord>;
-    return Await<absl::StatusOr<Records>>([&](Store::DoneWith<Records> done) {
-      store_->ReadJournal({}, 100, std::move(done));
-    });
+    return Await<absl::StatusOr<Records>>(
+        [&](Store::DoneWith<Records> done) { store_->ReadJournal({}, 100, std::move(done)); });
   }
   absl::StatusOr<Objects> Read(std::vector<std::string> keys) {
     return Await<absl::StatusOr<Objects>>([&](Store::DoneWith<Objects> done) {

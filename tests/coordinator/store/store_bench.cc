@@ -75,14 +75,18 @@ void AppendOneInFlight(benchmark::State& state) {
   for (auto _ : state) {
     bench.Append(bytes);
     if (bench.sequence % 64 == 0) {
-      bench.store.Trim(1, {1, bench.sequence - 1}, [](const absl::Status& status) {
-        TESSERA_CHECK_OK(status);
-      });
+      bench.store.Trim(1, {1, bench.sequence - 1},
+                       [](const absl::Status& status) { TESSERA_CHECK_OK(status); });
     }
   }
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * bytes));
 }
-BENCHMARK(AppendOneInFlight)->Arg(1 << 10)->Arg(8 << 10)->Arg(32 << 10)->Arg(128 << 10)->UseRealTime();
+BENCHMARK(AppendOneInFlight)
+    ->Arg(1 << 10)
+    ->Arg(8 << 10)
+    ->Arg(32 << 10)
+    ->Arg(128 << 10)
+    ->UseRealTime();
 
 // The argument is the size of the last record, which the fence must not depend on.
 void WriteFourPages(benchmark::State& state) {

@@ -133,10 +133,9 @@ class StoreContractTest : public ::testing::TestWithParam<Kind> {
   // The journal as text: "1-0=a 1-1=b".
   std::string Journal(Store& store, RecordId from = {}, size_t records_max = 100) {
     using Records = std::vector<StoredRecord>;
-    const auto records =
-        Await<absl::StatusOr<Records>>([&](Store::DoneWith<Records> done) {
-          store.ReadJournal(from, records_max, std::move(done));
-        });
+    const auto records = Await<absl::StatusOr<Records>>([&](Store::DoneWith<Records> done) {
+      store.ReadJournal(from, records_max, std::move(done));
+    });
     if (!records.ok()) return records.status().ToString();
     std::string text;
     for (const StoredRecord& record : *records) {
@@ -145,9 +144,8 @@ class StoreContractTest : public ::testing::TestWithParam<Kind> {
     return text;
   }
   absl::Status Write(Store& store, uint64_t epoch, std::vector<ObjectWrite> writes) {
-    return Await<absl::Status>([&](Store::Done done) {
-      store.WriteObjects(epoch, std::move(writes), std::move(done));
-    });
+    return Await<absl::Status>(
+        [&](Store::Done done) { store.WriteObjects(epoch, std::move(writes), std::move(done)); });
   }
   Objects Read(Store& store, std::vector<std::string> keys) {
     auto objects = Await<absl::StatusOr<Objects>>([&](Store::DoneWith<Objects> done) {
