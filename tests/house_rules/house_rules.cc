@@ -30,6 +30,10 @@ const std::vector<ImportRule>& ImportRules() {
        {"common/", "coordinator/core/", "coordinator/edge/", "coordinator/service/", "tessera/",
         "google/rpc/"}},
       {"coordinator/", {"common/", "coordinator/", "tessera/", "google/rpc/"}},
+      // The shell command looks into stores, and fuses a recording for comparison.
+      {"client/cli/",
+       {"common/", "client/", "coordinator/core/", "coordinator/inspect/", "tessera/",
+        "google/rpc/"}},
       {"client/", {"common/", "client/", "tessera/", "google/rpc/"}},
       {"worker/", {"common/", "client/", "worker/", "tessera/", "google/rpc/"}},
   };

@@ -1,0 +1,101 @@
+#include "coordinator/inspect/inspector.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/status_macros.h"
+#include "coordinator/edge/host.h"
+#include "coordinator/store/embedded_redis.h"
+#include "coordinator/store/poll_loop.h"
+#include "coordinator/store/redis_connection.h"
+#include "coordinator/store/redis_store.h"
+
+namespace tessera::inspect {
+namespace {
+
+constexpr size_t kRecordsPerRead = 64;
+// Nothing is heard of a dead Redis; a large state takes its time.
+constexpr absl::Duration kConnectTimeout = absl::Seconds(10);
+constexpr absl::Duration kReadTimeout = absl::Minutes(10);
+
+}  // namespace
+
+struct Inspector::Rep {
+  std::unique_ptr<store::EmbeddedRedis> embedded;
+  store::PollLoop loop;
+  std::unique_ptr<store::RedisConnection> connection;
+  std::unique_ptr<store::RedisStore> store;
+
+  // Starts an asynchronous call and runs the loop until it has answered.
+  template <typename T>
+  absl::StatusOr<T> Wait(const std::function<void(std::function<void(absl::StatusOr<T>)>)>& start) {
+    // Shared: an answer that comes after the time-out must find a place.
+    auto answer = std::make_shared<std::optional<absl::StatusOr<T>>>();
+    start([answer](absl::StatusOr<T> value) { answer->emplace(std::move(value)); });
+    if (!loop.RunUntil([&] { return answer->has_value(); }, kReadTimeout)) {
+      return absl::UnavailableError("Redis does not answer");
+    }
+    return std::move(**answer);
+  }
+};
+
+Inspector::Inspector(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
+Inspector::~Inspector() = default;
+
+absl::StatusOr<std::unique_ptr<Inspector>> Inspector::Open(InspectorOptions options) {
+  auto rep = std::make_unique<Rep>();
+  store::RedisAddress address;
+  if (!options.redis.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(address, store::RedisAddress::Parse(options.redis));
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(
+        rep->embedded, store::EmbeddedRedis::Start({.data_folder = options.data_folder,
+                                                    .owner_timeout = absl::ZeroDuration()}));
+    address = rep->embedded->address();
+  }
+  rep->connection = std::make_unique<store::RedisConnection>(
+      &rep->loop, store::RedisConnection::Options{.address = address,
+                                                  .user = options.redis_user,
+                                                  .password = options.redis_password});
+  rep->store = std::make_unique<store::RedisStore>(
+      &rep->loop, rep->connection.get(), store::RedisStore::Options{.partition = options.partition});
+  if (!rep->loop.RunUntil([&] { return rep->connection->connected(); }, kConnectTimeout)) {
+    return absl::UnavailableError(absl::StrCat("cannot reach Redis at ", address.ToString(), ": ",
+                                               rep->connection->last_error().message()));
+  }
+  return std::unique_ptr<Inspector>(new Inspector(std::move(rep)));
+}
+
+absl::Status Inspector::ForEachRecord(core::RecordId from,
+                                      const std::function<bool(const JournalRecord&)>& visit) {
+  while (true) {
+    TESSERA_ASSIGN_OR_RETURN(
+        const std::vector<core::StoredRecord> records,
+        rep_->Wait<std::vector<core::StoredRecord>>([&](auto done) {
+          rep_->store->ReadJournal(from, kRecordsPerRead, std::move(done));
+        }));
+    if (records.empty()) return absl::OkStatus();
+    for (const core::StoredRecord& stored : records) {
+      JournalRecord shown{.id = stored.id, .record = {}, .events = {}, .bytes = stored.bytes.size()};
+      TESSERA_ASSIGN_OR_RETURN(shown.record, core::DecodeRecord(stored.bytes));
+      TESSERA_ASSIGN_OR_RETURN(shown.events, core::DecodeEvents(shown.record));
+      if (!visit(shown)) return absl::OkStatus();
+    }
+    from = records.back().id.Next();
+  }
+}
+
+absl::StatusOr<core::PartitionState> Inspector::State(StateSource source) {
+  return rep_->Wait<core::PartitionState>([&](auto done) {
+    edge::LoadState(rep_->store.get(), source == StateSource::kObjects, std::move(done));
+  });
+}
+
+absl::StatusOr<std::string> Inspector::Digest(StateSource source) {
+  TESSERA_ASSIGN_OR_RETURN(const core::PartitionState state, State(source));
+  return edge::StateDigest(state);
+}
+
+}  // namespace tessera::inspect
