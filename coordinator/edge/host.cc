@@ -238,6 +238,7 @@ class PartitionHost::Impl {
                              .kept_from = loaded.kept_from,
                              .objects_per_write = options_.objects_per_write,
                              .write_interval = options_.write_interval,
+                             .commits_per_trim = options_.commits_per_trim,
                              .trim = options_.trim},
         store_, &partition_->mutable_state(), payloads_.get(),
         [this](absl::Status status) { Fail(std::move(status)); });

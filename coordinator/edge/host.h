@@ -46,6 +46,7 @@ struct HostOptions {
   size_t payload_cache_bytes = 256 << 20;
   size_t objects_per_write = 4;          // In one fenced write behind the journal ...
   absl::Duration write_interval = absl::Milliseconds(10);  // ... and the pause between two.
+  uint64_t commits_per_trim = 64;        // At least, between two trims of the journal.
   bool trim = true;                      // Off: the journal is kept whole, for audits and tests.
 };
 
@@ -100,6 +101,7 @@ class PartitionHost {
   // Puts keys and payloads of new items beside the ItemsAdded event that the partition just made.
   void AddPayloads(core::PayloadBatch batch);
   // The items' keys and bytes, in order, from memory or from the store. Not before the items' commit.
+  // NOT_FOUND: no such job any more. UNAVAILABLE: try again. DATA_LOSS: the store lost them.
   void ReadPayloads(core::JobIndex job, std::vector<core::ItemIndex> items,
                     std::function<void(absl::StatusOr<std::vector<core::Payload>>)> done);
   // Forgets a deleted job's keys and payloads.

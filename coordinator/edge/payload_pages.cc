@@ -179,6 +179,10 @@ void PayloadPages::Fetch(const ObjectKey& key) {
   using Objects = std::vector<std::optional<std::string>>;
   store_->ReadObjects({key.ToString()},
                       lifeline_.Guard([this, key](absl::StatusOr<Objects> objects) {
+                        if (absl::IsResourceExhausted(objects.status())) {
+                          // For who reads it is the same: try again.
+                          return OnFetched(key, absl::UnavailableError(objects.status().message()));
+                        }
                         if (!objects.ok()) return OnFetched(key, objects.status());
                         TESSERA_CHECK(objects->size() == 1);
                         OnFetched(key, std::move(objects->front()));

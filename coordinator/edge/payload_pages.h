@@ -60,7 +60,8 @@ class PayloadPages {
   void AddStored(core::JobIndex job, uint32_t page, std::vector<core::Payload> payloads);
 
   // The items' keys and payloads, in order. `done` runs inside the call if all are in memory.
-  // NOT_FOUND: no such job any more. DATA_LOSS: the store has no such item. Or the store's own.
+  // NOT_FOUND: no such job any more. UNAVAILABLE: the store did not answer, try again. DATA_LOSS: it
+  // has no such item.
   using Payloads = std::vector<core::Payload>;
   using Done = std::function<void(absl::StatusOr<Payloads>)>;
   void Read(core::JobIndex job, std::vector<core::ItemIndex> items, Done done);

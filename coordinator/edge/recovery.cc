@@ -97,7 +97,7 @@ absl::Status Recovery::TakePage(uint32_t number, const std::optional<std::string
     if (!page.has_value()) {
       return absl::DataLossError(absl::StrCat("object ", name, " is malformed"));
     }
-    if (page->current > loaded_.last || page->payloads.size() > end - first) {
+    if (!loaded_.Knows(page->current) || page->payloads.size() > end - first) {
       return absl::DataLossError(
           absl::StrCat("records after ", loaded_.last.ToString(), " up to ",
                        page->current.ToString(), " are lost: ", name, " is current to them"));

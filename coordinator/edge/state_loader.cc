@@ -17,6 +17,10 @@ using core::Record;
 using core::RecordId;
 using core::StoredRecord;
 
+bool LoadedState::Knows(RecordId id) const {
+  return tail.empty() || id < tail.front() || std::binary_search(tail.begin(), tail.end(), id);
+}
+
 StateLoader::StateLoader(core::Store* store, Options options, RetryLater retry_later, Done done)
     : store_(store),
       options_(options),
@@ -133,18 +137,22 @@ void StateLoader::OnTail(std::vector<StoredRecord> records) {
     const absl::Status status = Fold(stored.id, *std::move(record));
     if (!status.ok()) return Finish(status);
     read_to_ = stored.id;
+    loaded_.tail.push_back(stored.id);
   }
-  if (!records.empty()) return ReadTail();
+  // A live owner goes on appending: what there was when we began is enough.
+  const bool reached = read_to_ >= std::max(must_reach_, newest_object_);
+  if (records.size() == options_.records_per_read) return ReadTail();
+  if (!records.empty() && !reached) return ReadTail();
 
   if (read_to_ < must_reach_) {
     return Finish(absl::DataLossError(absl::StrCat("the journal ends at ", read_to_.ToString(),
                                                    ", but its last id is ",
                                                    must_reach_.ToString())));
   }
-  if (newest_object_ > read_to_) {
+  if (!loaded_.Knows(newest_object_)) {
     return Finish(absl::DataLossError(
-        absl::StrCat("records after ", read_to_.ToString(), " up to ", newest_object_.ToString(),
-                     " are lost: stored objects are current to them")));
+        absl::StrCat("records up to ", newest_object_.ToString(),
+                     " are lost: a stored object is current to it, the journal lacks it")));
   }
   Finish(absl::OkStatus());
 }

@@ -9,7 +9,7 @@
 // What it checks on the way (each is DATA_LOSS):
 //   - every record is whole and follows the one before it: no holes, also between epochs;
 //   - the journal reaches back to where its last record says that it must (Record::kept_from);
-//   - no object is current to a record beyond the journal's end: a store that went back in time.
+//   - no object is current to a record that the journal lacks: a store that went back in time.
 //
 // It reads only. Where a live owner trims the journal while the objects are read, it starts over.
 // Threads: none; the store's.
@@ -36,6 +36,11 @@ struct LoadedState {
   core::PartitionState state;
   core::RecordId last;       // The journal's last record; 0-0 where there is none.
   core::RecordId kept_from;  // As it says.
+  std::vector<core::RecordId> tail;  // The records that were folded, in order.
+
+  // Whether a stored object may say that it is current to this record. Not so for a record that the
+  // store has lost since, as after a fail-over to a replica that lagged behind.
+  bool Knows(core::RecordId id) const;
 
   // What the tail says about payloads, which are the host's business.
   struct Intake {

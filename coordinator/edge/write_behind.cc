@@ -75,6 +75,7 @@ void WriteBehind::TakePages(size_t max) {
 
 void WriteBehind::Committed(RecordId id) {
   committed_ = id;
+  ++commits_since_trim_;
   while (!announcements_.empty() && announcements_.front().by <= id) {
     may_trim_below_ = announcements_.front().kept_from;
     announcements_.pop_front();
@@ -119,10 +120,8 @@ RecordId WriteBehind::Announce(RecordId announced_by) {
 void WriteBehind::Trim() {
   if (!options_.trim || trimming_) return;
   const RecordId below = may_trim_below_;
-  const bool far_enough = below.epoch != trimmed_below_.epoch
-                              ? below > trimmed_below_
-                              : below.sequence >= trimmed_below_.sequence + options_.trim_records_min;
-  if (!far_enough) return;
+  if (below <= trimmed_below_ || commits_since_trim_ < options_.commits_per_trim) return;
+  commits_since_trim_ = 0;
   trimming_ = true;
   store_->Trim(options_.epoch, below, lifeline_.Guard([this, below](const absl::Status& status) {
     trimming_ = false;
@@ -130,7 +129,7 @@ void WriteBehind::Trim() {
       trimmed_below_ = below;
     } else if (!MayPass(status)) {
       failed_(status);
-    }  // Else the next commit tries again.
+    }  // Else the next one is as good.
   }));
 }
 

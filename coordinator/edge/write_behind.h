@@ -38,9 +38,9 @@ class WriteBehind {
     core::RecordId kept_from;  // As recovery found it.
     size_t objects_per_write = 4;
     absl::Duration write_interval;
+    uint64_t commits_per_trim = 64;
     bool trim = true;
     size_t backlog_max = 1024;  // Objects waiting, beyond which there is no pause.
-    uint64_t trim_records_min = 64;
   };
   // All outlive it. `failed` runs once, not inside a call: ABORTED where somebody else took over.
   WriteBehind(Options options, core::Store* store, core::PartitionState* state,
@@ -96,6 +96,7 @@ class WriteBehind {
   std::deque<Announcement> announcements_;  // ... in records that are not committed so far ...
   core::RecordId may_trim_below_;           // ... and in the last one that is.
   core::RecordId trimmed_below_;
+  uint64_t commits_since_trim_ = 0;
   bool trimming_ = false;
   Lifeline lifeline_;
 };

@@ -1,0 +1,231 @@
+// What a host says is durable, and what it does when the store does not do as it is told.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/core/record.h"
+#include "coordinator/edge/host.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/edge/host_world.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::edge {
+namespace {
+
+using core::JobIndex;
+using core::RecordId;
+using ::tessera::testing::IsOk;
+using ::tessera::testing::StatusIs;
+using ::testing::ElementsAre;
+
+using Fault = FaultyStore::Fault;
+
+class HostCommitTest : public ::testing::Test {
+ protected:
+  HostCommitTest() : owner_(world_.Open()) {
+    world_.WriteAll(*owner_);  // Nothing is on its way when a test begins.
+  }
+
+  HostWorld world_;
+  std::unique_ptr<Owner> owner_;
+  PartitionHost& host_ = owner_->host();
+  FaultyStore& store_ = owner_->store();
+};
+
+TEST_F(HostCommitTest, ANewPartitionServesUnderAFenceOfItsOwn) {
+  EXPECT_THAT(world_.start_status(), IsOk());
+  EXPECT_EQ(host_.state(), HostState::kServing);
+  EXPECT_TRUE(host_.accepting());
+  EXPECT_TRUE(world_.disk().journal().contains({1, 0}));
+  EXPECT_EQ(host_.status().head, (RecordId{1, 1}));
+}
+
+TEST_F(HostCommitTest, AReplyNeverComesBeforeItsCommit) {
+  bool replied = false;
+  world_.CreateJob(*owner_, "a");
+  host_.WhenCommitted([&](absl::Status status) {
+    EXPECT_THAT(status, IsOk());
+    EXPECT_EQ(world_.disk().last_id(), (RecordId{1, 2}));
+    replied = true;
+  });
+  host_.Flush(world_.now());
+  EXPECT_TRUE(store_.Arrive());  // It is in the journal, but the host cannot know.
+  host_.Flush(world_.now());
+  EXPECT_FALSE(replied);
+  store_.Deliver();
+  EXPECT_TRUE(replied);
+}
+
+TEST_F(HostCommitTest, WhatGathersDuringACommitGoesIntoTheNextRecordTogether) {
+  world_.CreateJob(*owner_, "a");
+  host_.Flush(world_.now());
+  for (const char* id : {"b", "c", "d"}) {
+    world_.CreateJob(*owner_, id);
+    host_.Flush(world_.now());
+  }
+  EXPECT_EQ(store_.pending(), 1u);
+  EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  EXPECT_EQ(host_.status().head, (RecordId{1, 3}));
+}
+
+TEST_F(HostCommitTest, ARepliesOrderIsThatOfTheCommands) {
+  std::vector<int> order;
+  for (int i = 0; i < 5; ++i) {
+    if (i % 2 == 0) world_.CreateJob(*owner_, absl::StrCat("job", i));
+    host_.WhenCommitted([&order, i](absl::Status) { order.push_back(i); });
+    if (i == 2) host_.Flush(world_.now());
+  }
+  world_.Commit(*owner_).IgnoreError();
+  EXPECT_THAT(order, ElementsAre(0, 1, 2, 3, 4));
+}
+
+TEST_F(HostCommitTest, AReadWaitsForTheCommitOfWhatItSaw) {
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  host_.Flush(world_.now());
+  ASSERT_THAT(owner_->partition().Job(job), IsOk());  // A read: it sees the job.
+  bool replied = false;
+  host_.WhenCommitted([&](absl::Status) { replied = true; });
+  host_.Flush(world_.now());
+  EXPECT_FALSE(replied);
+  store_.Deliver();
+  EXPECT_TRUE(replied);
+}
+
+TEST_F(HostCommitTest, WithNothingOutstandingTheNextFlushReplies) {
+  const RecordId head = host_.status().head;
+  bool replied = false;
+  host_.WhenCommitted([&](absl::Status status) { replied = status.ok(); });
+  EXPECT_FALSE(replied) << "inside the call";
+  EXPECT_LE(host_.NextWake(), world_.now());
+  host_.Flush(world_.now());
+  EXPECT_TRUE(replied);
+  EXPECT_EQ(store_.pending(), 0u) << "a record without a decision";
+  EXPECT_EQ(host_.status().head, head);
+}
+
+TEST_F(HostCommitTest, ALargeBatchIsSpreadOverRecords) {
+  HostOptions options = world_.Options();
+  options.record_bytes_max = 10'000;
+  owner_ = world_.Open(options);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  std::vector<RecordId> at;
+  for (int i = 0; i < 10; ++i) {
+    world_.AddItems(*owner_, job, 200);
+    (*owner_)->WhenCommitted([&](absl::Status status) {
+      EXPECT_THAT(status, IsOk());
+      at.push_back((*owner_)->status().head);
+    });
+  }
+  EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  EXPECT_LT(at.front(), at.back());
+  for (const auto& [id, bytes] : world_.disk().journal()) EXPECT_LT(bytes.size(), 30'000u);
+  world_.ExpectItems(*owner_, job, 2000);
+}
+
+TEST_F(HostCommitTest, RefusedRecordsAreKeptAndNothingIsTakenMeanwhile) {
+  for (int i = 0; i < 20; ++i) store_.FailNext(Fault::kRefuse);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  bool replied = false;
+  host_.WhenCommitted([&](absl::Status status) { replied = status.ok(); });
+  host_.Flush(world_.now());
+  store_.Deliver();
+  EXPECT_FALSE(host_.accepting());
+  EXPECT_FALSE(replied);
+  world_.RunFor(*owner_, absl::Seconds(60));
+  EXPECT_TRUE(host_.accepting());
+  EXPECT_TRUE(replied);
+  EXPECT_THAT(owner_->partition().Job(job), IsOk());
+  world_.ExpectOneState(*owner_, true);
+}
+
+TEST_F(HostCommitTest, NoLeaseEndsWhileTheStoreRefuses) {
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 10);
+  const std::optional<core::Lease> lease =
+      owner_->partition().RequestLease(core::PartitionWorld::Ask(1), world_.now()).value();
+  ASSERT_TRUE(lease.has_value());
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  // The store is full for an hour; the lease was good for a few minutes.
+  store_.SetFaults({.refuse_per_mille = 1000});
+  world_.RunFor(*owner_, absl::Hours(1));
+  EXPECT_FALSE(host_.accepting());
+  EXPECT_EQ(owner_->partition().open_assignments(), 1u);
+  store_.SetFaults({});
+  for (int i = 0; i < 1000 && !host_.accepting(); ++i) world_.Step(*owner_);
+  ASSERT_TRUE(host_.accepting());
+  const auto open = owner_->partition().FindAssignment(lease->assignment);
+  ASSERT_TRUE(open.has_value());
+  EXPECT_GT(open->lease.deadline, world_.now());
+  EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  world_.ExpectOneState(*owner_, true);
+}
+
+TEST_F(HostCommitTest, TooMuchUncommittedStopsTheIntake) {
+  HostOptions options = world_.Options();
+  options.unflushed_bytes_max = 20'000;
+  owner_ = world_.Open(options);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 1000);
+  EXPECT_FALSE((*owner_)->accepting());
+  EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  EXPECT_TRUE((*owner_)->accepting());
+}
+
+TEST_F(HostCommitTest, AFencedOwnerFailsAndItsRepliesSayUnavailable) {
+  const std::unique_ptr<Owner> other = world_.Open();
+  ASSERT_EQ(other->host().state(), HostState::kServing);
+  world_.CreateJob(*owner_, "a");
+  EXPECT_THAT(world_.Commit(*owner_), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(host_.state(), HostState::kFailed);
+  EXPECT_THAT(host_.failure(), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_FALSE(host_.accepting());
+  EXPECT_THAT(world_.Commit(*owner_), StatusIs(absl::StatusCode::kUnavailable));  // From now on, all.
+  EXPECT_EQ(other->partition().state().jobs(), 0u);
+}
+
+TEST_F(HostCommitTest, AFencedOwnerNoticesByItsPagesToo) {
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 100);
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  const std::unique_ptr<Owner> other = world_.Open();
+  const auto objects = world_.disk().objects();
+  world_.RunFor(*owner_, absl::Seconds(1));
+  EXPECT_THAT(host_.failure(), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_EQ(world_.disk().objects().size(), objects.size());
+}
+
+TEST_F(HostCommitTest, TheDestructorAnswersWhoeverStillWaits) {
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 10);
+  std::optional<absl::Status> reply, read;
+  host_.WhenCommitted([&](absl::Status status) { reply = status; });
+  host_.ReadPayloads(job, {3}, [&](auto payloads) { read = payloads.status(); });
+  host_.Flush(world_.now());
+  owner_->DropHost();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_THAT(*reply, StatusIs(absl::StatusCode::kUnavailable));
+  ASSERT_TRUE(read.has_value());
+  EXPECT_THAT(*read, StatusIs(absl::StatusCode::kUnavailable));
+  store_.DeliverAll();  // What the store says later reaches nobody, and harms nobody.
+}
+
+TEST_F(HostCommitTest, TwoOwnersThatStartAtOnceLeaveOne) {
+  Owner a(&world_.disk(), world_.Options());
+  Owner b(&world_.disk(), world_.Options());
+  std::optional<absl::Status> a_started, b_started;
+  a->Start(world_.now(), [&](absl::Status status) { a_started = status; });
+  b->Start(world_.now(), [&](absl::Status status) { b_started = status; });
+  for (int i = 0; i < 200; ++i) {
+    world_.Step(a);
+    world_.Step(b);
+  }
+  ASSERT_TRUE(a_started.has_value());
+  ASSERT_TRUE(b_started.has_value());
+  EXPECT_NE(a_started->ok(), b_started->ok()) << *a_started << " / " << *b_started;
+  EXPECT_THAT(a_started->ok() ? *b_started : *a_started, StatusIs(absl::StatusCode::kAborted));
+}
+
+}  // namespace
+}  // namespace tessera::edge

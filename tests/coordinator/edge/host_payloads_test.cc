@@ -1,0 +1,188 @@
+// Items are found by their keys and read as they were sent, wherever they happen to be.
+
+#include <string>
+#include <vector>
+
+#include "coordinator/core/archive.h"
+#include "coordinator/edge/host.h"
+#include "coordinator/edge/key_index.h"
+#include "coordinator/edge/payload_pages.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/edge/host_world.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::edge {
+namespace {
+
+using core::ItemIndex;
+using core::JobIndex;
+using ::tessera::testing::IsOk;
+using ::tessera::testing::StatusIs;
+
+using Fault = FaultyStore::Fault;
+
+TEST(KeyIndexTest, EveryKeyLeadsToItsItemInUnder30BytesEach) {
+  KeyIndex index({1, 2});
+  const JobIndex job(3);
+  for (const uint32_t count : {1'000u, 50'000u, 100'000u, 200'000u}) {
+    for (uint32_t i = index.size(job); i < count; ++i) {
+      index.Add(job, absl::StrCat("key", i), absl::StrCat("payload", i % 7));
+    }
+    EXPECT_LE(index.bytes() / count, 30u) << count;
+  }
+  for (uint32_t i = 0; i < 200'000; ++i) {
+    const auto found = index.Find(job, absl::StrCat("key", i));
+    ASSERT_TRUE(found.has_value());
+    ASSERT_EQ(found->item, i);
+    ASSERT_EQ(found->payload_digest, index.PayloadDigest(absl::StrCat("payload", i % 7)));
+  }
+  EXPECT_FALSE(index.Find(job, "key200000").has_value());
+  EXPECT_FALSE(index.Find(JobIndex(4), "key1").has_value());
+  index.Forget(job);
+  EXPECT_EQ(index.bytes(), 0u);
+  EXPECT_FALSE(index.Find(job, "key1").has_value());
+}
+
+class HostPayloadsTest : public ::testing::Test {
+ protected:
+  HostPayloadsTest() { Open(HostOptions().payload_cache_bytes); }
+
+  void Open(size_t cache_bytes) {
+    owner_.reset();
+    HostOptions options = world_.Options();
+    options.payload_cache_bytes = cache_bytes;
+    owner_ = world_.Open(options);
+    ASSERT_THAT(world_.start_status(), IsOk());
+    world_.WriteAll(*owner_);  // Nothing is on its way when a test begins.
+  }
+
+  HostWorld world_;
+  std::unique_ptr<Owner> owner_;
+};
+
+TEST_F(HostPayloadsTest, PayloadsAreReadBeforeAndAfterTheyArePaged) {
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 300);
+  world_.ExpectItems(*owner_, job, 300);
+  world_.WriteAll(*owner_);
+  EXPECT_EQ(world_.disk().objects().count("payload:0:4"), 1u);
+  world_.ExpectItems(*owner_, job, 300);
+}
+
+TEST_F(HostPayloadsTest, APayloadIsNotShownBeforeItsItemIsCommitted) {
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 1);
+  bool answered = false;
+  (*owner_)->ReadPayloads(job, {0}, [&](auto payloads) {
+    EXPECT_TRUE(payloads.ok());
+    answered = true;
+  });
+  (*owner_)->Flush(world_.now());
+  EXPECT_FALSE(answered);
+  owner_->store().Deliver();
+  EXPECT_TRUE(answered);
+}
+
+TEST_F(HostPayloadsTest, WithoutACacheTheStoreAnswers) {
+  Open(0);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 300);
+  world_.WriteAll(*owner_);
+  EXPECT_EQ((*owner_)->status().payload_cache_bytes, 0u);
+  world_.ExpectItems(*owner_, job, 300);
+  EXPECT_EQ((*owner_)->status().payload_cache_bytes, 0u);
+}
+
+TEST_F(HostPayloadsTest, AJobThatGrowsAfterItLeftMemoryFetchesWhatItsLastPageHeld) {
+  Open(0);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  uint32_t items = 0;
+  for (const uint32_t count : {10u, 1u, 60u, 64u, 200u, 3u}) {
+    world_.AddItems(*owner_, job, count);
+    items += count;
+    world_.ExpectItems(*owner_, job, items);  // Old ones from the store, new ones from memory.
+    world_.WriteAll(*owner_);
+    world_.ExpectItems(*owner_, job, items);
+  }
+}
+
+TEST_F(HostPayloadsTest, ReadsOfOnePageShareOneFetch) {
+  Open(0);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 64);
+  world_.WriteAll(*owner_);
+  ASSERT_EQ(owner_->store().pending(), 0u);
+  int answers = 0;
+  for (ItemIndex item = 0; item < 10; ++item) {
+    (*owner_)->ReadPayloads(job, {item}, [&answers, job, item](auto payloads) {
+      ASSERT_TRUE(payloads.ok());
+      EXPECT_EQ(payloads->front().key, PayloadOf(job, item).key);
+      ++answers;
+    });
+  }
+  EXPECT_EQ(owner_->store().pending(), 1u);
+  owner_->store().DeliverAll();
+  EXPECT_EQ(answers, 10);
+}
+
+TEST_F(HostPayloadsTest, AFailedFetchSaysUnavailableAndTheNextOneWorks) {
+  Open(0);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 64);
+  world_.WriteAll(*owner_);
+  owner_->store().FailNext(Fault::kLoseReply);
+  EXPECT_THAT(world_.Read(*owner_, job, {5}), StatusIs(absl::StatusCode::kUnavailable));
+  world_.ExpectItems(*owner_, job, 64);
+}
+
+TEST_F(HostPayloadsTest, AnItemThatTheStoreLostIsDataLoss) {
+  Open(0);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 64);
+  world_.WriteAll(*owner_);
+  world_.disk().mutable_objects().erase("payload:0:0");
+  EXPECT_THAT(world_.Read(*owner_, job, {5}), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(HostPayloadsTest, ADeletedJobLeavesNoPageBehind) {
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 300);
+  ASSERT_THAT(owner_->partition().CancelJob(job, world_.now()), IsOk());
+  world_.WriteAll(*owner_);
+  ASSERT_THAT(owner_->partition().DeleteJob(job, world_.now()), IsOk());
+  (*owner_)->ForgetJob(job);
+  EXPECT_FALSE((*owner_)->FindKey(job, PayloadOf(job, 0).key).has_value());
+  EXPECT_THAT(world_.Read(*owner_, job, {5}), StatusIs(absl::StatusCode::kNotFound));
+  world_.WriteAll(*owner_);
+  for (const auto& [key, write] : world_.disk().objects()) {
+    EXPECT_THAT(key, ::testing::Not(::testing::HasSubstr("payload")));
+  }
+}
+
+TEST_F(HostPayloadsTest, ADeletionSurvivesACrashAtAnyStep) {
+  for (int steps = 0; steps < 60; ++steps) {
+    HostWorld world(static_cast<uint64_t>(steps) + 1);
+    std::unique_ptr<Owner> owner = world.Open();
+    const JobIndex job = world.CreateJob(*owner, "a");
+    world.AddItems(*owner, job, 300);
+    ASSERT_THAT(owner->partition().CancelJob(job, world.now()), IsOk());
+    if (steps % 2 == 0) world.WriteAll(*owner);
+    ASSERT_THAT(owner->partition().DeleteJob(job, world.now()), IsOk());
+    (*owner)->ForgetJob(job);
+    ASSERT_THAT(world.Commit(*owner), IsOk());
+    for (int i = 0; i < steps; ++i) world.Step(*owner);
+    owner->Crash();
+    while (world.disk().ArriveLate()) {
+    }
+    owner = world.Open();
+    ASSERT_THAT(world.start_status(), IsOk()) << steps;
+    world.WriteAll(*owner);
+    for (const auto& [key, write] : world.disk().objects()) {
+      ASSERT_THAT(key, ::testing::Not(::testing::HasSubstr("payload"))) << steps;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::edge

@@ -1,0 +1,385 @@
+// After a crash at any moment, what was acknowledged is there, and there is one state: in memory, in
+// pages and tail, and in the whole journal.
+
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "coordinator/core/record.h"
+#include "coordinator/edge/host.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/edge/host_world.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::edge {
+namespace {
+
+using core::JobIndex;
+using core::RecordId;
+using ::tessera::testing::IsOk;
+using ::tessera::testing::StatusIs;
+using ::testing::HasSubstr;
+
+// A requester and a worker who do one thing after another, each when the one before is
+// acknowledged, and again when it is not known to have been done.
+class Scenario {
+ public:
+  static constexpr uint32_t kItems = 1000;
+  static constexpr uint32_t kBatch = 100;
+  static constexpr int kLeases = 8;
+
+  bool finished() const { return next_ > kSubmitLast; }
+  uint32_t items_acknowledged() const { return items_acknowledged_; }
+
+  // Does the next thing, unless the last one is under way.
+  void Turn(HostWorld& world, Owner& owner) {
+    if (waiting_ || finished() || !owner->accepting()) return;
+    std::function<void()> acknowledged;
+    if (next_ == 0) {
+      job_ = world.CreateJob(owner, "a");
+    } else if (next_ <= kAddLast) {
+      const uint32_t offset = static_cast<uint32_t>(next_ - 1) * kBatch;
+      if (owner.partition().Job(job_)->committed_offset == offset) {
+        world.AddItems(owner, job_, kBatch);
+      }
+      acknowledged = [this, offset] { items_acknowledged_ = offset + kBatch; };
+    } else if ((next_ - kAddLast) % 2 == 1) {
+      lease_ = owner.partition()
+                   .RequestLease(core::PartitionWorld::Ask(next_, 10), world.now())
+                   .value();
+      EXPECT_TRUE(lease_.has_value());
+    } else {
+      core::Submit submit{.assignment = lease_->assignment};
+      for (const core::ItemIndex item : lease_->items) submit.answers.push_back({item, "yes"});
+      const absl::StatusOr<core::Submitted> submitted =
+          owner.partition().Submit(submit, world.now());
+      EXPECT_TRUE(submitted.ok()) << submitted.status();
+      acknowledged = [this, submit] { submitted_.push_back(submit); };
+    }
+    waiting_ = true;
+    owner->WhenCommitted([this, acknowledged](absl::Status status) {
+      waiting_ = false;
+      if (!status.ok()) return;  // Nobody knows: the same again.
+      if (acknowledged) acknowledged();
+      ++next_;
+    });
+  }
+
+  // Everything that was acknowledged is there.
+  void Check(HostWorld& world, Owner& owner) {
+    if (next_ == 0) return;
+    const absl::StatusOr<JobIndex> job = owner.partition().FindJob("acme", "a");
+    ASSERT_THAT(job, IsOk());
+    const uint64_t items = owner.partition().Job(*job)->counts.total();
+    ASSERT_GE(items, items_acknowledged_);
+    ASSERT_EQ(items % kBatch, 0u);
+    world.ExpectItems(owner, *job, static_cast<uint32_t>(items));
+    uint64_t answers = 0;
+    for (const core::Submit& submit : submitted_) {
+      answers += submit.answers.size();
+      const absl::StatusOr<core::Submitted> again = owner.partition().Submit(submit, world.now());
+      ASSERT_THAT(again, IsOk());
+      ASSERT_TRUE(again->repeated);
+      ASSERT_EQ(again->answers, submit.answers.size());
+    }
+    ASSERT_GE(owner.partition().Job(*job)->answers, answers);
+  }
+
+ private:
+  static constexpr int kAddLast = kItems / kBatch;
+  static constexpr int kSubmitLast = kAddLast + 2 * kLeases;
+
+  int next_ = 0;
+  bool waiting_ = false;
+  JobIndex job_;
+  uint32_t items_acknowledged_ = 0;
+  std::optional<core::Lease> lease_;
+  std::vector<core::Submit> submitted_;
+};
+
+struct CrashCase {
+  bool trim = false;
+  FaultyStore::Faults faults;
+};
+
+// Returns how many steps the whole scenario takes when `crash_at` lies behind its end.
+int RunWithCrash(const CrashCase& c, uint64_t seed, int crash_at, bool* crashed) {
+  HostWorld world(seed);
+  const auto options = [&] {
+    HostOptions options = world.Options();
+    options.trim = c.trim;
+    options.commits_per_trim = 1 + seed % 3;
+    options.payload_cache_bytes = seed % 2 == 0 ? 0 : 256 << 20;
+    options.objects_per_write = 1 + seed % 4;
+    return options;
+  };
+  Scenario scenario;
+  std::unique_ptr<Owner> owner = world.Open(options(), c.faults);
+  int steps = 0;
+  *crashed = false;
+  for (; steps < 100'000 && (!scenario.finished() || (*owner)->status().dirty_objects > 0); ++steps) {
+    if (steps == crash_at) {
+      owner->Crash();
+      owner = world.Open(options(), c.faults);
+      *crashed = true;
+      EXPECT_THAT(world.start_status(), IsOk());
+      if (!world.start_status().ok()) return steps;
+      scenario.Check(world, *owner);
+      // What the dead owner had sent arrives now, and changes nothing.
+      const auto journal = world.disk().journal();
+      while (world.disk().ArriveLate()) {
+      }
+      EXPECT_EQ(world.disk().journal(), journal);
+      EXPECT_THAT(world.Commit(*owner), IsOk());
+      world.ExpectOneState(*owner, !c.trim);
+    }
+    scenario.Turn(world, *owner);
+    world.Step(*owner);
+  }
+  EXPECT_TRUE(scenario.finished());
+  EXPECT_THAT(world.Commit(*owner), IsOk());
+  scenario.Check(world, *owner);
+  EXPECT_THAT(world.Commit(*owner), IsOk());
+  world.ExpectOneState(*owner, !c.trim);
+  EXPECT_EQ(owner->partition().FindJob("acme", "a").value().value(), 0u);
+  return steps;
+}
+
+// With which seed a crash happens says which of the dead owner's requests still arrive.
+void CrashAtEveryStep(bool trim) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    bool crashed = true;
+    int crash_at = 0;
+    for (; crashed; ++crash_at) {
+      SCOPED_TRACE(absl::StrCat("seed ", seed, ", step ", crash_at));
+      RunWithCrash({.trim = trim}, seed, crash_at, &crashed);
+      if (::testing::Test::HasFailure()) return;
+    }
+    EXPECT_GT(crash_at, 40);
+  }
+}
+
+TEST(HostRecoveryTest, ACrashAtAnyStepLosesNothingThatWasAcknowledged) {
+  CrashAtEveryStep(/*trim=*/false);
+}
+
+TEST(HostRecoveryTest, ACrashAtAnyStepOfATrimmedJournalLosesNothingThatWasAcknowledged) {
+  CrashAtEveryStep(/*trim=*/true);
+}
+
+class HostRecoverySeedTest : public ::testing::TestWithParam<uint64_t> {};
+
+TEST_P(HostRecoverySeedTest, CrashesAmongFaultsLoseNothingThatWasAcknowledged) {
+  std::mt19937_64 random(GetParam());
+  for (const bool trim : {false, true}) {
+    bool crashed = false;
+    RunWithCrash({.trim = trim,
+                  .faults = {.lose_request_per_mille = 30,
+                             .lose_reply_per_mille = 30,
+                             .refuse_per_mille = 30,
+                             .delay_per_mille = 50}},
+                 GetParam(), static_cast<int>(random() % 200), &crashed);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, HostRecoverySeedTest, ::testing::Range<uint64_t>(1, 41));
+
+// --- Trimming -----------------------------------------------------------------------------------
+
+TEST(HostRecoveryTest, TrimmingKeepsTheJournalShortAndLosesNothing) {
+  HostWorld world;
+  std::unique_ptr<Owner> owner = world.Open();
+  const JobIndex job = world.CreateJob(*owner, "a");
+  for (uint32_t round = 1; round <= 600; ++round) {
+    world.AddItems(*owner, job, 5);
+    ASSERT_THAT(world.Commit(*owner), IsOk());
+    world.RunFor(*owner, absl::Milliseconds(20));
+    if (round % 150 != 0) continue;
+    world.WriteAll(*owner);
+    EXPECT_LT(world.disk().journal().size(), 200u) << round;
+    EXPECT_GT((*owner)->status().trimmed_below, RecordId{});
+    world.ExpectOneState(*owner, false);
+    owner->Crash();
+    owner = world.Open();
+    ASSERT_THAT(world.start_status(), IsOk());
+    world.ExpectItems(*owner, job, 5 * round);
+  }
+}
+
+TEST(HostRecoveryTest, AUntrimmedJournalIsFoldedFromItsBeginning) {
+  HostWorld world;
+  HostOptions options = world.Options();
+  options.trim = false;
+  std::unique_ptr<Owner> owner = world.Open(options);
+  const JobIndex job = world.CreateJob(*owner, "a");
+  for (int round = 0; round < 200; ++round) {
+    world.AddItems(*owner, job, 1);
+    ASSERT_THAT(world.Commit(*owner), IsOk());
+  }
+  world.WriteAll(*owner);
+  EXPECT_GE(world.disk().journal().size(), 200u);
+  world.ExpectOneState(*owner, true);
+}
+
+TEST(HostRecoveryTest, ATrimmedJournalAloneIsNotTakenForAWholeOne) {
+  HostWorld world;
+  std::unique_ptr<Owner> owner = world.Open();
+  const JobIndex job = world.CreateJob(*owner, "a");
+  for (int round = 0; round < 200; ++round) {
+    world.AddItems(*owner, job, 1);
+    ASSERT_THAT(world.Commit(*owner), IsOk());
+    world.WriteAll(*owner);
+  }
+  ASSERT_GT((*owner)->status().trimmed_below, RecordId{});
+  EXPECT_THAT(world.Load(false), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("begins at")));
+  EXPECT_THAT(world.Load(true), IsOk());
+}
+
+TEST(HostRecoveryTest, AStateCanBeReadWhileItsOwnerWritesAndTrims) {
+  HostWorld world;
+  std::unique_ptr<Owner> owner = world.Open();
+  const JobIndex job = world.CreateJob(*owner, "a");
+  FaultyStore reader(&world.disk());
+  int loads = 0;
+  bool loading = false;
+  for (int round = 0; round < 3000; ++round) {
+    if (!loading) {
+      loading = true;
+      LoadState(&reader, true, [&](absl::StatusOr<core::PartitionState> state) {
+        EXPECT_THAT(state, IsOk());
+        loading = false;
+        ++loads;
+      });
+    }
+    if (round % 3 == 0) world.AddItems(*owner, job, 3);
+    world.Step(*owner);
+    world.Pass(absl::Milliseconds(5));
+    if (round % 7 == 0) reader.Deliver();
+  }
+  EXPECT_GT(loads, 20);
+  EXPECT_GT((*owner)->status().trimmed_below, RecordId{});
+  reader.DeliverAll();
+}
+
+// --- Damage -------------------------------------------------------------------------------------
+
+class HostDamageTest : public ::testing::Test {
+ protected:
+  // A journal of some twenty records in two epochs, and most objects.
+  HostDamageTest() {
+    std::unique_ptr<Owner> owner = world_.Open();
+    const JobIndex job = world_.CreateJob(*owner, "a");
+    for (int round = 0; round < 10; ++round) {
+      world_.AddItems(*owner, job, 20);
+      EXPECT_THAT(world_.Commit(*owner), IsOk());
+    }
+    owner->Crash();
+    owner = world_.Open();
+    world_.AddItems(*owner, job, 20);
+    EXPECT_THAT(world_.Commit(*owner), IsOk());
+    owner->Crash();
+    while (world_.disk().ArriveLate()) {
+    }
+  }
+
+  absl::Status Restart() {
+    world_.Open();
+    return world_.start_status();
+  }
+
+  // The records that a recovery needs: nothing of them is in the objects.
+  std::vector<RecordId> Tail() {
+    const auto& journal = world_.disk().journal();
+    const RecordId from = core::DecodeRecord(journal.rbegin()->second)->kept_from;
+    std::vector<RecordId> ids;
+    for (const auto& [id, bytes] : journal) {
+      if (id >= from) ids.push_back(id);
+    }
+    return ids;
+  }
+
+  HostWorld world_;
+};
+
+TEST_F(HostDamageTest, WithoutDamageItStarts) { EXPECT_THAT(Restart(), IsOk()); }
+
+TEST_F(HostDamageTest, AFlippedBitInARecordIsDataLoss) {
+  const auto journal = world_.disk().journal();
+  std::mt19937 random(1);
+  for (const RecordId id : Tail()) {
+    std::string& bytes = world_.disk().mutable_journal()[id];
+    bytes[random() % bytes.size()] ^= static_cast<char>(1 << (random() % 8));
+    EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr(id.ToString())));
+    world_.disk().mutable_journal() = journal;
+    if (world_.disk().last_id() > journal.rbegin()->first) break;  // The fence went ahead.
+  }
+}
+
+TEST_F(HostDamageTest, AMissingRecordIsDataLoss) {
+  const std::vector<RecordId> tail = Tail();
+  ASSERT_GT(tail.size(), 3u);
+  for (const RecordId id : {tail.front(), tail[tail.size() / 2]}) {
+    const std::string bytes = world_.disk().journal().at(id);
+    world_.disk().mutable_journal().erase(id);
+    EXPECT_THAT(world_.Load(true), StatusIs(absl::StatusCode::kDataLoss)) << id.ToString();
+    EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss)) << id.ToString();
+    world_.disk().mutable_journal()[id] = bytes;
+  }
+  EXPECT_THAT(Restart(), IsOk());
+}
+
+TEST_F(HostDamageTest, AMissingLastRecordIsDataLoss) {
+  world_.disk().mutable_journal().erase(world_.disk().last_id());
+  EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(HostDamageTest, AJournalBehindItsObjectsIsDataLoss) {
+  {
+    std::unique_ptr<Owner> owner = world_.Open();
+    world_.CreateJob(*owner, "b");
+    ASSERT_THAT(world_.Commit(*owner), IsOk());
+    world_.WriteAll(*owner);
+  }
+  // A fail-over to a replica that had not seen the last record.
+  world_.disk().LoseLastRecords(1);
+  EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("lost")));
+}
+
+TEST_F(HostDamageTest, AMissingPayloadPageIsDataLoss) {
+  {
+    std::unique_ptr<Owner> owner = world_.Open();
+    world_.WriteAll(*owner);
+    world_.CreateJob(*owner, "b");  // Its record says that the pages are written.
+    ASSERT_THAT(world_.Commit(*owner), IsOk());
+  }
+  world_.disk().mutable_objects().erase("payload:0:1");
+  EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("payload of item 64")));
+}
+
+TEST_F(HostDamageTest, AMalformedObjectIsDataLoss) {
+  world_.disk().mutable_objects()["partition"].bytes = "\xff\xff";
+  EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(HostDamageTest, AStoreThatIsSlowToComeUpOnlyDelaysTheStart) {
+  HostOptions options = world_.Options();
+  const absl::Time before = world_.now();
+  Owner owner(&world_.disk(), options, {.refuse_per_mille = 1000});  // LOADING, say.
+  std::optional<absl::Status> started;
+  owner->Start(world_.now(), [&](absl::Status status) { started = status; });
+  world_.RunFor(owner, absl::Seconds(30));
+  EXPECT_FALSE(started.has_value());
+  EXPECT_EQ(owner->state(), HostState::kRecovering);
+  owner.store().SetFaults({});
+  world_.RunFor(owner, absl::Seconds(3));
+  ASSERT_TRUE(started.has_value());
+  EXPECT_THAT(*started, IsOk());
+  EXPECT_LT(world_.now() - before, absl::Seconds(40));
+}
+
+}  // namespace
+}  // namespace tessera::edge
