@@ -68,11 +68,15 @@ ItemOutcome Partition::Impl::OutcomeWith(JobIndex index, ItemIndex item, uint32_
   return Score(index, item, entries, before);
 }
 
+bool Partition::Impl::LearnsFromAnswers(const JobState& job) {
+  return job.head.identity.classes.size() >= 2 && job.head.policy.quality.answers_max >= 2;
+}
+
 void Partition::Impl::MaybeFit(JobIndex index) {
   const JobHead& head = job(index).head;
   const Runtime& r = runtime(index);
   if (r.fit_asked.has_value() || r.refit_page.has_value()) return;
-  if (head.identity.classes.size() < 2 || head.policy.quality.answers_max < 2) return;
+  if (!LearnsFromAnswers(job(index))) return;
   const uint64_t news = head.answers - std::min(head.answers, head.fit_answers);
   const auto growth = static_cast<uint64_t>(options_.refit_growth * static_cast<double>(head.fit_answers));
   if (news >= std::max(options_.refit_answers_min, growth)) AskForFit(index);

@@ -130,6 +130,8 @@ class Partition::Impl {
                           ItemEntry::Status status, Label label);
   ItemOutcome Score(JobIndex index, ItemIndex item, absl::Span<const ItemEntry> entries,
                     const ItemRecord& before);
+  // Whether workers' confusions can be told from the answers: not where each item gets only one.
+  static bool LearnsFromAnswers(const JobState& job);
   void MaybeFit(JobIndex index);
   void AskForFit(JobIndex index);
   void FitComputed(JobIndex index, Fit fit, absl::Time now);
