@@ -1,0 +1,129 @@
+// The table of items: what was put in comes out, however it is held, and in the fewest bytes.
+#include "coordinator/core/items.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "coordinator/core/ready_queue.h"
+
+namespace tessera::core {
+namespace {
+
+ItemEntry Entry(uint32_t worker, uint32_t sequence, ItemEntry::Status status = ItemEntry::kLeased) {
+  ItemEntry e;
+  e.worker = WorkerIndex(worker);
+  e.sequence = sequence;
+  e.price_micros = 1000;
+  e.status = status;
+  return e;
+}
+
+ItemOutcome Resolved(ItemIndex item, uint32_t revision) {
+  return {.item = item, .before = ItemState::kInProgress, .after = ItemState::kResolved, .value = 1,
+          .confidence = 0.97f, .fit = 2, .revision = revision};
+}
+
+TEST(ItemTableTest, AResolvedItemIsPackedAndComesBackUnchanged) {
+  ItemTable items;
+  items.Grow(10);
+  items.AddEntry(3, Entry(7, 1));
+  items.AddEntry(3, Entry(8, 2));
+  EXPECT_TRUE(items.OpenSlot(3).has_value());
+  for (const uint32_t s : {1u, 2u}) {
+    items.MutableEntry(3, s)->status = ItemEntry::kAnswered;
+    items.MutableEntry(3, s)->label = 1;
+  }
+  items.SetOutcome(Resolved(3, 1));
+  const std::vector<ItemEntry> before(items.Get(3).entries.begin(), items.Get(3).entries.end());
+  items.PackIfDone(3);
+  EXPECT_FALSE(items.OpenSlot(3).has_value());
+  EXPECT_EQ(items.State(3), ItemState::kResolved);
+  const ItemRecord after = items.Get(3);
+  EXPECT_EQ(after.value, 1);
+  EXPECT_EQ(after.confidence, 0.97f);
+  EXPECT_EQ(std::vector<ItemEntry>(after.entries.begin(), after.entries.end()), before);
+}
+
+TEST(ItemTableTest, AnItemWithALiveLeaseIsNotPacked) {
+  ItemTable items;
+  items.Grow(1);
+  items.AddEntry(0, Entry(7, 1, ItemEntry::kMissed));
+  items.SetOutcome(Resolved(0, 1));
+  items.PackIfDone(0);
+  EXPECT_TRUE(items.OpenSlot(0).has_value());
+}
+
+TEST(ItemTableTest, APagesBytesDoNotDependOnHowItsItemsAreHeld) {
+  ItemTable packed;
+  ItemTable open;
+  for (ItemTable* items : {&packed, &open}) {
+    items->Grow(300);
+    items->AddEntry(299, Entry(1, 9, ItemEntry::kAnswered));
+    items->SetOutcome(Resolved(299, 4));
+  }
+  packed.PackIfDone(299);
+  ASSERT_NE(packed.OpenSlot(299).has_value(), open.OpenSlot(299).has_value());
+  EXPECT_EQ(packed.EncodePage(1), open.EncodePage(1));
+  ItemTable loaded;
+  ASSERT_TRUE(loaded.LoadPage(1, open.EncodePage(1)));
+  EXPECT_EQ(loaded.EncodePage(1), open.EncodePage(1));
+  EXPECT_THAT(loaded.RevisedAfter(0, 10), ::testing::ElementsAre(299));
+}
+
+TEST(ItemTableTest, PackedPagesSurviveManyRewrites) {
+  std::mt19937 random(1);
+  ItemTable items;
+  items.Grow(kItemsPerPage);
+  std::vector<uint32_t> answers(kItemsPerPage, 0);
+  uint32_t revision = 0;
+  for (uint32_t sequence = 0; sequence < 5000; ++sequence) {
+    const ItemIndex i = random() % kItemsPerPage;
+    items.AddEntry(i, Entry(sequence, sequence, ItemEntry::kAnswered));
+    items.SetOutcome(Resolved(i, ++revision));
+    items.PackIfDone(i);
+    ++answers[i];
+  }
+  for (ItemIndex i = 0; i < kItemsPerPage; ++i) EXPECT_EQ(items.Get(i).entries.size(), answers[i]);
+  EXPECT_LT(items.MemoryUsed().packed_bytes, 5000 * 20 + 10'000);
+}
+
+TEST(ItemTableTest, NoBytesBreakLoadPage) {
+  ItemTable items;
+  items.Grow(50);
+  for (uint32_t i = 0; i < 50; i += 2) items.AddEntry(i, Entry(i, i));
+  items.SetTraits(4, {.length = 3, .stratum = 1, .importance = 2, .gold = 1});
+  const std::string good = items.EncodePage(0);
+  std::mt19937 random(5);
+  int refused = 0;
+  for (int round = 0; round < 2000; ++round) {
+    std::string bad = good.substr(0, random() % (good.size() + 1));
+    for (int flips = random() % 4; flips > 0 && !bad.empty(); --flips) bad[random() % bad.size()] ^= 1 << (random() % 8);
+    ItemTable fresh;
+    if (!fresh.LoadPage(0, bad)) ++refused;
+    EXPECT_LE(fresh.size(), kItemsPerPage);
+  }
+  EXPECT_GT(refused, 1000);
+}
+
+TEST(ReadyQueueTest, TheBestBucketComesFirstAndWithinItTheOldest) {
+  ReadyQueue queue;
+  queue.Insert(0, 10, ReadyQueue::BucketOf(0.1));
+  queue.Insert(1, 11, ReadyQueue::BucketOf(0.9));
+  queue.Insert(2, 12, ReadyQueue::BucketOf(0.9));
+  queue.Insert(5, 13, ReadyQueue::BucketOf(1.0));
+  std::vector<ItemIndex> order;
+  queue.ForEach([&](ItemIndex i) {
+    order.push_back(i);
+    return true;
+  });
+  EXPECT_THAT(order, ::testing::ElementsAre(13, 11, 12, 10));
+  queue.Remove(1);
+  queue.Remove(1);
+  queue.Remove(99);
+  EXPECT_EQ(queue.size(), 3);
+}
+
+}  // namespace
+}  // namespace tessera::core
