@@ -1,0 +1,146 @@
+// inspect: a journal and pages in readable form, and the digest of the state that they fold to.
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "client/cli/command.h"
+#include "common/status_macros.h"
+#include "coordinator/core/fold.h"
+#include "coordinator/inspect/inspector.h"
+#include "nlohmann/json.hpp"
+
+namespace tessera::client {
+namespace {
+
+using inspect::Inspector;
+using inspect::JournalRecord;
+using inspect::StateSource;
+
+// Payloads are the requester's: what is shown of them is how many and how large.
+nlohmann::ordered_json RecordToJson(const JournalRecord& record) {
+  nlohmann::ordered_json json;
+  json["record"] = record.id.ToString();
+  json["time"] = absl::FormatTime(absl::RFC3339_full, record.record.at, absl::UTCTimeZone());
+  json["bytes"] = record.bytes;
+  json["owner"] = record.record.nonce;
+  json["events"] = nlohmann::ordered_json::array();
+  for (const core::Event& event : record.events) {
+    json["events"].push_back(nlohmann::ordered_json::parse(core::EventToJson(event)));
+  }
+  for (const core::PayloadBatch& batch : record.record.payloads) {
+    size_t bytes = 0;
+    for (const core::Payload& payload : batch.payloads)
+      bytes += payload.key.size() + payload.bytes.size();
+    json["payloads"].push_back({{"job", batch.job.value()},
+                                {"first", batch.first},
+                                {"items", batch.payloads.size()},
+                                {"bytes", bytes}});
+  }
+  return json;
+}
+
+void ShowRecord(Invocation& call, const JournalRecord& record) {
+  if (call.json()) {
+    call.out() << RecordToJson(record).dump() << '\n';
+    return;
+  }
+  call.out() << record.id.ToString() << "  "
+             << absl::FormatTime("%Y-%m-%d %H:%M:%E3S", record.record.at, absl::UTCTimeZone())
+             << "  " << record.bytes << " bytes\n";
+  for (const core::Event& event : record.events)
+    call.out() << "  " << core::EventToJson(event) << '\n';
+  for (const core::PayloadBatch& batch : record.record.payloads) {
+    call.out() << "  payloads of job " << batch.job.value() << ", items " << batch.first << " to "
+               << batch.first + batch.payloads.size() - 1 << '\n';
+  }
+}
+
+void ShowObjects(Invocation& call, const core::PartitionState& state) {
+  state.ForEachObject([&](const core::ObjectKey& key, absl::string_view bytes) {
+    if (call.json()) {
+      nlohmann::ordered_json json{{"object", key.ToString()}, {"bytes", bytes.size()}};
+      for (const auto& [field, value] : state.ReadableFields(key)) json[field] = value;
+      call.out() << json.dump() << '\n';
+      return;
+    }
+    call.out() << key.ToString() << "  " << bytes.size() << " bytes";
+    for (const auto& [field, value] : state.ReadableFields(key))
+      call.out() << "  " << field << '=' << value;
+    call.out() << '\n';
+  });
+}
+
+// Both ways to the state; that they agree is the promise that a state is a fold of its journal.
+absl::StatusOr<ExitCode> ShowDigests(Invocation& call, Inspector& inspector) {
+  TESSERA_ASSIGN_OR_RETURN(const std::string objects, inspector.Digest(StateSource::kObjects));
+  const absl::StatusOr<std::string> journal = inspector.Digest(StateSource::kJournal);
+  // A journal that was trimmed cannot tell the whole story, and need not.
+  const bool comparable = journal.ok();
+  if (call.json()) {
+    nlohmann::ordered_json json{{"objects", objects}};
+    json["journal"] = comparable ? nlohmann::ordered_json(*journal) : nlohmann::ordered_json();
+    call.out() << json.dump() << '\n';
+  } else {
+    call.out() << "objects and tail  " << objects << '\n'
+               << "journal alone     "
+               << (comparable ? *journal
+                              : absl::StrCat("not to be had: ", journal.status().message()))
+               << '\n';
+  }
+  if (!comparable || *journal == objects) return kExitOk;
+  return absl::DataLossError("the journal and the stored objects fold to different states");
+}
+
+absl::StatusOr<core::RecordId> ParseRecordId(const std::string& text) {
+  core::RecordId id;
+  const std::vector<std::string> parts = absl::StrSplit(text, '-');
+  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &id.epoch) ||
+      !absl::SimpleAtoi(parts[1], &id.sequence)) {
+    return UsageError("--from takes EPOCH-SEQUENCE, such as 1-0");
+  }
+  return id;
+}
+
+}  // namespace
+
+absl::StatusOr<ExitCode> RunInspect(Invocation& call) {
+  inspect::InspectorOptions options;
+  options.redis = call.Get("redis");
+  options.data_folder = call.Get("data-dir", "./tessera-data");
+  // A password on a command line is everybody's.
+  if (const char* password = std::getenv("TESSERA_REDIS_PASSWORD"))
+    options.redis_password = password;
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> partition, call.GetInt("partition"));
+  if (partition.value_or(0) < 0) return UsageError("--partition is a number from 0 on");
+  options.partition = static_cast<uint32_t>(partition.value_or(0));
+  core::RecordId from;
+  if (call.Has("from")) {
+    TESSERA_ASSIGN_OR_RETURN(from, ParseRecordId(call.Get("from")));
+  }
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> limit, call.GetInt("limit"));
+  if (limit.value_or(1) < 1) return UsageError("--limit is at least 1");
+
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Inspector> inspector, Inspector::Open(options));
+  if (call.Has("digest")) return ShowDigests(call, *inspector);
+  if (call.Has("pages")) {
+    TESSERA_ASSIGN_OR_RETURN(const core::PartitionState state,
+                             inspector->State(StateSource::kObjects));
+    ShowObjects(call, state);
+    return kExitOk;
+  }
+  int64_t left = limit.value_or(std::numeric_limits<int64_t>::max());
+  TESSERA_RETURN_IF_ERROR(inspector->ForEachRecord(from, [&](const JournalRecord& record) {
+    ShowRecord(call, record);
+    return --left > 0;
+  }));
+  return kExitOk;
+}
+
+}  // namespace tessera::client

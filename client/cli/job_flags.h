@@ -1,0 +1,35 @@
+// What the flags of `submit` and `plan` say about a job and its items.
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/cli/command.h"
+#include "client/items.h"
+#include "tessera/v1/job.pb.h"
+#include "tessera/v1/template.pb.h"
+
+namespace tessera::client {
+
+// The template of --template or --classes. Usage error with neither or both.
+absl::StatusOr<v1::TaskTemplate> TemplateOf(const Invocation& call, absl::string_view title);
+
+// Writes what --policy and the flags say into `policy`; the rest of it stays.
+absl::Status ApplyPolicyFlags(const Invocation& call, absl::Time now, v1::Policy* policy);
+
+// Some flag says something about the policy.
+bool HasPolicyFlags(const Invocation& call);
+
+ItemColumns ColumnsOf(const Invocation& call);
+
+// An instant: RFC 3339, or a duration from `now` on.
+absl::StatusOr<absl::Time> ParseTime(absl::string_view flag, absl::string_view text,
+                                     absl::Time now);
+
+// `default` and `pools/default` are the same.
+std::string PoolName(absl::string_view pool);
+
+// A whole file as text. NOT_FOUND if it cannot be read.
+absl::StatusOr<std::string> ReadTextFile(const std::string& path);
+
+}  // namespace tessera::client

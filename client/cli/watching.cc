@@ -1,0 +1,66 @@
+#include "client/cli/watching.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cli/words.h"
+#include "client/json.h"
+#include "common/status_macros.h"
+
+namespace tessera::client {
+
+StatusView::StatusView(std::ostream* out, Terminal terminal, bool json, absl::Duration line_every)
+    : out_(out),
+      terminal_(terminal),
+      json_(json),
+      line_every_(line_every),
+      display_(out, terminal) {}
+
+void StatusView::Show(const v1::JobStatus& status, bool last) {
+  if (json_) {
+    *out_ << ToJsonLine(status) << std::endl;  // Flushed: somebody may be reading along.
+    return;
+  }
+  if (terminal_.live) {
+    display_.Show(StatusBlock(terminal_, status));
+    return;
+  }
+  const absl::Time now = absl::Now();
+  std::string line = StatusLine(status);
+  if (line == last_line_ || (!last && now - last_time_ < line_every_)) return;
+  *out_ << line << std::endl;
+  last_line_ = std::move(line);
+  last_time_ = now;
+}
+
+void StatusView::Note(absl::string_view text) {
+  if (json_) return;
+  display_.Clear();
+  *out_ << text << std::endl;
+}
+
+bool HasEnded(const v1::Job& job) {
+  return job.state() == v1::JOB_STATE_FINALISED || job.state() == v1::JOB_STATE_CANCELLED;
+}
+
+absl::StatusOr<ExitCode> WatchToTheEnd(const Invocation& call, Client* client,
+                                       const std::string& job, std::stop_token stop) {
+  StatusView view(&call.out(), call.terminal(), call.json());
+  v1::Job seen;
+  bool broken = false;
+  TESSERA_RETURN_IF_ERROR(client->WatchJob(
+      job, stop,
+      [&](const v1::JobStatus& status) {
+        seen = status.job();
+        broken = false;
+        view.Show(status, HasEnded(seen));
+        return true;
+      },
+      [&](const absl::Status& status) {
+        if (!std::exchange(broken, true)) {
+          view.Note(absl::StrCat("waiting for the coordinator: ", std::string(status.message())));
+        }
+      }));
+  return seen.state() == v1::JOB_STATE_CANCELLED ? kExitRefused : kExitOk;
+}
+
+}  // namespace tessera::client

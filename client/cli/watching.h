@@ -1,0 +1,43 @@
+// Following a job on the terminal, in plain lines or as JSON.
+#pragma once
+
+#include <stop_token>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/cli/command.h"
+#include "client/cli/terminal.h"
+#include "client/client.h"
+
+namespace tessera::client {
+
+// Shows one status after another: drawn again in place on a terminal, a line at a time otherwise
+// (not more often than `line_every`, and never the same twice), one JSON object a line with json.
+class StatusView {
+ public:
+  StatusView(std::ostream* out, Terminal terminal, bool json,
+             absl::Duration line_every = absl::Seconds(1));
+
+  void Show(const v1::JobStatus& status, bool last);
+  // A line about something else, such as a break; it does not disturb the display.
+  void Note(absl::string_view text);
+
+ private:
+  std::ostream* const out_;
+  const Terminal terminal_;
+  const bool json_;
+  const absl::Duration line_every_;
+  LiveDisplay display_;
+  std::string last_line_;
+  absl::Time last_time_ = absl::InfinitePast();
+};
+
+// A job is over.
+bool HasEnded(const v1::Job& job);
+
+// Until the job has ended: kExitOk where it was finalised, kExitRefused where it was cancelled.
+absl::StatusOr<ExitCode> WatchToTheEnd(const Invocation& call, Client* client,
+                                       const std::string& job, std::stop_token stop);
+
+}  // namespace tessera::client

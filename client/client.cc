@@ -1,0 +1,458 @@
+#include "client/client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <condition_variable>
+#include <mutex>
+#include <random>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "client/status.h"
+#include "common/status_macros.h"
+#include "tessera/v1/job_service.grpc.pb.h"
+#include "tessera/v1/operator_service.grpc.pb.h"
+
+namespace tessera::client {
+namespace {
+
+constexpr int kBatchItemsMax = 1000;
+constexpr size_t kBatchBytesMax = 1 << 20;  // A quarter of what a message may have.
+constexpr int kBatchesPerCall = 8;          // Then half-close, to learn what is committed.
+constexpr int kMessageBytesMax = 64 << 20;  // Received: explanations and pages can be large.
+
+std::mt19937_64& Random() {
+  thread_local std::mt19937_64 random([] {
+    std::random_device device;
+    return (static_cast<uint64_t>(device()) << 32) ^ device();
+  }());
+  return random;
+}
+
+// Waits, unless `stop` is requested first: then false.
+bool WaitFor(absl::Duration wait, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any woken;
+  std::unique_lock lock(mutex);
+  woken.wait_for(lock, stop, absl::ToChronoNanoseconds(wait), [] { return false; });
+  return !stop.stop_requested();
+}
+
+// Tries of one logical call: when to try again, and when to give up.
+class Tries {
+ public:
+  explicit Tries(const ConnectOptions& options) : options_(options) { Restart(); }
+
+  // Something was achieved: as if it were the first try again.
+  void Restart() {
+    give_up_ = absl::Now() + options_.retry_for;
+    attempt_ = 0;
+  }
+
+  // After `error`: waits for the next try. False if there is none.
+  bool Again(const absl::Status& error, absl::Duration asked, const std::stop_token& stop = {}) {
+    const bool limited = absl::IsResourceExhausted(error) && asked > absl::ZeroDuration();
+    if (!MayRetry(error) && !limited) return false;
+    const absl::Duration wait = std::max(asked, Backoff(options_, attempt_++, RandomUniform()));
+    if (absl::Now() + wait >= give_up_) return false;
+    return WaitFor(wait, stop);
+  }
+
+ private:
+  const ConnectOptions& options_;
+  absl::Time give_up_;
+  int attempt_ = 0;
+};
+
+// A stream that is cancelled when somebody asks to stop.
+class Cancellable {
+ public:
+  Cancellable(std::stop_token stop, grpc::ClientContext* context)
+      : callback_(std::move(stop), [context] { context->TryCancel(); }) {}
+
+ private:
+  std::stop_callback<std::function<void()>> callback_;
+};
+
+}  // namespace
+
+absl::Duration Backoff(const ConnectOptions& options, int attempt, double uniform) {
+  const absl::Duration ceiling =
+      std::min(options.backoff_max, options.backoff_first * std::exp2(std::min(attempt, 30)));
+  return ceiling * uniform;
+}
+
+double RandomUniform() { return std::uniform_real_distribution<double>(0, 1)(Random()); }
+
+std::string RandomRequestId() {
+  const uint64_t high = Random()();
+  const uint64_t low = Random()();
+  return absl::StrFormat("%08x-%04x-4%03x-%04x-%012x", high >> 32, (high >> 16) & 0xFFFF,
+                         high & 0xFFF, 0x8000 | ((low >> 48) & 0x3FFF), low & 0xFFFFFFFFFFFF);
+}
+
+struct Client::Stubs {
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::JobService::Stub> jobs;
+  std::unique_ptr<v1::OperatorService::Stub> operators;
+};
+
+Client::Client(ConnectOptions options)
+    : options_(std::move(options)), stubs_(std::make_unique<Stubs>()) {}
+
+Client::~Client() = default;
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ConnectOptions options) {
+  if (options.address.empty())
+    return absl::InvalidArgumentError("there is no address to connect to");
+  if (options.tenant.empty()) return absl::InvalidArgumentError("there is no tenant");
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  // A coordinator that is back is noticed soon; one that vanished without a word, too.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  if (options.tls || !options.tls_ca_pem.empty()) {
+    grpc::SslCredentialsOptions ssl;
+    ssl.pem_root_certs = options.tls_ca_pem;
+    credentials = grpc::SslCredentials(ssl);
+  }
+  std::unique_ptr<Client> client(new Client(std::move(options)));
+  client->stubs_->channel =
+      grpc::CreateCustomChannel(client->options_.address, credentials, arguments);
+  client->stubs_->jobs = v1::JobService::NewStub(client->stubs_->channel);
+  client->stubs_->operators = v1::OperatorService::NewStub(client->stubs_->channel);
+  return client;
+}
+
+std::string Client::tenant_name() const {
+  return absl::StartsWith(options_.tenant, "tenants/") ? options_.tenant
+                                                       : absl::StrCat("tenants/", options_.tenant);
+}
+
+std::string Client::JobName(absl::string_view job) const {
+  if (absl::StartsWith(job, "tenants/")) return std::string(job);
+  return absl::StrCat(tenant_name(), "/jobs/", job);
+}
+
+std::shared_ptr<grpc::Channel> Client::channel() const { return stubs_->channel; }
+
+void Client::Authorize(grpc::ClientContext* context) const {
+  if (!options_.token.empty()) {
+    context->AddMetadata("authorization", absl::StrCat("Bearer ", options_.token));
+  }
+}
+
+template <typename Response, typename Try>
+absl::StatusOr<Response> Client::Call(const Try& attempt) {
+  Tries tries(options_);
+  while (true) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + options_.try_timeout));
+    Authorize(&context);
+    Response response;
+    absl::Duration asked;
+    const absl::Status status = FromGrpc(attempt(&context, &response), &asked);
+    if (status.ok()) return response;
+    if (!tries.Again(status, asked)) return status;
+  }
+}
+
+template <typename Request, typename Response, typename Method>
+absl::StatusOr<Response> Client::CallJobs(Method method, const Request& request) {
+  return Call<Response>([&](grpc::ClientContext* context, Response* response) {
+    return (stubs_->jobs.get()->*method)(context, request, response);
+  });
+}
+
+template <typename Request, typename Response, typename Method>
+absl::StatusOr<Response> Client::CallOperators(Method method, const Request& request) {
+  return Call<Response>([&](grpc::ClientContext* context, Response* response) {
+    return (stubs_->operators.get()->*method)(context, request, response);
+  });
+}
+
+template <typename Request>
+Request Client::Named(std::string name) {
+  Request request;
+  request.set_name(std::move(name));
+  return request;
+}
+
+absl::StatusOr<v1::Job> Client::CreateJob(v1::CreateJobRequest request) {
+  if (request.parent().empty()) request.set_parent(tenant_name());
+  if (request.request_id().empty()) request.set_request_id(RandomRequestId());
+  return CallJobs<v1::CreateJobRequest, v1::Job>(&v1::JobService::Stub::CreateJob, request);
+}
+
+absl::StatusOr<v1::Job> Client::GetJob(absl::string_view job) {
+  return CallJobs<v1::GetJobRequest, v1::Job>(&v1::JobService::Stub::GetJob,
+                                              Named<v1::GetJobRequest>(JobName(job)));
+}
+
+absl::StatusOr<std::vector<v1::Job>> Client::ListJobs(const std::vector<v1::JobState>& states) {
+  v1::ListJobsRequest request;
+  request.set_parent(tenant_name());
+  request.set_page_size(1000);
+  for (const v1::JobState state : states) request.add_states(state);
+  std::vector<v1::Job> jobs;
+  do {
+    TESSERA_ASSIGN_OR_RETURN(v1::ListJobsResponse page,
+                             (CallJobs<v1::ListJobsRequest, v1::ListJobsResponse>(
+                                 &v1::JobService::Stub::ListJobs, request)));
+    for (v1::Job& job : *page.mutable_jobs()) jobs.push_back(std::move(job));
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return jobs;
+}
+
+absl::StatusOr<v1::Job> Client::UpdateJob(const v1::UpdateJobRequest& request) {
+  return CallJobs<v1::UpdateJobRequest, v1::Job>(&v1::JobService::Stub::UpdateJob, request);
+}
+
+absl::Status Client::DeleteJob(absl::string_view job) {
+  return CallJobs<v1::DeleteJobRequest, google::protobuf::Empty>(
+             &v1::JobService::Stub::DeleteJob, Named<v1::DeleteJobRequest>(JobName(job)))
+      .status();
+}
+
+absl::StatusOr<v1::Job> Client::SealJob(absl::string_view job, int64_t expected_offset) {
+  v1::SealJobRequest request = Named<v1::SealJobRequest>(JobName(job));
+  request.set_expected_offset(expected_offset);
+  return CallJobs<v1::SealJobRequest, v1::Job>(&v1::JobService::Stub::SealJob, request);
+}
+
+absl::StatusOr<v1::Job> Client::PauseJob(absl::string_view job) {
+  return CallJobs<v1::PauseJobRequest, v1::Job>(&v1::JobService::Stub::PauseJob,
+                                                Named<v1::PauseJobRequest>(JobName(job)));
+}
+
+absl::StatusOr<v1::Job> Client::ResumeJob(absl::string_view job) {
+  return CallJobs<v1::ResumeJobRequest, v1::Job>(&v1::JobService::Stub::ResumeJob,
+                                                 Named<v1::ResumeJobRequest>(JobName(job)));
+}
+
+absl::StatusOr<v1::Job> Client::CancelJob(absl::string_view job) {
+  return CallJobs<v1::CancelJobRequest, v1::Job>(&v1::JobService::Stub::CancelJob,
+                                                 Named<v1::CancelJobRequest>(JobName(job)));
+}
+
+absl::StatusOr<v1::Job> Client::FinaliseJob(absl::string_view job) {
+  return CallJobs<v1::FinaliseJobRequest, v1::Job>(&v1::JobService::Stub::FinaliseJob,
+                                                   Named<v1::FinaliseJobRequest>(JobName(job)));
+}
+
+absl::StatusOr<v1::SplitPlan> Client::PlanJob(v1::PlanJobRequest request) {
+  if (request.parent().empty()) request.set_parent(tenant_name());
+  return CallJobs<v1::PlanJobRequest, v1::SplitPlan>(&v1::JobService::Stub::PlanJob, request);
+}
+
+absl::StatusOr<v1::ItemExplanation> Client::ExplainItem(absl::string_view job,
+                                                        absl::string_view key) {
+  v1::ExplainItemRequest request;
+  request.set_job(JobName(job));
+  request.set_item_key(std::string(key));
+  return CallJobs<v1::ExplainItemRequest, v1::ItemExplanation>(&v1::JobService::Stub::ExplainItem,
+                                                               request);
+}
+
+absl::StatusOr<v1::ListResultsResponse> Client::ListResults(const v1::ListResultsRequest& request) {
+  return CallJobs<v1::ListResultsRequest, v1::ListResultsResponse>(
+      &v1::JobService::Stub::ListResults, request);
+}
+
+absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
+    absl::string_view job, ItemSource* source,
+    const std::function<void(int64_t committed_offset)>& on_progress) {
+  const std::string name = JobName(job);
+  v1::AddItemsResponse total;
+  int64_t offset = 0;  // Of `next`.
+  bool has_next = false;
+  v1::Item next;
+  Tries tries(options_);
+  while (true) {
+    if (!has_next) {
+      TESSERA_ASSIGN_OR_RETURN(has_next, source->Next(&next));
+      if (!has_next) return total;
+    }
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + options_.try_timeout * 3));
+    Authorize(&context);
+    v1::AddItemsResponse response;
+    const auto writer = stubs_->jobs->AddItems(&context, &response);
+    absl::Status input;
+    for (int batch = 0; batch < kBatchesPerCall && has_next && input.ok(); ++batch) {
+      v1::AddItemsRequest request;
+      request.set_job(name);
+      request.set_offset(offset);
+      size_t bytes = 0;
+      while (has_next && request.items_size() < kBatchItemsMax) {
+        const size_t size = next.ByteSizeLong();
+        if (request.items_size() > 0 && bytes + size > kBatchBytesMax) break;
+        bytes += size;
+        request.add_items()->Swap(&next);
+        absl::StatusOr<bool> more = source->Next(&next);
+        if (!more.ok()) input = more.status();  // What comes before it is sent all the same.
+        has_next = more.ok() && *more;
+      }
+      offset += request.items_size();
+      if (!writer->Write(request)) break;
+    }
+    writer->WritesDone();
+    absl::Duration asked;
+    const absl::Status status = FromGrpc(writer->Finish(), &asked);
+    if (status.ok()) {
+      tries.Restart();
+      total.set_committed_offset(response.committed_offset());
+      total.set_added(total.added() + response.added());
+      total.set_present(total.present() + response.present());
+      if (on_progress) on_progress(response.committed_offset());
+      if (!input.ok()) return input;
+      continue;
+    }
+    const bool moved = absl::IsOutOfRange(status);
+    if (!tries.Again(moved ? absl::UnavailableError("the offset moved") : status, asked)) {
+      if (!moved) return status;
+      return absl::AbortedError(absl::StrCat("somebody else adds items to ", name,
+                                             " at the same time: ", status.message()));
+    }
+    // Where to go on is for the job to say.
+    TESSERA_ASSIGN_OR_RETURN(const v1::Job now, GetJob(name));
+    if (on_progress) on_progress(now.committed_offset());
+    offset = now.committed_offset();
+    has_next = false;
+    TESSERA_RETURN_IF_ERROR(source->Seek(offset));
+  }
+}
+
+absl::Status Client::WatchJob(absl::string_view job, std::stop_token stop,
+                              const std::function<bool(const v1::JobStatus&)>& on_status,
+                              const std::function<void(const absl::Status&)>& on_break) {
+  const v1::WatchJobRequest request = Named<v1::WatchJobRequest>(JobName(job));
+  Tries tries(options_);
+  while (true) {
+    grpc::ClientContext context;  // No deadline: a job may take weeks. Keepalive finds dead peers.
+    Authorize(&context);
+    const auto reader = stubs_->jobs->WatchJob(&context, request);
+    const Cancellable cancellable(stop, &context);
+    v1::JobStatus status;
+    bool wanted = true;
+    while (wanted && reader->Read(&status)) {
+      tries.Restart();
+      wanted = on_status(status);
+    }
+    if (!wanted) context.TryCancel();
+    absl::Duration asked;
+    const absl::Status end = FromGrpc(reader->Finish(), &asked);
+    if (!wanted || end.ok()) return absl::OkStatus();
+    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    if (on_break && MayRetry(end)) on_break(end);
+    if (!tries.Again(end, asked, stop)) {
+      return stop.stop_requested() ? absl::CancelledError("stopped") : end;
+    }
+  }
+}
+
+absl::Status Client::StreamResults(
+    const v1::StreamResultsRequest& request, std::stop_token stop,
+    const std::function<bool(const v1::StreamResultsResponse&)>& on_results) {
+  v1::StreamResultsRequest next = request;
+  next.set_job(JobName(request.job()));
+  Tries tries(options_);
+  while (true) {
+    grpc::ClientContext context;  // No deadline: as WatchJob.
+    Authorize(&context);
+    const auto reader = stubs_->jobs->StreamResults(&context, next);
+    const Cancellable cancellable(stop, &context);
+    v1::StreamResultsResponse response;
+    bool wanted = true;
+    while (wanted && reader->Read(&response)) {
+      tries.Restart();
+      if (!response.resume_token().empty()) next.set_resume_token(response.resume_token());
+      wanted = on_results(response);
+    }
+    if (!wanted) context.TryCancel();
+    absl::Duration asked;
+    const absl::Status end = FromGrpc(reader->Finish(), &asked);
+    if (!wanted || end.ok()) return absl::OkStatus();
+    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    if (!tries.Again(end, asked, stop)) {
+      return stop.stop_requested() ? absl::CancelledError("stopped") : end;
+    }
+  }
+}
+
+absl::StatusOr<std::vector<v1::Pool>> Client::ListPools() {
+  v1::ListPoolsRequest request;
+  request.set_page_size(1000);
+  std::vector<v1::Pool> pools;
+  do {
+    TESSERA_ASSIGN_OR_RETURN(v1::ListPoolsResponse page,
+                             (CallOperators<v1::ListPoolsRequest, v1::ListPoolsResponse>(
+                                 &v1::OperatorService::Stub::ListPools, request)));
+    for (v1::Pool& pool : *page.mutable_pools()) pools.push_back(std::move(pool));
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return pools;
+}
+
+absl::StatusOr<v1::Worker> Client::GetWorker(absl::string_view worker) {
+  return CallOperators<v1::GetWorkerRequest, v1::Worker>(
+      &v1::OperatorService::Stub::GetWorker, Named<v1::GetWorkerRequest>(std::string(worker)));
+}
+
+absl::StatusOr<std::vector<v1::Worker>> Client::ListWorkers(absl::string_view platform,
+                                                            absl::string_view job) {
+  v1::ListWorkersRequest request;
+  request.set_parent(absl::StrCat("platforms/", platform.empty() ? "-" : platform));
+  request.set_page_size(1000);
+  if (!job.empty()) request.set_job(JobName(job));
+  std::vector<v1::Worker> workers;
+  do {
+    TESSERA_ASSIGN_OR_RETURN(v1::ListWorkersResponse page,
+                             (CallOperators<v1::ListWorkersRequest, v1::ListWorkersResponse>(
+                                 &v1::OperatorService::Stub::ListWorkers, request)));
+    for (v1::Worker& worker : *page.mutable_workers()) workers.push_back(std::move(worker));
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return workers;
+}
+
+absl::StatusOr<v1::Worker> Client::UpdateWorker(const v1::UpdateWorkerRequest& request) {
+  return CallOperators<v1::UpdateWorkerRequest, v1::Worker>(
+      &v1::OperatorService::Stub::UpdateWorker, request);
+}
+
+absl::StatusOr<v1::Partition> Client::GetPartition(absl::string_view partition) {
+  return CallOperators<v1::GetPartitionRequest, v1::Partition>(
+      &v1::OperatorService::Stub::GetPartition,
+      Named<v1::GetPartitionRequest>(absl::StartsWith(partition, "partitions/")
+                                         ? std::string(partition)
+                                         : absl::StrCat("partitions/", partition)));
+}
+
+absl::StatusOr<std::vector<v1::Partition>> Client::ListPartitions() {
+  v1::ListPartitionsRequest request;
+  request.set_page_size(1000);
+  std::vector<v1::Partition> partitions;
+  do {
+    TESSERA_ASSIGN_OR_RETURN(v1::ListPartitionsResponse page,
+                             (CallOperators<v1::ListPartitionsRequest, v1::ListPartitionsResponse>(
+                                 &v1::OperatorService::Stub::ListPartitions, request)));
+    for (v1::Partition& partition : *page.mutable_partitions()) {
+      partitions.push_back(std::move(partition));
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return partitions;
+}
+
+}  // namespace tessera::client

@@ -1,0 +1,147 @@
+// A client of Tessera: jobs, items, results, and what operators look after.
+//
+//   TESSERA_ASSIGN_OR_RETURN(auto client, Client::Connect({.address = "127.0.0.1:7070"}));
+//   v1::CreateJobRequest create;
+//   create.mutable_job()->...;
+//   TESSERA_ASSIGN_OR_RETURN(v1::Job job, client->CreateJob(create));
+//   TESSERA_ASSIGN_OR_RETURN(auto added, client->AddItems(job.name(), &items));
+//   TESSERA_RETURN_IF_ERROR(client->SealJob(job.name(), added.committed_offset()).status());
+//
+// Every call blocks, has a deadline, and is tried again for as long as trying again can help:
+// UNAVAILABLE and DEADLINE_EXCEEDED, with exponential back-off and full jitter (a random time
+// between nothing and the back-off, so that clients that failed together do not return together),
+// or as long as the server asked to wait. That is safe, because the contract makes every call safe
+// to repeat; a request id is made once for each logical create, and kept over the tries.
+//
+// Errors are those of the .proto files, with their details (common/errors.h: GetDetails). After
+// the last try it is the error of that try.
+//
+// Threads: every method may be called from any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "client/items.h"
+#include "tessera/v1/job.pb.h"
+#include "tessera/v1/job_service.pb.h"
+#include "tessera/v1/operator.pb.h"
+#include "tessera/v1/operator_service.pb.h"
+
+namespace grpc {
+class Channel;
+class ClientContext;
+}  // namespace grpc
+
+namespace tessera::client {
+
+struct ConnectOptions {
+  std::string address = "127.0.0.1:7070";  // Any coordinator, or a name that leads to several.
+  std::string tenant = "default";          // Jobs without a tenant in their name are this one's.
+  std::string token;                       // Sent as `authorization: Bearer ...`; empty: none.
+  bool tls = false;                        // Implied by `tls_ca_pem`.
+  std::string tls_ca_pem;                  // Trust these roots; empty: the machine's.
+  absl::Duration try_timeout = absl::Seconds(10);  // Of each try.
+  absl::Duration retry_for = absl::Seconds(30);    // Of all tries of one call together.
+  absl::Duration backoff_first = absl::Milliseconds(100);
+  absl::Duration backoff_max = absl::Seconds(3);
+};
+
+// How long to wait before try `attempt` (0 is the second one): a random share of a back-off that
+// doubles. `uniform` is in [0, 1).
+absl::Duration Backoff(const ConnectOptions& options, int attempt, double uniform);
+
+// A random number in [0, 1), and a random UUID, from the machine's source of randomness.
+double RandomUniform();
+std::string RandomRequestId();
+
+class Client {
+ public:
+  // Makes a client. Nothing is sent yet, so that an address where nobody listens is noticed by the
+  // first call. INVALID_ARGUMENT for an address that cannot be one.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(ConnectOptions options);
+  ~Client();
+
+  const ConnectOptions& options() const { return options_; }
+
+  // `tenants/{tenant}`.
+  std::string tenant_name() const;
+  // A job's full name from its id; a full name stays as it is.
+  std::string JobName(absl::string_view job) const;
+
+  // Jobs. `parent` and `request_id` of a request are filled in where they are empty.
+  absl::StatusOr<v1::Job> CreateJob(v1::CreateJobRequest request);
+  absl::StatusOr<v1::Job> GetJob(absl::string_view job);
+  absl::StatusOr<std::vector<v1::Job>> ListJobs(const std::vector<v1::JobState>& states = {});
+  absl::StatusOr<v1::Job> UpdateJob(const v1::UpdateJobRequest& request);
+  absl::Status DeleteJob(absl::string_view job);
+  absl::StatusOr<v1::Job> SealJob(absl::string_view job, int64_t expected_offset);
+  absl::StatusOr<v1::Job> PauseJob(absl::string_view job);
+  absl::StatusOr<v1::Job> ResumeJob(absl::string_view job);
+  absl::StatusOr<v1::Job> CancelJob(absl::string_view job);
+  absl::StatusOr<v1::Job> FinaliseJob(absl::string_view job);
+  absl::StatusOr<v1::SplitPlan> PlanJob(v1::PlanJobRequest request);
+  absl::StatusOr<v1::ItemExplanation> ExplainItem(absl::string_view job, absl::string_view key);
+  absl::StatusOr<v1::ListResultsResponse> ListResults(const v1::ListResultsRequest& request);
+
+  // Adds all items of `source`, beginning at its first; items that are there already change
+  // nothing. After a break it reads the committed offset and goes on from there; every piece that
+  // is committed begins the time that trying again may take anew. `on_progress` hears the committed
+  // offset after each piece. Does not seal.
+  //
+  // ABORTED where the offset moves on without us: somebody else adds to the same job.
+  absl::StatusOr<v1::AddItemsResponse> AddItems(
+      absl::string_view job, ItemSource* source,
+      const std::function<void(int64_t committed_offset)>& on_progress = nullptr);
+
+  // Hears every status of a job until it has ended (OK), `on_status` returns false (OK), `stop` is
+  // requested (CANCELLED), or an error lasts. `on_break`, if given, hears of each break that is
+  // being waited out. `retry_for` is counted from the last message on.
+  absl::Status WatchJob(absl::string_view job, std::stop_token stop,
+                        const std::function<bool(const v1::JobStatus&)>& on_status,
+                        const std::function<void(const absl::Status&)>& on_break = nullptr);
+
+  // Streams results from `request.resume_token` on; resumes by itself after a break. Ends as
+  // WatchJob does, or at the current end where the request does not follow.
+  absl::Status StreamResults(
+      const v1::StreamResultsRequest& request, std::stop_token stop,
+      const std::function<bool(const v1::StreamResultsResponse&)>& on_results);
+
+  // What operators look after.
+  absl::StatusOr<std::vector<v1::Pool>> ListPools();
+  absl::StatusOr<v1::Worker> GetWorker(absl::string_view worker);
+  absl::StatusOr<std::vector<v1::Worker>> ListWorkers(absl::string_view platform,
+                                                      absl::string_view job = "");
+  absl::StatusOr<v1::Worker> UpdateWorker(const v1::UpdateWorkerRequest& request);
+  absl::StatusOr<v1::Partition> GetPartition(absl::string_view partition);
+  absl::StatusOr<std::vector<v1::Partition>> ListPartitions();
+
+  // For streams of their own (client/replay_gateway.cc): the channel, and what every call carries.
+  std::shared_ptr<grpc::Channel> channel() const;
+  void Authorize(grpc::ClientContext* context) const;
+
+ private:
+  struct Stubs;
+  explicit Client(ConnectOptions options);
+
+  template <typename Response, typename Try>
+  absl::StatusOr<Response> Call(const Try& attempt);
+  template <typename Request, typename Response, typename Method>
+  absl::StatusOr<Response> CallJobs(Method method, const Request& request);
+  template <typename Request, typename Response, typename Method>
+  absl::StatusOr<Response> CallOperators(Method method, const Request& request);
+  template <typename Request>
+  static Request Named(std::string name);
+
+  const ConnectOptions options_;
+  std::unique_ptr<Stubs> stubs_;
+};
+
+}  // namespace tessera::client
