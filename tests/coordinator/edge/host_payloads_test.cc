@@ -166,8 +166,10 @@ TEST_F(HostPayloadsTest, ADeletionSurvivesACrashAtAnyStep) {
     std::unique_ptr<Owner> owner = world.Open();
     const JobIndex job = world.CreateJob(*owner, "a");
     world.AddItems(*owner, job, 300);
+    if (steps % 3 != 0) world.WriteAll(*owner);
     ASSERT_THAT(owner->partition().CancelJob(job, world.now()), IsOk());
-    if (steps % 2 == 0) world.WriteAll(*owner);
+    ASSERT_THAT(world.Commit(*owner), IsOk());
+    if (steps % 3 == 1) world.WriteAll(*owner);
     ASSERT_THAT(owner->partition().DeleteJob(job, world.now()), IsOk());
     (*owner)->ForgetJob(job);
     ASSERT_THAT(world.Commit(*owner), IsOk());
