@@ -1,0 +1,227 @@
+#include "coordinator/edge/broker.h"
+
+#include <algorithm>
+
+#include "common/check.h"
+
+namespace tessera::edge {
+
+// Offers of one tenant, best first.
+struct Broker::Turn {
+  struct Tenant {
+    std::string name;
+    double index = 0;
+    std::vector<std::pair<double, uint32_t>> partitions;  // By index, the highest first.
+  };
+  std::string pool;
+  std::vector<Tenant> tenants;
+  bool fresh = false;  // Offers were asked for and nothing was refused since.
+  int nones = 0;       // In a row.
+
+  void Refresh(Market& market) {
+    std::map<std::string, Tenant> by_name;
+    for (Market::Offer& offer : market.Offers(pool)) {
+      Tenant& tenant = by_name[offer.tenant];
+      tenant.name = offer.tenant;
+      tenant.index = std::max(tenant.index, offer.index);
+      tenant.partitions.push_back({offer.index, offer.partition});
+    }
+    tenants.clear();
+    for (auto& [name, tenant] : by_name) {
+      std::stable_sort(tenant.partitions.begin(), tenant.partitions.end(),
+                       [](const auto& a, const auto& b) { return a.first > b.first; });
+      tenants.push_back(std::move(tenant));
+    }
+    nones = 0;
+  }
+};
+
+Broker::PoolQueue& Broker::QueueOf(absl::string_view pool) {
+  auto found = pools_.find(pool);
+  if (found == pools_.end()) {
+    found = pools_.emplace(std::string(pool), std::make_unique<PoolQueue>(tenant_weight_)).first;
+  }
+  return *found->second;
+}
+
+size_t Broker::demands(uint64_t session) const {
+  const auto found = by_session_.find(session);
+  return found == by_session_.end() ? 0 : found->second.size();
+}
+
+// --- Demands
+// --------------------------------------------------------------------------------------
+
+void Broker::Put(Demand demand) {
+  const Key key{demand.session, demand.id};
+  Remove(key);
+  auto standing = std::make_unique<Standing>();
+  standing->demand = std::move(demand);
+  const Demand& d = standing->demand;
+  by_session_[d.session].insert(d.id);
+  if (d.only_job.has_value()) by_job_[*d.only_job].insert(key);
+  if (d.until != absl::InfiniteFuture()) until_.insert({d.until, key});
+  Enqueue(*standing, /*parked=*/false);
+  demands_[key] = std::move(standing);
+}
+
+void Broker::Enqueue(Standing& standing, bool parked) {
+  PoolQueue& queue = QueueOf(standing.demand.pool);
+  if (standing.ticket != 0) (standing.parked ? queue.parked : queue.fresh).erase(standing.ticket);
+  standing.ticket = next_ticket_++;
+  standing.parked = parked;
+  (parked ? queue.parked : queue.fresh)[standing.ticket] = {standing.demand.session,
+                                                            standing.demand.id};
+}
+
+void Broker::Remove(const Key& key) {
+  const auto found = demands_.find(key);
+  if (found == demands_.end()) return;
+  const Standing& standing = *found->second;
+  const Demand& d = standing.demand;
+  PoolQueue& queue = QueueOf(d.pool);
+  (standing.parked ? queue.parked : queue.fresh).erase(standing.ticket);
+  until_.erase({d.until, key});
+  if (d.only_job.has_value()) {
+    const auto of_job = by_job_.find(*d.only_job);
+    of_job->second.erase(key);
+    if (of_job->second.empty()) by_job_.erase(of_job);
+  }
+  const auto of_session = by_session_.find(d.session);
+  of_session->second.erase(d.id);
+  if (of_session->second.empty()) by_session_.erase(of_session);
+  demands_.erase(found);
+}
+
+void Broker::End(const Key& key, Market::End end) {
+  const auto found = demands_.find(key);
+  if (found == demands_.end()) return;
+  const Demand demand = found->second->demand;
+  Remove(key);
+  market_->Ended(demand, end);
+}
+
+void Broker::Withdraw(uint64_t session, uint64_t id) {
+  End({session, id}, Market::End::kWithdrawn);
+}
+
+void Broker::DropSession(uint64_t session) {
+  const auto found = by_session_.find(session);
+  if (found == by_session_.end()) return;
+  const std::set<uint64_t> ids = found->second;
+  for (const uint64_t id : ids) Remove({session, id});
+}
+
+void Broker::JobDone(JobRef job) {
+  const auto found = by_job_.find(job);
+  if (found == by_job_.end()) return;
+  const std::set<Key> keys = found->second;
+  for (const Key& key : keys) End(key, Market::End::kJobDone);
+}
+
+void Broker::Correct(absl::string_view pool, absl::string_view tenant, double charged,
+                     double actual) {
+  QueueOf(pool).fair.Correct(tenant, charged, actual);
+}
+
+// --- Turns
+// ----------------------------------------------------------------------------------------
+
+absl::Time Broker::NextWake() const {
+  absl::Time wake = until_.empty() ? absl::InfiniteFuture() : until_.begin()->first;
+  if (!demands_.empty()) wake = std::min(wake, last_retry_ + kRetryInterval);
+  return wake;
+}
+
+void Broker::Run(absl::Time now) {
+  more_ = false;
+  if (now - last_retry_ >= kRetryInterval) {
+    last_retry_ = now;
+    WorkAppeared();
+  }
+  for (const auto& [pool, queue] : pools_) RunPool(pool, *queue);
+  while (!until_.empty() && until_.begin()->first <= now) {
+    const auto [until, key] = *until_.begin();
+    // One that asks for what there is now ends only when it has been asked for.
+    const Standing& standing = *demands_.at(key);
+    if (until == absl::InfinitePast() && standing.tried_version == 0) break;
+    End(key, Market::End::kNoWork);
+  }
+}
+
+void Broker::RunPool(const std::string& pool, PoolQueue& queue) {
+  const bool retry =
+      !queue.parked.empty() && demands_.at(queue.parked.begin()->second)->tried_version < version_;
+  if (queue.fresh.empty() && !retry) return;
+  Turn turn{.pool = pool};
+  turn.Refresh(*market_);
+
+  int grants = 0;
+  // Those that have waited longest first; each line has a limit of its own, so that neither can
+  // keep the other from being tried.
+  int tries = 0;
+  while (!turn.tenants.empty() && !queue.parked.empty()) {
+    Standing& standing = *demands_.at(queue.parked.begin()->second);
+    if (standing.tried_version >= version_) break;
+    if (tries >= kParkedTriesMax || grants >= kGrantsMax) {
+      more_ = true;
+      break;
+    }
+    const Tried tried = Try(standing, queue, turn);
+    tries += tried == Tried::kNone ? 1 : 0;
+    grants += tried == Tried::kGranted ? 1 : 0;
+  }
+  tries = 0;
+  while (!queue.fresh.empty()) {
+    if (tries >= kNewTriesMax || grants >= kGrantsMax) {
+      more_ = true;
+      break;
+    }
+    Standing& standing = *demands_.at(queue.fresh.begin()->second);
+    const Tried tried = Try(standing, queue, turn);
+    tries += tried == Tried::kNone && !turn.tenants.empty() ? 1 : 0;
+    grants += tried == Tried::kGranted ? 1 : 0;
+  }
+}
+
+Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
+  Demand& demand = standing.demand;
+  const Key key{demand.session, demand.id};
+  standing.tried_version = version_;
+  std::vector<FairQueue::Candidate> candidates;
+  std::vector<const Turn::Tenant*> tenants;
+  for (const Turn::Tenant& tenant : turn.tenants) {
+    if (demand.only_job.has_value() && tenant.name != demand.only_tenant) continue;
+    candidates.push_back({tenant.name, tenant.index});
+    tenants.push_back(&tenant);
+  }
+  while (!candidates.empty()) {
+    const size_t chosen = queue.fair.Choose(candidates);
+    const Turn::Tenant& tenant = *tenants[chosen];
+    for (const auto& [index, partition] : tenant.partitions) {
+      if (demand.only_job.has_value() && demand.only_job->partition != partition) continue;
+      const Market::Purchase purchase = market_->Buy(demand, tenant.name, partition);
+      if (purchase.outcome == Market::Outcome::kBlocked) {
+        End(key, Market::End::kBlocked);
+        return Tried::kEnded;
+      }
+      if (purchase.outcome == Market::Outcome::kNone) continue;
+      queue.fair.Charge(tenant.name, purchase.seconds);
+      turn.nones = 0;
+      TESSERA_CHECK(demand.wanted > 0);
+      if (--demand.wanted == 0) {
+        Remove(key);
+      } else {
+        Enqueue(standing, /*parked=*/false);
+      }
+      return Tried::kGranted;
+    }
+    candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(chosen));
+    tenants.erase(tenants.begin() + static_cast<std::ptrdiff_t>(chosen));
+  }
+  Enqueue(standing, /*parked=*/true);
+  if (!turn.tenants.empty() && ++turn.nones >= kNonesToRefresh) turn.Refresh(*market_);
+  return Tried::kNone;
+}
+
+}  // namespace tessera::edge

@@ -1,0 +1,153 @@
+// Who is served next when there is work, and with whose work.
+//
+// A gateway's demand stands until its credit is used up, it is withdrawn or its time is over. For
+// each demand the broker asks the tenants that offer work in its pool, in the order of fair
+// queueing (fair_queue.h), until one grants a lease or all have said NONE. A demand that got NONE
+// from all is parked with the version of the work that it saw, and is tried again only after work
+// has appeared since: round robin, and only so many in a turn, so that ten thousand parked demands
+// and one new item cost neither ten thousand questions nor a wait behind them.
+//
+//   broker.Put(demand);
+//   broker.WorkAppeared();
+//   broker.Run(now);      // Once per turn. more(): it stopped at its limit and wants another turn.
+//
+// Promise: while a demand stands and some tenant would grant it a lease, it gets one after at most
+// ceil(demands of the pool / kParkedTriesMax) turns. A notice of work that never came (a job whose
+// start time has passed) is made up for every kRetryInterval.
+//
+// Threads: none; belongs to a Coordinator.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "coordinator/edge/fair_queue.h"
+#include "coordinator/edge/partitions.h"
+
+namespace tessera::edge {
+
+// Credit for one worker.
+struct Demand {
+  uint64_t session = 0;
+  uint64_t id = 0;      // Unique in its session.
+  std::string worker;   // Full name.
+  std::string pool;     // Id.
+  uint32_t wanted = 0;  // Assignments.
+  uint32_t items_max = 0;
+  std::vector<std::string> skills, languages;
+  absl::Time until = absl::InfiniteFuture();  // InfinitePast: what there is now, then it ends.
+  // Only this job, and of it only these items. Keys that are not known so far wait for their items.
+  std::optional<JobRef> only_job;
+  std::string only_tenant;
+  bool only_some_items = false;
+  std::vector<core::ItemIndex> only_items;
+  std::vector<std::string> unknown_keys;
+  uint32_t items_seen = 0;  // How many items the job had when keys were last looked up.
+};
+
+// What the broker buys from: the partitions, or a test's.
+class Market {
+ public:
+  virtual ~Market() = default;
+
+  struct Offer {
+    std::string tenant;
+    uint32_t partition = 0;
+    double index = 0;
+  };
+  // Hints: who has something in the pool.
+  virtual std::vector<Offer> Offers(absl::string_view pool) = 0;
+
+  enum class Outcome { kGranted, kNone, kBlocked };
+  struct Purchase {
+    Outcome outcome = Outcome::kNone;
+    double seconds = 0;  // Expected, if granted.
+  };
+  virtual Purchase Buy(Demand& demand, absl::string_view tenant, uint32_t partition) = 0;
+
+  // The demand ended with `demand.wanted` of its credit unused.
+  enum class End { kNoWork, kWithdrawn, kJobDone, kBlocked };
+  virtual void Ended(const Demand& demand, End end) = 0;
+};
+
+class Broker {
+ public:
+  // In one turn and pool: questions answered NONE for parked demands, for new ones; leases.
+  static constexpr int kParkedTriesMax = 64;
+  static constexpr int kNewTriesMax = 512;
+  static constexpr int kGrantsMax = 4096;
+  // NONEs in a row after which offers are asked for again: they may be gone.
+  static constexpr int kNonesToRefresh = 8;
+  static constexpr absl::Duration kRetryInterval = absl::Seconds(5);
+
+  Broker(Market* market, double tenant_weight) : market_(market), tenant_weight_(tenant_weight) {}
+
+  // A demand of the same session and id is replaced, without a word.
+  void Put(Demand demand);
+  // Ended(kWithdrawn), if it is there.
+  void Withdraw(uint64_t session, uint64_t id);
+  // Without a word: there is nobody to say it to.
+  void DropSession(uint64_t session);
+  // Ends what asks for this job only.
+  void JobDone(JobRef job);
+
+  void WorkAppeared() { ++version_; }
+  void Run(absl::Time now);
+  bool more() const { return more_; }
+  absl::Time NextWake() const;
+
+  // What was charged for a lease turned out otherwise.
+  void Correct(absl::string_view pool, absl::string_view tenant, double charged, double actual);
+
+  size_t demands() const { return demands_.size(); }
+  size_t demands(uint64_t session) const;
+
+ private:
+  using Key = std::pair<uint64_t, uint64_t>;  // Session, demand.
+  struct Standing {
+    Demand demand;
+    uint64_t tried_version = 0;  // The work that it was last tried on; 0: never.
+    uint64_t ticket = 0;         // Its place in `line`.
+    bool parked = false;         // Which line it is in.
+  };
+  struct PoolQueue {
+    explicit PoolQueue(double tenant_weight) : fair(tenant_weight) {}
+    FairQueue fair;
+    std::map<uint64_t, Key> fresh;   // By ticket: never tried, or served and still wanting.
+    std::map<uint64_t, Key> parked;  // By ticket: those longest untried first.
+  };
+  // One pool's turn: what is on offer now, and what it has cost so far.
+  struct Turn;
+
+  PoolQueue& QueueOf(absl::string_view pool);
+  void RunPool(const std::string& pool, PoolQueue& queue);
+  enum class Tried { kGranted, kNone, kEnded };
+  Tried Try(Standing& standing, PoolQueue& queue, Turn& turn);
+  void Enqueue(Standing& standing, bool parked);
+  void Remove(const Key& key);
+  void End(const Key& key, Market::End end);
+
+  Market* const market_;
+  const double tenant_weight_;
+  uint64_t version_ = 1;
+  uint64_t next_ticket_ = 1;
+  bool more_ = false;
+  absl::Time last_retry_ = absl::InfinitePast();
+  std::map<std::string, std::unique_ptr<PoolQueue>, std::less<>> pools_;
+  absl::flat_hash_map<Key, std::unique_ptr<Standing>> demands_;
+  absl::flat_hash_map<uint64_t, std::set<uint64_t>> by_session_;
+  std::map<JobRef, std::set<Key>> by_job_;
+  std::set<std::pair<absl::Time, Key>> until_;
+};
+
+}  // namespace tessera::edge

@@ -1,0 +1,155 @@
+// PlanJob: how a job would be split and what that would cost.
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/errors.h"
+#include "common/status_macros.h"
+#include "coordinator/edge/coordinator_impl.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+
+// A draft of more items is planned as a smaller one of the same make-up.
+constexpr int64_t kDraftItemsMax = 1'000'000;
+
+// What is planned under a policy that no job has.
+struct Subject {
+  core::JobPolicy policy;
+  std::vector<core::ItemTraits> traits;
+  std::vector<std::string> strata_names;
+  core::Micros remaining_micros = 0;
+  core::CostModel cost;
+  int64_t scale = 1;  // Each item stands for so many.
+};
+
+core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
+  core::SplitPlan plan =
+      core::PlanSplit(subject.policy.split, subject.policy.quality,
+                      {.items = subject.traits.size(),
+                       .traits = subject.traits,
+                       .strata_names = subject.strata_names,
+                       .price_micros = price,
+                       .answers_per_item = core::GuessAnswersPerItem(subject.policy.quality),
+                       .budget_micros = subject.remaining_micros / subject.scale,
+                       .cost = subject.cost});
+  const auto scale = static_cast<uint64_t>(subject.scale);
+  const auto factor = static_cast<double>(subject.scale);
+  for (core::Stratum& stratum : plan.strata) {
+    stratum.items *= scale;
+    stratum.items_admitted *= scale;
+    stratum.units *= factor;
+    stratum.answers_expected *= factor;
+    stratum.cost_micros *= subject.scale;
+    stratum.worker_seconds *= factor;
+  }
+  plan.items_admitted *= scale;
+  plan.answers_expected *= factor;
+  plan.cost_micros *= subject.scale;
+  plan.worker_seconds *= factor;
+  return plan;
+}
+
+Subject SubjectOf(const v1::JobDraft& draft, core::JobPolicy policy) {
+  Subject subject{.policy = std::move(policy)};
+  subject.cost = subject.policy.split.cost;
+  subject.remaining_micros = subject.policy.budget_micros;
+  subject.strata_names.push_back("");
+  int64_t items = 0;
+  for (const v1::StratumStatistics& stratum : draft.strata())
+    items += std::max<int64_t>(0, stratum.items());
+  subject.scale = std::max<int64_t>(1, (items + kDraftItemsMax - 1) / kDraftItemsMax);
+  for (const v1::StratumStatistics& stratum : draft.strata()) {
+    uint16_t index = 0;
+    if (!stratum.stratum().empty() && stratum.stratum() != "default") {
+      index = static_cast<uint16_t>(subject.strata_names.size());
+      subject.strata_names.push_back(stratum.stratum());
+    }
+    const core::ItemTraits traits{
+        .length = stratum.length_mean() > 0 ? static_cast<float>(stratum.length_mean()) : 1,
+        .stratum = index,
+        .importance =
+            stratum.importance_mean() > 0 ? static_cast<float>(stratum.importance_mean()) : 1};
+    const int64_t count =
+        (std::max<int64_t>(0, stratum.items()) + subject.scale - 1) / subject.scale;
+    subject.traits.insert(subject.traits.end(), static_cast<size_t>(count), traits);
+  }
+  return subject;
+}
+
+}  // namespace
+
+void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan> reply) {
+  Partitions& partitions = impl_->partitions_;
+  // The least that an answer may cost, as the core reckons.
+  const auto price_of = [&](const core::JobPolicy& policy) {
+    core::Micros least = std::numeric_limits<core::Micros>::max();
+    for (const std::string& id : policy.pools) {
+      const auto own = std::find_if(policy.pool_prices.begin(), policy.pool_prices.end(),
+                                    [&](const core::PoolPrice& p) { return p.pool == id; });
+      core::Micros price = policy.price_micros;
+      if (own != policy.pool_prices.end()) {
+        price = own->price_micros;
+      } else if (price == 0) {
+        const core::Pool* pool = partitions.partition(impl_->PoolHome(id)).FindPool(id);
+        price = pool == nullptr ? 0 : pool->price_micros;
+      }
+      least = std::min(least, price);
+    }
+    return least;
+  };
+  if (request.has_draft()) {
+    const auto plan = [&]() -> absl::StatusOr<v1::SplitPlan> {
+      TESSERA_RETURN_IF_ERROR(ClassesOf(request.draft().template_(), "draft.template").status());
+      TESSERA_ASSIGN_OR_RETURN(core::JobPolicy policy,
+                               PolicyFromProto(request.draft().policy(), 1, "draft.policy"));
+      TESSERA_RETURN_IF_ERROR(impl_->CheckPools(policy, "draft.policy"));
+      const Subject subject = SubjectOf(request.draft(), std::move(policy));
+      const core::Micros price = price_of(subject.policy);
+      return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
+                         subject.remaining_micros);
+    };
+    absl::StatusOr<v1::SplitPlan> planned = plan();
+    return partitions.WhenAllCommitted(
+        [reply, planned = std::move(planned)](const absl::Status& committed) mutable {
+          if (!committed.ok()) return reply(committed);
+          reply(std::move(planned));
+        });
+  }
+  partitions.Call(
+      request.job(), std::move(reply), [&](JobRef ref) -> absl::StatusOr<v1::SplitPlan> {
+        const core::Partition& partition = partitions.partition(ref.partition);
+        const core::JobView view = *partition.Job(ref.job);
+        if (view.phase == core::JobPhase::kFinalised || view.phase == core::JobPhase::kCancelled) {
+          return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
+        }
+        if (!request.has_policy_override()) {
+          TESSERA_ASSIGN_OR_RETURN(const core::SplitPlan plan, partition.PlanJob(ref.job));
+          return PlanToProto(plan, view.policy, view.cost, price_of(view.policy),
+                             view.ledger.remaining_micros());
+        }
+        Subject subject{.strata_names = view.strata_names};
+        TESSERA_ASSIGN_OR_RETURN(
+            subject.policy,
+            PolicyFromProto(request.policy_override(), view.policy.split.seed, "policy_override"));
+        TESSERA_RETURN_IF_ERROR(impl_->CheckPools(subject.policy, "policy_override"));
+        subject.cost = subject.policy.split.strategy == core::SplitStrategy::kAdaptive
+                           ? view.cost
+                           : subject.policy.split.cost;
+        subject.remaining_micros = std::max<core::Micros>(
+            0, subject.policy.budget_micros - view.ledger.committed_micros());
+        const core::ItemTable& items = partitions.job(ref).items;
+        for (core::ItemIndex i = 0; i < items.size(); ++i) {
+          if (items.State(i) == core::ItemState::kWaiting)
+            subject.traits.push_back(items.Traits(i));
+        }
+        const core::Micros price = price_of(subject.policy);
+        return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
+                           subject.remaining_micros);
+      });
+}
+
+}  // namespace tessera::edge

@@ -1,0 +1,80 @@
+// Which tenant is served next in one pool: start-time fair queueing (Goyal, Vin, Cheng 1996).
+//
+// Every tenant has a finish tag. What is bought for tenant f at cost l (expected worker-seconds;
+// not money, as a model costs almost nothing) starts at S = max(v, F_f) and moves F_f to S + l /
+// w_f, w_f being the tenant's weight. The virtual time v is the start tag served last. Served is
+// the candidate with the least start tag: who has had least for its weight, with no claim on time
+// in which it wanted nothing.
+//
+//   const size_t chosen = queue.Choose(candidates);          // Of those that have something to do.
+//   queue.Charge(candidates[chosen].tenant, expected_seconds);
+//   ...
+//   queue.Correct(tenant, expected_seconds, actual_seconds); // When it is finished.
+//
+// Bound. Over any interval in which tenants f and m are candidates at each choice, what they were
+// charged differs by at most one charge each:
+//
+//   | charged_f / w_f  -  charged_m / w_m |  <=  max charge_f / w_f + max charge_m / w_m
+//
+// A correction is carried by the tenant's next charges, which it raises or lowers, though never
+// below nothing, so that tags only grow and the bound holds for charges as they stand. Seconds that
+// were really worked differ from charges by the assignments that are open and by what is still
+// carried. A correction is cut to kCorrectionMax times what was charged: one odd sitting must not
+// starve a tenant.
+//
+// Tenants that are not behind v are forgotten, so that many short-lived ones leave nothing behind.
+// Threads: none; belongs to a Broker.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace tessera::edge {
+
+class FairQueue {
+ public:
+  static constexpr double kCorrectionMax = 4;
+
+  // `default_weight` > 0 is the weight of each tenant without one of its own.
+  explicit FairQueue(double default_weight = 1) : default_weight_(default_weight) {}
+
+  void SetWeight(absl::string_view tenant, double weight);
+
+  struct Candidate {
+    absl::string_view tenant;
+    double index = 0;  // Breaks ties between start tags: the higher, then the name.
+  };
+  // The place of the one to be served next. `candidates` is not empty.
+  size_t Choose(absl::Span<const Candidate> candidates) const;
+
+  // max(v, F): where the tenant's next charge would start.
+  double StartTag(absl::string_view tenant) const;
+
+  // The tenant was served: `seconds` >= 0.
+  void Charge(absl::string_view tenant, double seconds);
+  // What was charged as `charged` turned out to be `actual`.
+  void Correct(absl::string_view tenant, double charged, double actual);
+
+  double virtual_time() const { return virtual_time_; }
+  size_t tenants_known() const { return tenants_.size(); }
+
+ private:
+  struct Tenant {
+    double finish = 0;
+    double carried = 0;  // Seconds, to be added to the next charge.
+  };
+  double WeightOf(absl::string_view tenant) const;
+  void ForgetIdle();
+
+  double default_weight_;
+  absl::flat_hash_map<std::string, double> weights_;
+  absl::flat_hash_map<std::string, Tenant> tenants_;
+  size_t forget_at_ = 64;  // Tenants known at which the idle ones are looked for.
+  double virtual_time_ = 0;
+};
+
+}  // namespace tessera::edge

@@ -1,0 +1,115 @@
+#include "coordinator/edge/partitions.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/errors.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+
+absl::Status NoSuchJob(absl::string_view name) {
+  return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", absl::StrCat("there is no job ", name));
+}
+
+}  // namespace
+
+Partitions::Partitions(const HostOptions& options, std::vector<core::Store*> stores)
+    : count_(static_cast<uint32_t>(stores.size())),
+      ids_({.low = options.key_seed[0], .high = options.key_seed[1]}, count_) {
+  for (core::Store* store : stores)
+    hosts_.push_back(std::make_unique<PartitionHost>(options, store));
+}
+
+bool Partitions::Serving(uint32_t partition) const {
+  return partition < hosts_.size() && hosts_[partition]->state() == HostState::kServing;
+}
+
+absl::Status Partitions::Accepting(uint32_t partition) const {
+  if (partition >= hosts_.size()) {
+    return Error(StatusCode::kUnavailable, "SHUTTING_DOWN", "the coordinator is shutting down");
+  }
+  const PartitionHost& host = *hosts_[partition];
+  if (host.accepting()) return absl::OkStatus();
+  switch (host.state()) {
+    case HostState::kRecovering:
+      return Error(StatusCode::kUnavailable, "PARTITION_RECOVERING",
+                   absl::StrCat("partition ", PartitionId(partition), " is being read in"));
+    case HostState::kServing:
+      return Error(StatusCode::kUnavailable, "STORE_UNAVAILABLE",
+                   absl::StrCat("the store of partition ", PartitionId(partition),
+                                " takes no writes at the moment"));
+    case HostState::kFailed:
+      break;
+  }
+  return Error(StatusCode::kUnavailable, "PARTITION_UNOWNED",
+               absl::StrCat("partition ", PartitionId(partition), " is not served here any more"));
+}
+
+absl::Status Partitions::Unknown(const absl::Status& committed) {
+  return Error(StatusCode::kUnavailable, "PARTITION_UNOWNED", committed.message());
+}
+
+std::optional<uint32_t> Partitions::PartitionOf(absl::string_view job_name) const {
+  const std::optional<JobName> name = JobName::Parse(job_name);
+  const std::optional<uint32_t> partition = name ? PartitionOfJob(name->job) : std::nullopt;
+  return partition.has_value() && *partition < count_ ? partition : std::nullopt;
+}
+
+absl::StatusOr<JobRef> Partitions::FindJob(absl::string_view name) {
+  const std::optional<uint32_t> partition = PartitionOf(name);
+  if (!partition.has_value()) return NoSuchJob(name);
+  if (absl::Status status = Accepting(*partition); !status.ok()) return status;
+  const JobName parsed = *JobName::Parse(name);
+  const std::optional<core::JobIndex> job = state(*partition).FindJob(parsed.tenant, parsed.job);
+  if (!job.has_value()) return NoSuchJob(name);
+  return JobRef{*partition, *job};
+}
+
+const core::JobState& Partitions::job(JobRef ref) {
+  const core::JobState* job = state(ref.partition).job(ref.job);
+  TESSERA_CHECK(job != nullptr) << "job " << ref.job << " of partition " << ref.partition;
+  return *job;
+}
+
+const JobWords& Partitions::words(JobRef ref) {
+  std::unique_ptr<JobWords>& words = words_[ref];
+  if (words == nullptr) words = std::make_unique<JobWords>(WordsOf(job(ref).head.identity));
+  return *words;
+}
+
+void Partitions::WhenAllCommitted(std::function<void(absl::Status)> done) {
+  struct Pending {
+    size_t partitions = 0;
+    absl::Status status;
+    std::function<void(absl::Status)> done;
+  };
+  auto pending = std::make_shared<Pending>();
+  pending->done = std::move(done);
+  for (uint32_t p = 0; p < hosts_.size(); ++p) pending->partitions += Serving(p) ? 1 : 0;
+  if (pending->partitions == 0) {
+    return Later([pending] { pending->done(absl::OkStatus()); });
+  }
+  for (uint32_t p = 0; p < hosts_.size(); ++p) {
+    if (!Serving(p)) continue;
+    hosts_[p]->WhenCommitted([pending](const absl::Status& committed) {
+      if (!committed.ok()) pending->status = Unknown(committed);
+      if (--pending->partitions == 0) pending->done(pending->status);
+    });
+  }
+}
+
+void Partitions::RunLater() {
+  // Those that were there when it began: an action may ask for another one.
+  std::vector<std::function<void()>> actions = std::exchange(later_, {});
+  for (const auto& action : actions) action();
+}
+
+void Partitions::Close() {
+  // Replies that run meanwhile may call again, and find no host.
+  std::vector<std::unique_ptr<PartitionHost>> hosts = std::exchange(hosts_, {});
+  hosts.clear();
+  while (has_later()) RunLater();
+}
+
+}  // namespace tessera::edge

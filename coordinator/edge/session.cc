@@ -1,0 +1,51 @@
+#include "coordinator/edge/session.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/errors.h"
+
+namespace tessera::edge {
+
+absl::StatusOr<std::string> Session::WorkerOf(absl::string_view worker) const {
+  if (!absl::StrContains(worker, '/')) {
+    if (worker.empty()) {
+      return Error(absl::StatusCode::kInvalidArgument, "FIELD_REQUIRED", "a lease names its worker")
+          .Field("worker", "must be set");
+    }
+    return WorkerName{platform_.empty() ? "default" : platform_, std::string(worker)}.ToString();
+  }
+  if (!WorkerName::Parse(worker).has_value()) {
+    return Error(absl::StatusCode::kInvalidArgument, "FIELD_MALFORMED", "not a worker's name")
+        .Field("worker", "must be an id or platforms/{platform}/workers/{worker}");
+  }
+  if (!Owns(worker)) {
+    return Error(absl::StatusCode::kPermissionDenied, "PLATFORM_DENIED",
+                 "the worker is another platform's")
+        .Field("worker", absl::StrCat("must be of platforms/", platform_));
+  }
+  return std::string(worker);
+}
+
+bool Session::Owns(absl::string_view worker_name) const {
+  return platform_.empty() ||
+         absl::StartsWith(worker_name, absl::StrCat("platforms/", platform_, "/"));
+}
+
+void Session::Send(v1::WorkResponse response, absl::Time now) {
+  if (sink_ == nullptr) return;
+  if (!welcomed_) {
+    if (!response.has_welcome()) return before_welcome_.MergeFrom(response);
+    welcomed_ = true;
+    response.MergeFrom(std::exchange(before_welcome_, {}));
+  }
+  said_at_ = now;
+  sink_->Send(std::move(response));
+}
+
+void Session::Close(absl::Status status) {
+  if (sink_ != nullptr) std::exchange(sink_, nullptr)->Close(std::move(status));
+}
+
+}  // namespace tessera::edge

@@ -1,0 +1,273 @@
+#include "coordinator/edge/waits.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/errors.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+
+bool Ended(core::JobPhase phase) {
+  return phase == core::JobPhase::kFinalised || phase == core::JobPhase::kCancelled;
+}
+
+absl::Status Gone() {
+  return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "the job was deleted meanwhile");
+}
+
+}  // namespace
+
+// --- Waiting
+// --------------------------------------------------------------------------------------
+
+uint64_t Waits::Add(Wait wait) {
+  const uint64_t id = next_id_++;
+  watched_[wait.job].waits.insert(id);
+  waits_[id] = std::move(wait);
+  due_.insert(id);
+  return id;
+}
+
+Waits::Wait Waits::Take(uint64_t id) {
+  const auto found = waits_.find(id);
+  Wait wait = std::move(found->second);
+  waits_.erase(found);
+  timers_.erase({wait.not_before, id});
+  watched_[wait.job].waits.erase(id);
+  answering_.insert(id);
+  return wait;
+}
+
+uint64_t Waits::Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status) {
+  const uint64_t id = next_id_++;
+  answering_.insert(id);
+  partitions_->Later([this, id, reply, status = std::move(status)] {
+    if (Answering(id)) reply(status);
+  });
+  return id;
+}
+
+uint64_t Waits::WaitJob(absl::string_view name, uint64_t seen, JobReply reply) {
+  const absl::StatusOr<JobRef> job = partitions_->FindJob(name);
+  if (!job.ok()) return Refuse([reply](const absl::Status& s) { reply(s, 0); }, job.status());
+  Wait wait{.job = *job, .job_reply = std::move(reply), .seen = seen};
+  if (seen != 0) wait.not_before = partitions_->now() + watch_interval_;
+  return Add(std::move(wait));
+}
+
+uint64_t Waits::WaitResults(const v1::StreamResultsRequest& request, ResultsReply reply) {
+  const absl::StatusOr<JobRef> job = partitions_->FindJob(request.job());
+  absl::Status status = job.status();
+  ResultsCursor cursor;
+  if (status.ok() && !request.resume_token().empty()) {
+    const auto decoded = DecodeToken<ResultsCursor>(partitions_->ids(), "results", request.job(),
+                                                    request.resume_token());
+    if (!decoded.has_value()) {
+      status = Error(StatusCode::kInvalidArgument, "RESUME_TOKEN_INVALID",
+                     "the token is not of this job")
+                   .Field("resume_token", "must be one that this job's stream has given");
+    } else if (decoded->revision > partitions_->job(*job).head.revision) {
+      status = Error(StatusCode::kDataLoss, "HISTORY_LOST",
+                     "the store has lost revisions that the token names; start without a token");
+    } else {
+      cursor = *decoded;
+    }
+  }
+  if (!status.ok()) return Refuse([reply](const absl::Status& s) { reply(s, false); }, status);
+  return Add({.job = *job,
+              .results_reply = std::move(reply),
+              .cursor = cursor,
+              .follow = request.follow()});
+}
+
+void Waits::Cancel(uint64_t id) {
+  due_.erase(id);
+  if (waits_.contains(id)) Take(id);
+  answering_.erase(id);
+}
+
+void Waits::OnJobChanged(JobRef job) {
+  const auto found = watched_.find(job);
+  if (found == watched_.end()) return;
+  ++found->second.version;
+  due_.insert(found->second.waits.begin(), found->second.waits.end());
+}
+
+absl::Time Waits::NextWake() const {
+  if (!due_.empty()) return absl::InfinitePast();
+  return timers_.empty() ? absl::InfiniteFuture() : timers_.begin()->first;
+}
+
+void Waits::EndTurn() {
+  const absl::Time now = partitions_->now();
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    due_.insert(timers_.begin()->second);
+    timers_.erase(timers_.begin());
+  }
+  for (const uint64_t id : std::exchange(due_, {})) Try(id);
+}
+
+void Waits::CloseAll(const absl::Status& status) {
+  while (!waits_.empty()) {
+    const uint64_t id = waits_.begin()->first;
+    Wait wait = Take(id);
+    answering_.erase(id);
+    if (wait.job_reply) wait.job_reply(status, 0);
+    if (wait.results_reply) wait.results_reply(status, false);
+  }
+  due_.clear();
+}
+
+void Waits::Try(uint64_t id) {
+  const auto found = waits_.find(id);
+  if (found == waits_.end()) return;
+  const Wait& wait = found->second;
+  const auto refuse = [&](const absl::Status& status) {
+    Wait taken = Take(id);
+    answering_.erase(id);
+    if (taken.job_reply) taken.job_reply(status, 0);
+    if (taken.results_reply) taken.results_reply(status, false);
+  };
+  if (!partitions_->Serving(wait.job.partition)) {
+    return refuse(partitions_->Accepting(wait.job.partition));
+  }
+  if (partitions_->state(wait.job.partition).job(wait.job.job) == nullptr) {
+    const JobRef job = wait.job;
+    refuse(Gone());
+    if (watched_[job].waits.empty()) watched_.erase(job);
+    return;
+  }
+  if (wait.results_reply) {
+    std::optional<Batch> batch = Next(wait);
+    if (batch.has_value()) AnswerResults(id, *std::move(batch));
+    return;
+  }
+  if (watched_.at(wait.job).version == wait.seen) return;
+  if (partitions_->now() < wait.not_before) {
+    timers_.insert({wait.not_before, id});
+    return;
+  }
+  AnswerJob(id);
+}
+
+// --- Statuses
+// -------------------------------------------------------------------------------------
+
+v1::JobStatus Waits::StatusOf(JobRef job, Watched& watched) {
+  const core::JobView view = *partitions_->partition(job.partition).Job(job.job);
+  const core::JobState& state = partitions_->job(job);
+  const absl::Time now = partitions_->now();
+  v1::JobStatus out;
+  *out.mutable_job() = JobToProto(view, state);
+  *out.mutable_status_time() = TimeToProto(now);
+
+  std::deque<Sample>& samples = watched.samples;
+  samples.push_back({now, view.answers, view.counts.resolved});
+  while (samples.size() > 2 && now - samples[1].at >= kSpeedWindow) samples.pop_front();
+  const double seconds = absl::ToDoubleSeconds(now - samples.front().at);
+  if (seconds > 0) {
+    out.set_answers_per_second(static_cast<double>(view.answers - samples.front().answers) /
+                               seconds);
+    const auto open = static_cast<double>(view.counts.waiting + view.counts.in_progress);
+    if (view.counts.resolved > samples.front().done && !Ended(view.phase)) {
+      const double speed =
+          static_cast<double>(view.counts.resolved - samples.front().done) / seconds;
+      *out.mutable_remaining_duration() = DurationToProto(absl::Seconds(open / speed));
+    }
+  }
+
+  const uint32_t items = state.items.size();
+  const uint32_t step = std::max<uint32_t>(1, items / kConfidenceSample);
+  double sum = 0;
+  uint32_t answered = 0;
+  for (uint32_t i = 0; i < items; i += step) {
+    const auto item = state.items.Get(i);
+    if (item.value == core::kNoLabel) continue;
+    sum += item.confidence;
+    ++answered;
+  }
+  if (answered > 0) out.set_confidence_mean(sum / answered);
+  return out;
+}
+
+void Waits::AnswerJob(uint64_t id) {
+  Wait wait = Take(id);
+  Watched& watched = watched_.at(wait.job);
+  partitions_->host(wait.job.partition)
+      .WhenCommitted([this, id, reply = std::move(wait.job_reply), version = watched.version,
+                      status = StatusOf(wait.job, watched)](const absl::Status& committed) mutable {
+        if (!Answering(id)) return;
+        if (!committed.ok()) return reply(Partitions::Unknown(committed), 0);
+        reply(std::move(status), version);
+      });
+}
+
+// --- Results
+// --------------------------------------------------------------------------------------
+
+std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
+  core::Partition& partition = partitions_->partition(wait.job.partition);
+  const core::JobView view = *partition.Job(wait.job.job);
+  const JobWords& words = partitions_->words(wait.job);
+  Batch batch{.cursor = wait.cursor};
+  const auto add = [&](const core::ItemView& item) {
+    *batch.response.add_results() = ResultToProto(item, view, words);
+    batch.items.push_back(item.item);
+  };
+
+  const bool over = Ended(view.phase);
+  if (!batch.cursor.ended) {
+    for (const core::ItemView& item :
+         partition.Revisions(wait.job.job, batch.cursor.revision, kResultsMax)) {
+      add(item);
+      batch.cursor.revision = item.revision;
+    }
+    // What was sent so far was sent as it stood before the end.
+    if (!over) batch.cursor.open_revision = batch.cursor.revision;
+    batch.cursor.ended = over && batch.items.size() < kResultsMax;
+  }
+  if (batch.cursor.ended) {
+    // Items that the end has changed: those that were not resolved, unless they were sent since.
+    const core::ItemTable& items = partitions_->job(wait.job).items;
+    const uint32_t size = items.size();
+    uint32_t& next = batch.cursor.next_item;
+    for (; next < size && batch.items.size() < kResultsMax; ++next) {
+      if (items.State(next) == core::ItemState::kResolved) continue;
+      const core::ItemView item = partition.Item(wait.job.job, next);
+      if (item.revision > batch.cursor.open_revision) continue;
+      add(item);
+    }
+    batch.ended = next >= size;
+  }
+  const bool at_end = batch.ended || (!over && batch.items.size() < kResultsMax);
+  batch.response.set_at_end(at_end);
+  if (at_end && !wait.follow) batch.ended = true;
+  if (batch.items.empty() && !batch.ended) return std::nullopt;
+  batch.response.set_resume_token(
+      EncodeToken(partitions_->ids(), "results", words.name, batch.cursor));
+  return batch;
+}
+
+void Waits::AnswerResults(uint64_t id, Batch batch) {
+  Wait wait = Take(id);
+  auto answer = [this, id, reply = std::move(wait.results_reply), ended = batch.ended,
+                 response = std::move(batch.response)](
+                    const absl::StatusOr<std::vector<core::Payload>>& payloads) mutable {
+    if (!Answering(id)) return;
+    if (absl::IsNotFound(payloads.status())) return reply(Gone(), false);
+    if (!payloads.ok()) return reply(Partitions::Unknown(payloads.status()), false);
+    for (size_t i = 0; i < payloads->size(); ++i) {
+      response.mutable_results(static_cast<int>(i))->set_item_key((*payloads)[i].key);
+    }
+    reply(std::move(response), ended);
+  };
+  // The read comes back after the commit of what was seen.
+  partitions_->host(wait.job.partition)
+      .ReadPayloads(wait.job.job, std::move(batch.items), std::move(answer));
+}
+
+}  // namespace tessera::edge

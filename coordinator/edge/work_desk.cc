@@ -1,0 +1,355 @@
+#include "coordinator/edge/work_desk.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/errors.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+
+// How long a drained stream stays open for what is in flight.
+constexpr absl::Duration kDrainTime = absl::Seconds(10);
+constexpr int kSilentHeartbeatsMax = 3;
+
+v1::DemandEndReason EndToProto(int end) {
+  static constexpr v1::DemandEndReason kReasons[] = {
+      v1::DEMAND_END_REASON_NO_WORK, v1::DEMAND_END_REASON_WITHDRAWN,
+      v1::DEMAND_END_REASON_JOB_DONE, v1::DEMAND_END_REASON_WORKER_BLOCKED};
+  return kReasons[end];
+}
+
+}  // namespace
+
+WorkDesk::WorkDesk(const CoordinatorOptions& options, Partitions* partitions)
+    : options_(options),
+      partitions_(partitions),
+      broker_(this, options.tenant_weight),
+      outbox_(
+          partitions, [this](uint64_t id) { return FindSession(id); },
+          [this](uint64_t id, absl::Status status) { EndSession(id, status); }) {}
+
+// --- Sessions
+// -------------------------------------------------------------------------------------
+
+uint64_t WorkDesk::Open(absl::string_view platform, SessionSink* sink) {
+  const uint64_t id = next_session_++;
+  sessions_[id] = std::make_unique<Session>(id, platform, sink, partitions_->now());
+  return id;
+}
+
+Session* WorkDesk::FindSession(uint64_t id) {
+  const auto found = sessions_.find(id);
+  return found == sessions_.end() ? nullptr : found->second.get();
+}
+
+void WorkDesk::Close(uint64_t id) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return;
+  broker_.DropSession(id);
+  const auto gateway = gateways_.find(found->second->gateway());
+  if (gateway != gateways_.end() && gateway->second.session == id) {
+    gateway->second.session = 0;
+    if (gateway->second.holds.empty()) gateways_.erase(gateway);
+  }
+  sessions_.erase(found);
+}
+
+void WorkDesk::EndSession(uint64_t id, const absl::Status& status) {
+  Session* const session = FindSession(id);
+  if (session == nullptr) return;
+  session->Close(status);
+  Close(id);
+}
+
+void WorkDesk::OnWork(uint64_t id, const v1::WorkRequest& request) {
+  Session* session = FindSession(id);
+  if (session == nullptr) return;
+  session->Heard(partitions_->now());
+  if (request.has_hello() != session->gateway().empty()) {
+    return EndSession(id, Error(StatusCode::kFailedPrecondition, "HELLO_MISPLACED",
+                                "Hello is in the first message, and only there"));
+  }
+  if (request.has_hello()) OnHello(*session, request.hello());
+  session = FindSession(id);
+  if (session == nullptr) return;  // Hello was refused.
+  for (const v1::Lease& lease : request.leases()) OnLease(*session, lease);
+  for (const v1::Draft& draft : request.drafts()) OnDraft(*session, draft);
+  for (const v1::Submit& submit : request.submits()) OnSubmit(*session, submit);
+  for (const v1::Return& giving_back : request.returns()) OnReturn(*session, giving_back);
+  for (const v1::Extend& extend : request.extends()) OnExtend(*session, extend);
+}
+
+void WorkDesk::EndTurn() {
+  broker_.Run(partitions_->now());
+  outbox_.Flush();
+  const absl::Time now = partitions_->now();
+  if (now < heartbeat_check_ || sessions_.empty()) return;
+  heartbeat_check_ = now + options_.heartbeat / 4;
+  std::vector<uint64_t> silent;
+  for (const auto& [id, session] : sessions_) {
+    if (now - session->heard_at() > options_.heartbeat * kSilentHeartbeatsMax) {
+      silent.push_back(id);
+    } else if (now - session->said_at() >= options_.heartbeat / 2) {
+      session->Send({}, now);
+    }
+  }
+  for (const uint64_t id : silent) {
+    EndSession(id, absl::DeadlineExceededError("no request came for three heartbeats"));
+  }
+}
+
+absl::Time WorkDesk::NextWake() const {
+  if (broker_.more()) return partitions_->now();
+  absl::Time wake = draining_ ? absl::InfiniteFuture() : broker_.NextWake();
+  if (!sessions_.empty()) wake = std::min(wake, heartbeat_check_);
+  return wake;
+}
+
+void WorkDesk::Drain() {
+  draining_ = true;
+  for (const auto& [id, session] : sessions_) {
+    broker_.DropSession(id);
+    *outbox_.Now(id).mutable_drain()->mutable_end_time() =
+        TimeToProto(partitions_->now() + kDrainTime);
+  }
+}
+
+void WorkDesk::CloseAll(const absl::Status& status) {
+  while (!sessions_.empty()) EndSession(sessions_.begin()->first, status);
+}
+
+// --- Assignments
+// ----------------------------------------------------------------------------------
+
+const core::LiveAssignment* WorkDesk::Live(const AssignmentRef& ref) {
+  const core::JobState* job = partitions_->state(ref.partition).job(ref.id.job);
+  return job == nullptr ? nullptr : job->leases.Find(ref.id.sequence);
+}
+
+v1::Assigned WorkDesk::AssignedFrom(const AssignmentRef& ref, const core::LiveAssignment& live) {
+  const JobRef job{ref.partition, ref.id.job};
+  const JobWords& words = partitions_->words(job);
+  const core::LeasePolicy& policy = partitions_->job(job).head.policy.lease;
+  v1::Assigned out;
+  out.set_assignment(partitions_->ids().Assignment(ref.partition, ref.id));
+  out.set_job(words.name);
+  out.set_worker(partitions_->state(ref.partition).worker(live.worker).name);
+  out.set_pool(absl::StrCat("pools/", live.pool));
+  out.set_template_version(words.template_version);
+  out.set_price_per_item_micros(live.price_micros);
+  *out.mutable_lease_time() = TimeToProto(live.granted_at);
+  *out.mutable_expire_time() = TimeToProto(live.deadline);
+  *out.mutable_late_until_time() = TimeToProto(live.late_until);
+  *out.mutable_extensible_until_time() = TimeToProto(
+      live.deadline + std::max(absl::ZeroDuration(), policy.extension_max - live.extended));
+  out.set_capability(v1::CAPABILITY_LABEL);
+  return out;
+}
+
+void WorkDesk::Hold(const AssignmentRef& ref, Holding holding) {
+  const AssignmentKey key{ref.partition, ref.id};
+  const auto there = holdings_.find(key);
+  if (there != holdings_.end() && there->second.gateway != holding.gateway) {
+    // Another gateway of the platform finishes it.
+    holding.charged_seconds = there->second.charged_seconds;
+    Release(ref);
+  }
+  gateways_[holding.gateway].holds.insert(key);
+  holdings_[key] = std::move(holding);
+}
+
+void WorkDesk::Release(const AssignmentRef& ref) {
+  const AssignmentKey key{ref.partition, ref.id};
+  const auto found = holdings_.find(key);
+  if (found == holdings_.end()) return;
+  const auto gateway = gateways_.find(found->second.gateway);
+  gateway->second.holds.erase(key);
+  if (gateway->second.session == 0 && gateway->second.holds.empty()) gateways_.erase(gateway);
+  holdings_.erase(found);
+}
+
+WorkDesk::Account WorkDesk::AccountOf(const AssignmentRef& ref,
+                                      const std::vector<core::ItemIndex>& items) {
+  Account account;
+  const core::JobState* job = partitions_->state(ref.partition).job(ref.id.job);
+  if (job == nullptr) return account;
+  for (const core::ItemIndex i : items) {
+    const auto item = job->items.Get(i);
+    const core::ItemEntry* entry = item.FindAssignment(ref.id.sequence);
+    if (entry == nullptr) continue;
+    if (entry->counted()) {
+      ++account.accepted;
+      account.earned_micros += entry->price_micros;
+      account.late = account.late || (entry->flags & core::ItemEntry::kLate) != 0;
+    } else if (entry->status != core::ItemEntry::kLeased) {
+      ++account.returned;
+    }
+  }
+  return account;
+}
+
+void WorkDesk::Remember(const AssignmentRef& ref, const Account& account) {
+  const AssignmentKey key{ref.partition, ref.id};
+  if (accounts_.insert_or_assign(key, account).second) account_order_.push_back(key);
+  while (account_order_.size() > kAccountsMax) {
+    accounts_.erase(account_order_.front());
+    account_order_.pop_front();
+  }
+}
+
+void WorkDesk::Correct(const AssignmentRef& ref, double actual_seconds) {
+  const auto found = holdings_.find({ref.partition, ref.id});
+  if (found == holdings_.end() || found->second.charged_seconds == 0) return;
+  Holding& holding = found->second;
+  broker_.Correct(holding.pool, holding.tenant, std::exchange(holding.charged_seconds, 0),
+                  actual_seconds);
+}
+
+// --- What partitions say
+// --------------------------------------------------------------------------
+
+void WorkDesk::OnLeaseEnded(uint32_t partition, const core::LeaseEnded& ended) {
+  const AssignmentRef ref{partition, ended.assignment};
+  const auto found = holdings_.find({partition, ended.assignment});
+  if (found == holdings_.end()) return;  // Nobody here has it.
+  const Holding& holding = found->second;
+  const Account account = AccountOf(ref, holding.items);
+  const core::LiveAssignment* live = Live(ref);
+  Remember(ref, account);
+  Session* session = FindSession(gateways_.at(holding.gateway).session);
+  if (session != nullptr && ended.reason == core::LeaseEndReason::kExpired) {
+    v1::Committed& out = *outbox_.At(session->id(), partition).add_committed();
+    out.set_kind(v1::WORK_KIND_EXPIRY);
+    out.set_assignment(partitions_->ids().Assignment(partition, ended.assignment));
+    out.set_earned_micros(account.earned_micros);
+    out.set_items_accepted(static_cast<int32_t>(account.accepted));
+    out.set_items_returned(static_cast<int32_t>(account.returned));
+    out.set_finished(true);
+    if (live != nullptr) {
+      *out.mutable_expire_time() = TimeToProto(live->deadline);
+      *out.mutable_late_until_time() = TimeToProto(live->late_until);
+    }
+  } else if (session != nullptr && ended.reason != core::LeaseEndReason::kForfeited) {
+    v1::Revoked& out = *outbox_.At(session->id(), partition).add_revoked();
+    out.set_assignment(partitions_->ids().Assignment(partition, ended.assignment));
+    out.set_reason(ended.reason == core::LeaseEndReason::kWorkerBlocked
+                       ? v1::REVOKE_REASON_WORKER_BLOCKED
+                       : v1::REVOKE_REASON_OPERATOR);
+    out.set_earned_micros(account.earned_micros);
+  }
+  if (live == nullptr) Release(ref);
+}
+
+void WorkDesk::OnJobChanged(JobRef job) {
+  const core::JobState* state = partitions_->state(job.partition).job(job.job);
+  if (state == nullptr || state->head.phase == core::JobPhase::kClosing ||
+      state->head.phase == core::JobPhase::kFinalised ||
+      state->head.phase == core::JobPhase::kCancelled) {
+    broker_.JobDone(job);
+  }
+}
+
+// --- The market
+// -----------------------------------------------------------------------------------
+
+std::vector<Market::Offer> WorkDesk::Offers(absl::string_view pool) {
+  std::vector<Offer> offers;
+  if (draining_) return offers;
+  for (uint32_t p = 0; p < partitions_->size(); ++p) {
+    if (!partitions_->Accepting(p).ok()) continue;
+    for (core::Partition::Offer& offer :
+         partitions_->partition(p).Offers(pool, partitions_->now())) {
+      offers.push_back({.tenant = std::move(offer.tenant), .partition = p, .index = offer.index});
+    }
+  }
+  return offers;
+}
+
+void WorkDesk::FindUnknownKeys(Demand& demand) {
+  const JobRef job = *demand.only_job;
+  const uint32_t items = partitions_->job(job).items.size();
+  if (demand.unknown_keys.empty() || items == demand.items_seen) return;
+  demand.items_seen = items;
+  std::erase_if(demand.unknown_keys, [&](const std::string& key) {
+    const auto entry = partitions_->host(job.partition).FindKey(job.job, key);
+    if (entry.has_value()) demand.only_items.push_back(entry->item);
+    return entry.has_value();
+  });
+}
+
+Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_t partition) {
+  const uint32_t pool_home = partitions_->ids().HomeOf(absl::StrCat("pools/", demand.pool));
+  const uint32_t worker_home = partitions_->ids().HomeOf(demand.worker);
+  if (!partitions_->Accepting(partition).ok() || !partitions_->Accepting(pool_home).ok() ||
+      !partitions_->Accepting(worker_home).ok()) {
+    return {};
+  }
+  const core::Pool* pool = partitions_->partition(pool_home).FindPool(demand.pool);
+  if (pool == nullptr) return {};
+  core::LeaseRequest request{.worker = demand.worker,
+                             .skills = demand.skills,
+                             .languages = demand.languages,
+                             .tenant = std::string(tenant),
+                             .pool = *pool,
+                             .items_max = demand.items_max};
+  if (worker_home != partition) {
+    const core::PartitionState& home = partitions_->state(worker_home);
+    if (const auto index = home.FindWorker(demand.worker)) {
+      const core::WorkerRecord& record = home.worker(*index);
+      if (record.blocked) return {.outcome = Outcome::kBlocked};
+      request.skills.insert(request.skills.end(), record.skills.begin(), record.skills.end());
+      request.languages.insert(request.languages.end(), record.languages.begin(),
+                               record.languages.end());
+    }
+  }
+  if (demand.only_job.has_value()) {
+    if (partitions_->state(partition).job(demand.only_job->job) == nullptr) return {};
+    request.only_job = demand.only_job->job;
+    if (demand.only_some_items) {
+      FindUnknownKeys(demand);
+      if (demand.only_items.empty()) return {};
+      request.only_items = demand.only_items;
+    }
+  }
+  absl::StatusOr<std::optional<core::Lease>> lease =
+      partitions_->partition(partition).RequestLease(request, partitions_->now());
+  if (!lease.ok()) {
+    return {.outcome = GetDetails(lease.status()).reason == "WORKER_BLOCKED" ? Outcome::kBlocked
+                                                                             : Outcome::kNone};
+  }
+  if (!lease->has_value()) return {};
+  core::Lease& granted = **lease;
+  const AssignmentRef ref{partition, granted.assignment};
+  const core::LiveAssignment* live = Live(ref);
+  TESSERA_CHECK(live != nullptr);
+  Session* const session = FindSession(demand.session);
+  TESSERA_CHECK(session != nullptr) << "a demand outlived its session";
+  Outbox::Assignment assignment{.job = {partition, granted.assignment.job},
+                                .sequence = granted.assignment.sequence,
+                                .items = granted.items,
+                                .message = AssignedFrom(ref, *live)};
+  assignment.message.set_demand_id(demand.id);
+  *assignment.message.mutable_expected_duration() =
+      DurationToProto(absl::Seconds(granted.expected_seconds));
+  outbox_.Assign(demand.session, std::move(assignment));
+  Hold(ref, {.gateway = session->gateway(),
+             .tenant = std::string(tenant),
+             .pool = demand.pool,
+             .charged_seconds = granted.expected_seconds,
+             .items = std::move(granted.items)});
+  return {.outcome = Outcome::kGranted, .seconds = granted.expected_seconds};
+}
+
+void WorkDesk::Ended(const Demand& demand, End end) {
+  v1::DemandEnded& out = *outbox_.Now(demand.session).add_demands_ended();
+  out.set_demand_id(demand.id);
+  out.set_reason(EndToProto(static_cast<int>(end)));
+  out.set_assignments_unused(static_cast<int32_t>(demand.wanted));
+}
+
+}  // namespace tessera::edge

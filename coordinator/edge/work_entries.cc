@@ -1,0 +1,364 @@
+// What gateways send on their streams, entry by entry. Each is answered by itself.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/errors.h"
+#include "common/status_macros.h"
+#include "coordinator/edge/work_desk.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+
+absl::Status NoSuchAssignment() {
+  return Error(StatusCode::kNotFound, "ASSIGNMENT_NOT_FOUND", "there is no such assignment");
+}
+
+absl::Status NotServed(absl::string_view field, absl::string_view what) {
+  return Error(StatusCode::kUnimplemented, "NOT_SERVED", absl::StrCat(what, " is not served yet"))
+      .Field(field, "is not served yet");
+}
+
+void SetTimes(const core::LiveAssignment& live, v1::Committed& out) {
+  *out.mutable_expire_time() = TimeToProto(live.deadline);
+  *out.mutable_late_until_time() = TimeToProto(live.late_until);
+}
+
+}  // namespace
+
+v1::Rejected& WorkDesk::Reject(Session& session, const std::optional<AssignmentRef>& ref,
+                               v1::WorkKind kind, absl::string_view assignment, uint64_t tag,
+                               const absl::Status& status) {
+  const absl::Status said = ToContract(status);
+  const ErrorDetails details = GetDetails(said);
+  // What a partition refused rests on what it has decided so far, so it waits for that commit.
+  v1::Rejected& out = ref.has_value() && partitions_->Serving(ref->partition)
+                          ? *outbox_.At(session.id(), ref->partition).add_rejected()
+                          : *outbox_.Now(session.id()).add_rejected();
+  out.set_kind(kind);
+  out.set_assignment(std::string(assignment));
+  out.set_code(static_cast<int32_t>(said.code()));
+  out.set_reason(details.reason);
+  out.set_message(std::string(said.message()));
+  if (!details.fields.empty()) out.set_field(details.fields.front().field);
+  out.set_tag(tag);
+  return out;
+}
+
+absl::StatusOr<WorkDesk::AssignmentRef> WorkDesk::Resolve(const Session& session,
+                                                          absl::string_view assignment) {
+  const std::optional<AssignmentRef> ref = partitions_->ids().ParseAssignment(assignment);
+  if (!ref.has_value()) return NoSuchAssignment();
+  TESSERA_RETURN_IF_ERROR(partitions_->Accepting(ref->partition));
+  const core::JobState* job = partitions_->state(ref->partition).job(ref->id.job);
+  if (job == nullptr || ref->id.sequence >= job->head.next_sequence) return NoSuchAssignment();
+  const core::LiveAssignment* live = Live(*ref);
+  if (live != nullptr &&
+      !session.Owns(partitions_->state(ref->partition).worker(live->worker).name)) {
+    return Error(StatusCode::kPermissionDenied, "PLATFORM_DENIED",
+                 "the assignment belongs to a worker of another platform");
+  }
+  return *ref;
+}
+
+absl::StatusOr<core::ItemIndex> WorkDesk::ItemOf(const Session& session, const AssignmentRef& ref,
+                                                 absl::string_view key, absl::string_view path) {
+  const auto found = partitions_->host(ref.partition).FindKey(ref.id.job, key);
+  if (!found.has_value()) {
+    return Error(StatusCode::kNotFound, "ITEM_NOT_IN_ASSIGNMENT", absl::StrCat("no item ", key))
+        .Field(path, "is not one of the assignment's items");
+  }
+  // Of an assignment that is over only its items remember whose it was.
+  const core::JobState& job = partitions_->job({ref.partition, ref.id.job});
+  const auto item = job.items.Get(found->item);
+  const core::ItemEntry* entry = item.FindAssignment(ref.id.sequence);
+  if (entry != nullptr &&
+      !session.Owns(partitions_->state(ref.partition).worker(entry->worker).name)) {
+    return Error(StatusCode::kPermissionDenied, "PLATFORM_DENIED",
+                 "the assignment belongs to a worker of another platform");
+  }
+  return found->item;
+}
+
+// --- Leases
+// ---------------------------------------------------------------------------------------
+
+absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& lease) {
+  if (draining_) {
+    return Error(StatusCode::kUnavailable, "SHUTTING_DOWN", "the coordinator is shutting down");
+  }
+  if (lease.demand_id() == 0 || lease.assignments_wanted() < 0) {
+    return Error(StatusCode::kInvalidArgument, "FIELD_OUT_OF_LIMITS", "malformed lease")
+        .Field(lease.demand_id() == 0 ? "demand_id" : "assignments_wanted", "is out of its limits");
+  }
+  for (int i = 0; i < lease.capabilities_size(); ++i) {
+    if (lease.capabilities(i) == v1::CAPABILITY_LABEL ||
+        lease.capabilities(i) == v1::CAPABILITY_UNSPECIFIED) {
+      continue;
+    }
+    return NotServed(absl::StrCat("capabilities[", i, "]"), "work other than labelling");
+  }
+  Demand demand{.session = session.id(),
+                .id = lease.demand_id(),
+                .wanted = static_cast<uint32_t>(lease.assignments_wanted()),
+                .items_max = static_cast<uint32_t>(std::max(0, lease.items_max())),
+                .skills = {lease.skills().begin(), lease.skills().end()},
+                .languages = {lease.languages().begin(), lease.languages().end()}};
+  TESSERA_ASSIGN_OR_RETURN(demand.worker, session.WorkerOf(lease.worker()));
+  demand.pool = lease.pool().empty() ? "default" : ParseId("pools", lease.pool()).value_or("");
+  const uint32_t home = partitions_->ids().HomeOf(absl::StrCat("pools/", demand.pool));
+  TESSERA_RETURN_IF_ERROR(partitions_->Accepting(home));
+  if (partitions_->partition(home).FindPool(demand.pool) == nullptr) {
+    return Error(StatusCode::kNotFound, "POOL_NOT_FOUND",
+                 absl::StrCat("there is no pool ", lease.pool()))
+        .Field("pool", "must name a pool");
+  }
+  if (lease.has_wait_max()) {
+    const absl::Duration wait = FromProto(lease.wait_max());
+    demand.until = wait <= absl::ZeroDuration() ? absl::InfinitePast() : partitions_->now() + wait;
+  }
+  if (!lease.only_job().empty()) {
+    TESSERA_ASSIGN_OR_RETURN(const JobRef job, partitions_->FindJob(lease.only_job()));
+    demand.only_job = job;
+    demand.only_tenant = partitions_->job(job).head.identity.tenant;
+    demand.only_some_items = !lease.only_item_keys().empty();
+    demand.unknown_keys = {lease.only_item_keys().begin(), lease.only_item_keys().end()};
+    FindUnknownKeys(demand);
+  }
+  return demand;
+}
+
+void WorkDesk::OnLease(Session& session, const v1::Lease& lease) {
+  if (lease.assignments_wanted() == 0) {
+    broker_.Withdraw(session.id(), lease.demand_id());
+    return;
+  }
+  absl::StatusOr<Demand> demand = DemandFrom(session, lease);
+  if (demand.ok() && broker_.demands(session.id()) >= options_.demands_per_session_max) {
+    demand = Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
+                   absl::StrCat("the stream has ", options_.demands_per_session_max, " demands"));
+  }
+  if (!demand.ok()) {
+    v1::Rejected& out = Reject(session, std::nullopt, v1::WORK_KIND_LEASE, "", 0, demand.status());
+    out.set_demand_id(lease.demand_id());
+    return;
+  }
+  const std::optional<JobRef> only_job = demand->only_job;
+  broker_.Put(*std::move(demand));
+  if (only_job.has_value()) OnJobChanged(*only_job);  // It may have ended already.
+}
+
+// --- Drafts
+// ---------------------------------------------------------------------------------------
+
+void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
+  std::optional<AssignmentRef> ref;
+  const auto handle = [&]() -> absl::Status {
+    TESSERA_ASSIGN_OR_RETURN(const AssignmentRef resolved, Resolve(session, draft.assignment()));
+    ref = resolved;
+    TESSERA_ASSIGN_OR_RETURN(const core::ItemIndex item,
+                             ItemOf(session, resolved, draft.item_key(), "item_key"));
+    if (draft.edit() < 1 || draft.edit() > UINT32_MAX) {
+      return Error(StatusCode::kInvalidArgument, "FIELD_OUT_OF_LIMITS", "malformed edit number")
+          .Field("edit", "must be 1 to 4294967295");
+    }
+    const JobWords& words = partitions_->words({resolved.partition, resolved.id.job});
+    std::string choice;  // Empty: it is withdrawn.
+    if (draft.has_answer()) {
+      TESSERA_ASSIGN_OR_RETURN(choice, ChoiceOf(draft.answer(), words.field, "answer"));
+    }
+    TESSERA_RETURN_IF_ERROR(partitions_->partition(resolved.partition)
+                                .Draft({.assignment = resolved.id,
+                                        .item = item,
+                                        .edit = static_cast<uint32_t>(draft.edit()),
+                                        .choice = std::move(choice)},
+                                       partitions_->now()));
+    v1::Committed& out = *outbox_.At(session.id(), resolved.partition).add_committed();
+    out.set_kind(v1::WORK_KIND_DRAFT);
+    out.set_assignment(draft.assignment());
+    out.set_item_key(draft.item_key());
+    out.set_edit(draft.edit());
+    out.set_tag(draft.tag());
+    const core::LiveAssignment* live = Live(resolved);
+    out.set_finished(live == nullptr || live->expired);
+    if (live == nullptr) return absl::OkStatus();
+    if (const core::LeasedItem* leased = live->Find(item); leased->edit > out.edit()) {
+      out.set_edit(leased->edit);
+    }
+    SetTimes(*live, out);
+    return absl::OkStatus();
+  };
+  if (const absl::Status status = handle(); !status.ok()) {
+    v1::Rejected& out =
+        Reject(session, ref, v1::WORK_KIND_DRAFT, draft.assignment(), draft.tag(), status);
+    out.set_item_key(draft.item_key());
+    out.set_edit(draft.edit());
+  }
+}
+
+// --- Submissions
+// ----------------------------------------------------------------------------------
+
+absl::StatusOr<WorkDesk::Account> WorkDesk::Submit(Session& session, const AssignmentRef& ref,
+                                                   const v1::Submit& submit,
+                                                   std::string* item_key) {
+  const JobWords& words = partitions_->words({ref.partition, ref.id.job});
+  core::Submit command{.assignment = ref.id};
+  absl::flat_hash_set<core::ItemIndex> items;
+  for (int k = 0; k < submit.answers_size(); ++k) {
+    const v1::ItemAnswer& answer = submit.answers(k);
+    *item_key = answer.item_key();
+    const std::string path = absl::StrCat("answers[", k, "]");
+    TESSERA_ASSIGN_OR_RETURN(const core::ItemIndex item, ItemOf(session, ref, answer.item_key(),
+                                                                absl::StrCat(path, ".item_key")));
+    if (!items.insert(item).second) {
+      return Error(StatusCode::kInvalidArgument, "VALUE_DUPLICATED", "an item is answered twice")
+          .Field(absl::StrCat(path, ".item_key"), "is there twice");
+    }
+    TESSERA_ASSIGN_OR_RETURN(std::string choice,
+                             ChoiceOf(answer.answer(), words.field, absl::StrCat(path, ".answer")));
+    command.answers.push_back({item, std::move(choice)});
+  }
+  item_key->clear();
+  const core::LiveAssignment* live = Live(ref);
+  const absl::Time now = partitions_->now();
+  double seconds = live == nullptr ? 0 : absl::ToDoubleSeconds(now - live->granted_at);
+  if (submit.has_active_duration()) {
+    command.active_seconds =
+        std::max(0.0, absl::ToDoubleSeconds(FromProto(submit.active_duration())));
+    seconds = command.active_seconds;
+  }
+  std::vector<core::ItemIndex> all;
+  if (live != nullptr) {
+    for (const core::LeasedItem& item : live->items) all.push_back(item.item);
+  }
+  absl::StatusOr<core::Submitted> submitted =
+      partitions_->partition(ref.partition).Submit(command, now);
+  if (!submitted.ok()) {
+    const std::string& field = GetDetails(submitted.status()).fields.empty()
+                                   ? std::string()
+                                   : GetDetails(submitted.status()).fields.front().field;
+    for (int k = 0; k < submit.answers_size(); ++k) {
+      if (absl::StartsWith(field, absl::StrCat("answers[", k, "]"))) {
+        *item_key = submit.answers(k).item_key();
+      }
+    }
+    return submitted.status();
+  }
+  const auto remembered = accounts_.find({ref.partition, ref.id});
+  if (all.empty() && remembered != accounts_.end()) return remembered->second;
+  if (all.empty()) all.assign(items.begin(), items.end());
+  Account account = AccountOf(ref, all);
+  account.earned_micros = submitted->earned_micros;
+  account.accepted = submitted->answers;
+  Correct(ref, seconds);
+  Remember(ref, account);
+  if (Live(ref) == nullptr) Release(ref);
+  return account;
+}
+
+void WorkDesk::OnSubmit(Session& session, const v1::Submit& submit) {
+  const absl::StatusOr<AssignmentRef> ref = Resolve(session, submit.assignment());
+  std::string item_key;
+  const absl::StatusOr<Account> account =
+      ref.ok() ? Submit(session, *ref, submit, &item_key) : ref.status();
+  if (!account.ok()) {
+    Reject(session, ref.ok() ? std::optional(*ref) : std::nullopt, v1::WORK_KIND_SUBMIT,
+           submit.assignment(), submit.tag(), account.status())
+        .set_item_key(item_key);
+    return;
+  }
+  v1::Committed& out = *outbox_.At(session.id(), ref->partition).add_committed();
+  out.set_kind(v1::WORK_KIND_SUBMIT);
+  out.set_assignment(submit.assignment());
+  out.set_earned_micros(account->earned_micros);
+  out.set_items_accepted(static_cast<int32_t>(account->accepted));
+  out.set_items_returned(static_cast<int32_t>(account->returned));
+  out.set_finished(true);
+  out.set_late(account->late);
+  out.set_tag(submit.tag());
+  if (const core::LiveAssignment* live = Live(*ref)) SetTimes(*live, out);
+}
+
+// --- Returns, extensions
+// --------------------------------------------------------------------------
+
+absl::StatusOr<WorkDesk::Account> WorkDesk::Return(Session& session, const AssignmentRef& ref,
+                                                   const v1::Return& giving_back,
+                                                   std::string* item_key) {
+  core::ReturnItems command{.assignment = ref.id, .drafts_too = giving_back.drafts_too()};
+  for (int k = 0; k < giving_back.item_keys_size(); ++k) {
+    *item_key = giving_back.item_keys(k);
+    TESSERA_ASSIGN_OR_RETURN(
+        const core::ItemIndex item,
+        ItemOf(session, ref, giving_back.item_keys(k), absl::StrCat("item_keys[", k, "]")));
+    command.items.push_back(item);
+  }
+  item_key->clear();
+  const auto remembered = accounts_.find({ref.partition, ref.id});
+  const core::LiveAssignment* live = Live(ref);
+  if (live == nullptr && remembered != accounts_.end()) return remembered->second;
+  std::vector<core::ItemIndex> all = command.items;
+  if (live != nullptr) {
+    all.clear();
+    for (const core::LeasedItem& item : live->items) all.push_back(item.item);
+  }
+  TESSERA_RETURN_IF_ERROR(
+      partitions_->partition(ref.partition).Return(command, partitions_->now()));
+  const Account account = AccountOf(ref, all);
+  if (Live(ref) == nullptr) {
+    Correct(ref, 0);
+    Remember(ref, account);
+    Release(ref);
+  }
+  return account;
+}
+
+void WorkDesk::OnReturn(Session& session, const v1::Return& giving_back) {
+  const absl::StatusOr<AssignmentRef> ref = Resolve(session, giving_back.assignment());
+  std::string item_key;
+  const absl::StatusOr<Account> account =
+      ref.ok() ? Return(session, *ref, giving_back, &item_key) : ref.status();
+  if (!account.ok()) {
+    Reject(session, ref.ok() ? std::optional(*ref) : std::nullopt, v1::WORK_KIND_RETURN,
+           giving_back.assignment(), giving_back.tag(), account.status())
+        .set_item_key(item_key);
+    return;
+  }
+  v1::Committed& out = *outbox_.At(session.id(), ref->partition).add_committed();
+  out.set_kind(v1::WORK_KIND_RETURN);
+  out.set_assignment(giving_back.assignment());
+  out.set_items_returned(static_cast<int32_t>(account->returned));
+  out.set_tag(giving_back.tag());
+  const core::LiveAssignment* live = Live(*ref);
+  out.set_finished(live == nullptr || live->expired);
+  if (live != nullptr) SetTimes(*live, out);
+}
+
+void WorkDesk::OnExtend(Session& session, const v1::Extend& extend) {
+  std::optional<AssignmentRef> ref;
+  const auto handle = [&]() -> absl::Status {
+    TESSERA_ASSIGN_OR_RETURN(const AssignmentRef resolved, Resolve(session, extend.assignment()));
+    ref = resolved;
+    TESSERA_ASSIGN_OR_RETURN(
+        const core::LeaseExtended extended,
+        partitions_->partition(resolved.partition)
+            .Extend({.assignment = resolved.id, .until = FromProto(extend.expire_time())},
+                    partitions_->now()));
+    v1::Committed& out = *outbox_.At(session.id(), resolved.partition).add_committed();
+    out.set_kind(v1::WORK_KIND_EXTEND);
+    out.set_assignment(extend.assignment());
+    out.set_tag(extend.tag());
+    *out.mutable_expire_time() = TimeToProto(extended.deadline);
+    *out.mutable_late_until_time() = TimeToProto(extended.late_until);
+    return absl::OkStatus();
+  };
+  if (const absl::Status status = handle(); !status.ok()) {
+    Reject(session, ref, v1::WORK_KIND_EXTEND, extend.assignment(), extend.tag(), status);
+  }
+}
+
+}  // namespace tessera::edge

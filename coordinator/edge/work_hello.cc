@@ -1,0 +1,174 @@
+// Hello: who connects, and what became of what it holds.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/errors.h"
+#include "coordinator/edge/work_desk.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+
+constexpr int kProtocolVersion = 1;
+constexpr int kHeldMax = 10'000;
+constexpr int64_t kRequestBytesMax = 4 << 20;
+constexpr int kEntriesMax = 10'000;
+constexpr int kCreditMax = 1'000;
+constexpr int kUnansweredMax = 100'000;
+
+}  // namespace
+
+void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
+  const uint64_t id = session.id();
+  if (hello.protocol_version() != kProtocolVersion) {
+    return EndSession(id, Error(StatusCode::kFailedPrecondition, "PROTOCOL_VERSION",
+                                absl::StrCat("version ", kProtocolVersion, " is spoken here"))
+                              .Field("hello.protocol_version", "is not spoken here"));
+  }
+  if (hello.gateway().empty() || hello.held_size() > kHeldMax) {
+    return EndSession(id,
+                      Error(StatusCode::kInvalidArgument, "FIELD_OUT_OF_LIMITS", "malformed Hello")
+                          .Field(hello.gateway().empty() ? "hello.gateway" : "hello.held",
+                                 hello.gateway().empty() ? "must be set" : "has too many entries"));
+  }
+  if (absl::Status status = CheckPositions(hello); !status.ok()) return EndSession(id, status);
+
+  const std::string key = absl::StrCat(session.platform(), "/", hello.gateway());
+  if (const auto there = gateways_.find(key);
+      there != gateways_.end() && there->second.session != 0) {
+    EndSession(there->second.session, Error(StatusCode::kAborted, "SESSION_REPLACED",
+                                            "another stream said Hello with this gateway's name"));
+  }
+  session.set_gateway(key);
+  gateways_[key].session = id;
+
+  v1::Welcome welcome;
+  welcome.set_session(absl::StrCat(id));
+  *welcome.mutable_heartbeat_interval() = DurationToProto(options_.heartbeat);
+  welcome.mutable_limits()->set_request_bytes_max(kRequestBytesMax);
+  welcome.mutable_limits()->set_entries_max(kEntriesMax);
+  welcome.mutable_limits()->set_demands_max(static_cast<int32_t>(options_.demands_per_session_max));
+  welcome.mutable_limits()->set_credit_max(kCreditMax);
+  welcome.mutable_limits()->set_unanswered_max(kUnansweredMax);
+  if (!session.platform().empty()) {
+    welcome.set_platform(absl::StrCat("platforms/", session.platform()));
+  }
+  *welcome.mutable_server_time() = TimeToProto(partitions_->now());
+  for (const v1::Held& held : hello.held()) {
+    absl::StatusOr<v1::HeldState> state = StateOf(session, held);
+    // Not to know is no answer: a gateway would drop what it holds.
+    if (!state.ok()) return EndSession(id, state.status());
+    if (state->status() == v1::HELD_STATUS_HELD && held.resend() && !hello.resend_all()) {
+      Resend(session, *partitions_->ids().ParseAssignment(held.assignment()));
+    }
+    *welcome.add_held() = *std::move(state);
+  }
+  if (hello.resend_all()) {
+    const std::set<AssignmentKey> holds = gateways_.at(key).holds;
+    for (const auto& [partition, assignment] : holds) Resend(session, {partition, assignment});
+  }
+  // It speaks of several partitions, and nothing comes before it: said when all have committed.
+  partitions_->WhenAllCommitted(
+      [this, id, welcome = std::move(welcome)](const absl::Status& committed) mutable {
+        if (!committed.ok()) return EndSession(id, committed);
+        v1::WorkResponse response;
+        *response.mutable_welcome() = std::move(welcome);
+        if (Session* s = FindSession(id)) s->Send(std::move(response), partitions_->now());
+      });
+}
+
+absl::Status WorkDesk::CheckPositions(const v1::Hello& hello) {
+  for (int i = 0; i < hello.positions_size(); ++i) {
+    const v1::CommitPosition& seen = hello.positions(i);
+    const auto id = ParseId("partitions", seen.partition());
+    const auto partition = id ? ParsePartitionId(*id) : std::nullopt;
+    if (!partition.has_value() || *partition >= partitions_->size()) {
+      return Error(StatusCode::kInvalidArgument, "FIELD_MALFORMED", "there is no such partition")
+          .Field(absl::StrCat("hello.positions[", i, "].partition"), "must name a partition");
+    }
+    if (absl::Status status = partitions_->Accepting(*partition); !status.ok()) return status;
+    const core::RecordId head = partitions_->host(*partition).status().head;
+    if (core::RecordId{seen.epoch(), seen.sequence()} > head) {
+      return Error(StatusCode::kDataLoss, "HISTORY_LOST",
+                   absl::StrCat("the store ends at ", head.ToString(),
+                                ", before what was acknowledged"))
+          .Field(absl::StrCat("hello.positions[", i, "]"), "lies after the end of the store");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held& held) {
+  v1::HeldState out;
+  out.set_assignment(held.assignment());
+  out.set_status(v1::HELD_STATUS_UNKNOWN);
+  const std::optional<AssignmentRef> ref = partitions_->ids().ParseAssignment(held.assignment());
+  if (!ref.has_value()) return out;
+  if (absl::Status status = partitions_->Accepting(ref->partition); !status.ok()) return status;
+  const core::JobState* job = partitions_->state(ref->partition).job(ref->id.job);
+  if (job == nullptr || ref->id.sequence >= job->head.next_sequence) return out;
+  const core::LiveAssignment* live = Live(*ref);
+  const auto& host = partitions_->host(ref->partition);
+  std::vector<core::ItemIndex> items;
+  for (const v1::HeldDraft& draft : held.drafts()) {
+    if (const auto entry = host.FindKey(ref->id.job, draft.item_key()))
+      items.push_back(entry->item);
+  }
+
+  if (live != nullptr &&
+      !session.Owns(partitions_->state(ref->partition).worker(live->worker).name)) {
+    return out;
+  }
+  if (live != nullptr) {
+    *out.mutable_expire_time() = TimeToProto(live->deadline);
+    *out.mutable_late_until_time() = TimeToProto(live->late_until);
+    Holding holding{
+        .gateway = session.gateway(), .tenant = job->head.identity.tenant, .pool = live->pool};
+    for (const core::LeasedItem& item : live->items) holding.items.push_back(item.item);
+    items = holding.items;
+    Hold(*ref, std::move(holding));
+  }
+  if (live != nullptr && !live->expired) {
+    out.set_status(v1::HELD_STATUS_HELD);
+    for (const v1::HeldDraft& draft : held.drafts()) {
+      const auto entry = host.FindKey(ref->id.job, draft.item_key());
+      const core::LeasedItem* leased = entry ? live->Find(entry->item) : nullptr;
+      if (leased == nullptr || leased->draft == core::kNoLabel) continue;
+      v1::HeldDraft& durable = *out.add_drafts();
+      durable.set_item_key(draft.item_key());
+      durable.set_edit(leased->edit);
+    }
+    return out;
+  }
+  out.set_status(v1::HELD_STATUS_COMMITTED);
+  const auto remembered = accounts_.find({ref->partition, ref->id});
+  out.set_earned_micros(remembered != accounts_.end() ? remembered->second.earned_micros
+                                                      : AccountOf(*ref, items).earned_micros);
+  for (const v1::HeldDraft& draft : held.drafts()) {
+    const auto entry = host.FindKey(ref->id.job, draft.item_key());
+    if (!entry.has_value()) continue;
+    const auto item = job->items.Get(entry->item);
+    const core::ItemEntry* part = item.FindAssignment(ref->id.sequence);
+    if (part == nullptr) continue;
+    if (part->counted()) out.add_accepted_item_keys(draft.item_key());
+    if (part->status == core::ItemEntry::kRevoked) out.set_status(v1::HELD_STATUS_REVOKED);
+  }
+  return out;
+}
+
+void WorkDesk::Resend(Session& session, const AssignmentRef& ref) {
+  if (!partitions_->Accepting(ref.partition).ok()) return;
+  const core::LiveAssignment* live = Live(ref);
+  if (live == nullptr || live->expired) return;
+  Outbox::Assignment assignment{.job = {ref.partition, ref.id.job},
+                                .sequence = ref.id.sequence,
+                                .with_drafts = true,
+                                .message = AssignedFrom(ref, *live)};
+  for (const core::LeasedItem& item : live->items) {
+    if (!item.ended) assignment.items.push_back(item.item);
+  }
+  outbox_.Assign(session.id(), std::move(assignment));
+}
+
+}  // namespace tessera::edge
