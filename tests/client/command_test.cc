@@ -1,0 +1,289 @@
+// The command's frame: what is typed is understood or refused with a way on, and scripts can rely
+// on exit codes, formats and help.
+#include "client/cli/command.h"
+
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/demo.h"
+#include "client/cli/job_flags.h"
+#include "client/cli/money.h"
+#include "common/errors.h"
+#include "nlohmann/json.hpp"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::client {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::IsOkAndHolds;
+using testing::StatusIs;
+
+struct Ran {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+Ran Call(const std::vector<std::string>& words) {
+  std::ostringstream out;
+  std::ostringstream err;
+  Ran ran;
+  ran.code = RunCommand(words, out, err);
+  ran.out = out.str();
+  ran.err = err.str();
+  return ran;
+}
+
+TEST(MoneyTest, AmountsAreExact) {
+  EXPECT_THAT(ParseMoney("12.50"), IsOkAndHolds(12'500'000));
+  EXPECT_THAT(ParseMoney("0.000001"), IsOkAndHolds(1));
+  EXPECT_THAT(ParseMoney("40"), IsOkAndHolds(40'000'000));
+  EXPECT_THAT(ParseMoney(".5"), IsOkAndHolds(500'000));
+  EXPECT_THAT(ParseMoney("1000000000"), IsOkAndHolds(1'000'000'000'000'000));
+  for (const char* text : {"", ".", "-1", "1e3", "1,5", "1.2.3", "0.0000001", "1000000001", "$5",
+                           "99999999999999999999999"}) {
+    EXPECT_THAT(ParseMoney(text), StatusIs(absl::StatusCode::kInvalidArgument)) << text;
+  }
+}
+
+TEST(MoneyTest, AmountsAreWrittenWithAsManyDecimalsAsItTakes) {
+  EXPECT_EQ(FormatMoney(12'500'000, "USD"), "12.50 USD");
+  EXPECT_EQ(FormatMoney(5'000), "0.005");
+  EXPECT_EQ(FormatMoney(0), "0.00");
+  EXPECT_EQ(FormatMoney(-3'000'000), "-3.00");
+  EXPECT_EQ(FormatMoney(std::numeric_limits<int64_t>::min()), "-9223372036854.775808");
+  EXPECT_EQ(FormatCount(1'234'567), "1,234,567");
+  EXPECT_EQ(FormatCount(-1234), "-1,234");
+  EXPECT_EQ(FormatCount(999), "999");
+}
+
+TEST(CommandTest, EveryCommandHasHelpWithAnExample) {
+  for (const Command& command : Commands()) {
+    const Ran ran = Call({std::string(command.name), "--help"});
+    EXPECT_EQ(ran.code, kExitOk);
+    EXPECT_THAT(ran.out, AllOf(HasSubstr("usage: tessera " + std::string(command.name)),
+                               HasSubstr("Example:\n  tessera " + std::string(command.name)),
+                               HasSubstr("--server")))
+        << command.name;
+    EXPECT_EQ(Call({"help", std::string(command.name)}).out, ran.out);
+    for (const Flag& flag : command.flags) {
+      EXPECT_THAT(ran.out, HasSubstr(absl::StrCat("  --", flag.name)));
+    }
+  }
+  for (const Command& command : Commands()) {
+    EXPECT_THAT(Call({"--help"}).out, HasSubstr(absl::StrCat("\n  ", command.name, " ")));
+  }
+}
+
+TEST(CommandTest, HelpFitsOnALine) {
+  for (const Command& command : Commands()) {
+    std::istringstream help(CommandHelp(command));
+    std::string line;
+    while (std::getline(help, line)) EXPECT_LE(line.size(), 100u) << line;
+  }
+}
+
+TEST(CommandTest, ACommandLineThatIsNotUnderstoodEndsWithTwoAndSaysTheNextStep) {
+  const struct {
+    std::vector<std::string> words;
+    const char* message;
+  } cases[] = {
+      {{"wach", "j"}, "there is no command 'wach'; did you mean watch?"},
+      {{"xyzzy"}, "there is no command 'xyzzy'\n"},
+      {{"watch"}, "something is missing; usage: tessera watch JOB"},
+      {{"watch", "a", "b"}, "that is too much; usage: tessera watch JOB"},
+      {{"watch", "a", "--jsom"}, "has no flag --jsom; did you mean --json?"},
+      {{"watch", "a", "-v"}, "what is '-v'?"},
+      {{"watch", "a", "--server"}, "--server needs a value: --server HOST:PORT"},
+      {{"watch", "a", "--json=1"}, "--json takes no value"},
+      {{"watch", "a", "--tenant=a", "--tenant", "b"}, "--tenant is given twice"},
+      {{"submit", "a.csv", "--budget", "1"}, "either --template FILE or --classes"},
+      {{"submit", "a.csv", "--classes", "a"}, "--classes needs two or more"},
+      {{"submit", "a.csv", "--classes", "a,b"}, "say what it may cost: --budget"},
+      {{"submit", "a.csv", "--classes", "a,b", "--budget", "x"}, "--budget: 'x' is no amount"},
+      {{"submit", "a.csv", "--classes", "a,b", "--budget", "1", "--split", "x"}, "--split: 'x'"},
+      {{"submit", "a.csv", "--classes", "a,b", "--budget", "1", "--target", "x"}, "--target: 'x'"},
+      {{"submit", "a.csv", "--classes", "a,b", "--budget", "1", "--deadline", "x"},
+       "--deadline: 'x' is no instant"},
+      {{"submit", "a.csv", "--classes", "a,b", "--budget", "1", "--pool-price", "x"},
+       "'x' is not POOL=MONEY"},
+      {{"results", "j", "--format", "xml"}, "neither csv nor jsonl"},
+      {{"results", "j", "--state", "done"}, "there is no state 'done'"},
+      {{"jobs", "--state", "open"}, "there is no state 'open'"},
+      {{"update", "j"}, "say what to change"},
+      {{"workers", "--block", "x"}, "which worker?"},
+      {{"workers", "ann"}, "write PLATFORM/WORKER"},
+      {{"replay", "j", "v.csv", "--speed", "0"}, "--speed: '0' is neither"},
+      {{"demo", "--seeds", "0"}, "--seeds must be 1 to 1000"},
+      {{"completion", "ksh"}, "there is bash, zsh and fish"},
+      {{"jobs", "--timeout", "soon"}, "--timeout: 'soon' is no duration"},
+  };
+  for (const auto& c : cases) {
+    const Ran ran = Call(c.words);
+    EXPECT_EQ(ran.code, kExitUsage) << c.message;
+    EXPECT_EQ(ran.out, "") << c.message;
+    EXPECT_THAT(ran.err, AllOf(HasSubstr(c.message), HasSubstr("--help`")));
+  }
+}
+
+TEST(CommandTest, NothingToDoShowsTheHelpAndIsAUsageError) {
+  const Ran ran = Call({});
+  EXPECT_EQ(ran.code, kExitUsage);
+  EXPECT_EQ(ran.err, HelpText());
+}
+
+TEST(CommandTest, ErrorsAreOneJsonObjectWithJson) {
+  const Ran ran = Call({"watch", "--json"});
+  EXPECT_EQ(ran.code, kExitUsage);
+  const auto json = nlohmann::json::parse(ran.err);
+  EXPECT_EQ(json["error"]["code"], "INVALID_ARGUMENT");
+  EXPECT_EQ(json["error"]["exit_code"], 2);
+  EXPECT_EQ(json["error"]["next"], "see `tessera watch --help`");
+}
+
+TEST(CommandTest, AFileThatIsNotThereEndsWithThree) {
+  const Ran ran = Call({"submit", "/nowhere/a.csv", "--classes", "a,b", "--budget", "1"});
+  EXPECT_EQ(ran.code, kExitNotFound);
+  EXPECT_THAT(ran.err, HasSubstr("cannot read '/nowhere/a.csv'"));
+}
+
+TEST(CommandTest, ACoordinatorThatIsNotThereEndsWithFourAndSaysWhatToTry) {
+  const Ran ran = Call({"jobs", "--server", "127.0.0.1:1", "--timeout", "0.2"});
+  EXPECT_EQ(ran.code, kExitUnavailable);
+  EXPECT_THAT(ran.err, HasSubstr("next: is a coordinator serving at 127.0.0.1:1? `tessera up`"));
+}
+
+TEST(CommandTest, EveryCodeOfAnErrorHasItsExitCode) {
+  using Code = absl::StatusCode;
+  const std::pair<Code, ExitCode> cases[] = {
+      {Code::kOk, kExitOk},
+      {Code::kCancelled, kExitInterrupted},
+      {Code::kUnknown, kExitFailed},
+      {Code::kInvalidArgument, kExitUsage},
+      {Code::kDeadlineExceeded, kExitUnavailable},
+      {Code::kNotFound, kExitNotFound},
+      {Code::kAlreadyExists, kExitRefused},
+      {Code::kPermissionDenied, kExitDenied},
+      {Code::kResourceExhausted, kExitUnavailable},
+      {Code::kFailedPrecondition, kExitRefused},
+      {Code::kAborted, kExitFailed},
+      {Code::kOutOfRange, kExitRefused},
+      {Code::kUnimplemented, kExitUsage},
+      {Code::kInternal, kExitFailed},
+      {Code::kUnavailable, kExitUnavailable},
+      {Code::kDataLoss, kExitFailed},
+      {Code::kUnauthenticated, kExitDenied},
+  };
+  for (const auto& [code, exit_code] : cases) {
+    EXPECT_EQ(ExitCodeOf(absl::Status(code, "")), exit_code) << absl::StatusCodeToString(code);
+  }
+}
+
+TEST(CommandTest, AReasonSaysMoreThanItsCode) {
+  EXPECT_THAT(NextStep(Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", ""), ""),
+              HasSubstr("tessera jobs"));
+}
+
+TEST(CompletionTest, EveryShellKnowsEveryCommandAndFlag) {
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    const Ran ran = Call({"completion", shell});
+    EXPECT_EQ(ran.code, kExitOk);
+    for (const Command& command : Commands()) {
+      EXPECT_THAT(ran.out, HasSubstr(std::string(command.name))) << shell;
+      for (const Flag& flag : command.flags) {
+        EXPECT_THAT(ran.out, HasSubstr(std::string(flag.name))) << shell;
+      }
+    }
+  }
+}
+
+TEST(DocumentationTest, TheReferenceKnowsEveryCommandFlagAndExitCode) {
+  const char* source = std::getenv("TESSERA_SOURCE_DIR");
+  if (source == nullptr) GTEST_SKIP() << "TESSERA_SOURCE_DIR is not set";
+  std::ifstream in(absl::StrCat(source, "/docs/cli.md"));
+  std::stringstream text;
+  text << in.rdbuf();
+  for (const Command& command : Commands()) {
+    EXPECT_THAT(text.str(), HasSubstr(absl::StrCat("tessera ", command.name)));
+    for (const Flag& flag : command.flags) {
+      EXPECT_THAT(text.str(), HasSubstr(absl::StrCat("--", flag.name))) << command.name;
+    }
+  }
+  for (const Flag& flag : GlobalFlags()) {
+    EXPECT_THAT(text.str(), HasSubstr(absl::StrCat("--", flag.name)));
+  }
+  for (const int code : {0, 1, 2, 3, 4, 5, 6, 130}) {
+    EXPECT_THAT(text.str(), HasSubstr(absl::StrCat("| ", code, " |")));
+  }
+}
+
+class JobFlagsTest : public ::testing::Test {
+ protected:
+  Invocation Parse(const std::vector<std::string>& words) {
+    Invocation call(&out_, &err_);
+    EXPECT_THAT(call.Parse(*FindCommand("submit"), words), testing::IsOk());
+    return call;
+  }
+  std::ostringstream out_;
+  std::ostringstream err_;
+};
+
+TEST_F(JobFlagsTest, FlagsBecomeAPolicy) {
+  const Invocation call = Parse({"f.csv",         "--budget=12.50",
+                                 "--price",       "0.01",
+                                 "--pool-price",  "experts=0.50",
+                                 "--target",      "0.9",
+                                 "--answers-min", "1",
+                                 "--answers-max", "5",
+                                 "--deadline",    "2h",
+                                 "--split",       "adaptive",
+                                 "--pool",        "a,b",
+                                 "--pool",        "pools/c",
+                                 "--manual"});
+  v1::Policy policy;
+  const absl::Time now = absl::FromUnixSeconds(1000);
+  ASSERT_THAT(ApplyPolicyFlags(call, now, &policy), testing::IsOk());
+  EXPECT_EQ(policy.budget_micros(), 12'500'000);
+  EXPECT_EQ(policy.currency_code(), "USD");
+  EXPECT_EQ(policy.price().price_per_item_micros(), 10'000);
+  EXPECT_EQ(policy.price().pool_prices(0).pool(), "pools/experts");
+  EXPECT_EQ(policy.price().pool_prices(0).price_per_item_micros(), 500'000);
+  EXPECT_EQ(policy.quality().target_confidence(), 0.9);
+  EXPECT_EQ(policy.quality().answers_min(), 1);
+  EXPECT_EQ(policy.quality().answers_max(), 5);
+  EXPECT_EQ(policy.deadline().seconds(), 1000 + 7200);
+  EXPECT_EQ(policy.split().strategy(), v1::SPLIT_STRATEGY_ADAPTIVE);
+  EXPECT_THAT(policy.eligibility().pools(), ElementsAre("pools/a", "pools/b", "pools/c"));
+  EXPECT_EQ(policy.finalise_mode(), v1::FINALISE_MODE_MANUAL);
+}
+
+TEST_F(JobFlagsTest, ClassesBecomeATemplateOfOneChoice) {
+  const Invocation call =
+      Parse({"f.csv", "--classes", "0=does not follow, 1=follows", "--question", "Well?"});
+  const absl::StatusOr<v1::TaskTemplate> task = TemplateOf(call, "pairs");
+  ASSERT_THAT(task, testing::IsOk());
+  EXPECT_EQ(task->title(), "Well?");
+  ASSERT_EQ(task->fields_size(), 1);
+  EXPECT_EQ(task->fields(0).choice().classes(0).value(), "0");
+  EXPECT_EQ(task->fields(0).choice().classes(1).label(), "follows");
+}
+
+// The yardsticks of the demo are the figures that its data is known by.
+TEST(DemoDataTest, MajorityAndDawidSkeneComeToTheirKnownAccuracies) {
+  const absl::StatusOr<DemoData> data = LoadDemoData();
+  ASSERT_THAT(data, testing::IsOk());
+  EXPECT_EQ(data->items.size(), 800u);
+  EXPECT_EQ(data->crowd.workers.size(), 164u);
+  EXPECT_EQ(data->crowd.answers, 8000);
+  EXPECT_NEAR(MajorityAccuracy(*data), 0.897, 0.0005);
+  EXPECT_NEAR(DawidSkeneAccuracy(*data), 0.928, 0.004);
+}
+
+}  // namespace
+}  // namespace tessera::client

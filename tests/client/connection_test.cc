@@ -1,0 +1,238 @@
+// A call outlives bad luck and is never made twice in effect: against a server that fails on
+// demand.
+#include <grpcpp/grpcpp.h>
+
+#include <deque>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "client/client.h"
+#include "common/errors.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "tessera/v1/job_service.grpc.pb.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::client {
+namespace {
+
+using testing::HasReason;
+using testing::IsOk;
+using testing::StatusIs;
+
+// Jobs with an intake, and a list of errors that the next calls end with.
+class FakeJobs final : public v1::JobService::Service {
+ public:
+  std::deque<grpc::Status> failures;    // Of CreateJob, GetJob.
+  std::deque<int> batches_until_break;  // Of AddItems; then UNAVAILABLE.
+  std::set<std::string> request_ids;
+  std::string authorization;
+  int creates = 0;
+  std::vector<std::string> keys;
+
+  grpc::Status CreateJob(grpc::ServerContext* context, const v1::CreateJobRequest* request,
+                         v1::Job* response) override {
+    ++creates;
+    const auto found = context->client_metadata().find("authorization");
+    if (found != context->client_metadata().end()) {
+      authorization = std::string(found->second.data(), found->second.size());
+    }
+    request_ids.insert(request->request_id());
+    if (const grpc::Status failure = Take(); !failure.ok()) return failure;
+    response->set_name(absl::StrCat(request->parent(), "/jobs/1"));
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest* request,
+                      v1::Job* response) override {
+    if (const grpc::Status failure = Take(); !failure.ok()) return failure;
+    response->set_name(request->name());
+    response->set_committed_offset(static_cast<int64_t>(keys.size()));
+    return grpc::Status::OK;
+  }
+
+  grpc::Status AddItems(grpc::ServerContext*, grpc::ServerReader<v1::AddItemsRequest>* reader,
+                        v1::AddItemsResponse* response) override {
+    v1::AddItemsRequest request;
+    int batches = batches_until_break.empty() ? -1 : batches_until_break.front();
+    if (batches >= 0) batches_until_break.pop_front();
+    while (reader->Read(&request)) {
+      if (batches-- == 0) return {grpc::StatusCode::UNAVAILABLE, "broke"};
+      const auto committed = static_cast<int64_t>(keys.size());
+      if (request.offset() + request.items_size() <= committed) {
+        response->set_present(response->present() + request.items_size());
+        continue;
+      }
+      if (request.offset() != committed) return {grpc::StatusCode::OUT_OF_RANGE, "offset"};
+      for (const v1::Item& item : request.items()) keys.push_back(item.key());
+      response->set_added(response->added() + request.items_size());
+    }
+    response->set_committed_offset(static_cast<int64_t>(keys.size()));
+    return grpc::Status::OK;
+  }
+
+  grpc::Status WatchJob(grpc::ServerContext*, const v1::WatchJobRequest*,
+                        grpc::ServerWriter<v1::JobStatus>* writer) override {
+    v1::JobStatus status;
+    status.mutable_job()->mutable_counts()->set_answers(++watches);
+    writer->Write(status);
+    return watches < 3 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "broke") : grpc::Status::OK;
+  }
+  int watches = 0;
+
+  grpc::Status StreamResults(grpc::ServerContext*, const v1::StreamResultsRequest* request,
+                             grpc::ServerWriter<v1::StreamResultsResponse>* writer) override {
+    tokens.push_back(request->resume_token());
+    v1::StreamResultsResponse response;
+    response.set_resume_token(absl::StrCat("t", tokens.size()));
+    writer->Write(response);
+    return tokens.size() < 3 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "broke")
+                             : grpc::Status::OK;
+  }
+  std::vector<std::string> tokens;
+
+ private:
+  grpc::Status Take() {
+    if (failures.empty()) return grpc::Status::OK;
+    const grpc::Status failure = failures.front();
+    failures.pop_front();
+    return failure;
+  }
+};
+
+class ConnectionTest : public ::testing::Test {
+ protected:
+  ConnectionTest() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(&jobs_);
+    server_ = builder.BuildAndStart();
+    client_ = Connect({});
+  }
+
+  std::unique_ptr<Client> Connect(ConnectOptions options) {
+    options.address = absl::StrCat("127.0.0.1:", port_);
+    options.backoff_first = absl::Milliseconds(1);
+    options.backoff_max = absl::Milliseconds(5);
+    return std::move(*Client::Connect(std::move(options)));
+  }
+
+  FakeJobs jobs_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Client> client_;
+};
+
+TEST_F(ConnectionTest, ACreateIsTriedAgainWithTheSameRequestId) {
+  jobs_.failures = {{grpc::StatusCode::UNAVAILABLE, "1"},
+                    {grpc::StatusCode::DEADLINE_EXCEEDED, "2"}};
+  const absl::StatusOr<v1::Job> job = client_->CreateJob({});
+  ASSERT_THAT(job, IsOk());
+  EXPECT_EQ(job->name(), "tenants/default/jobs/1");
+  EXPECT_EQ(jobs_.creates, 3);
+  EXPECT_EQ(jobs_.request_ids.size(), 1u);
+  EXPECT_THAT(client_->CreateJob({}), IsOk());
+  EXPECT_EQ(jobs_.request_ids.size(), 2u);  // Another create is another job.
+}
+
+TEST_F(ConnectionTest, AnErrorThatTimeDoesNotHealComesBackAtOnceWithItsDetails) {
+  google::rpc::Status rich;
+  rich.set_code(3);
+  google::rpc::ErrorInfo info;
+  info.set_domain("tessera");
+  info.set_reason("FIELD_REQUIRED");
+  (*info.mutable_metadata())["a"] = "b";
+  rich.add_details()->PackFrom(info);
+  google::rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("job.template");
+  rich.add_details()->PackFrom(bad);
+  jobs_.failures = {{grpc::StatusCode::INVALID_ARGUMENT, "no", rich.SerializeAsString()}};
+  const absl::Status status = client_->CreateJob({}).status();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(status, HasReason("FIELD_REQUIRED"));
+  EXPECT_EQ(GetDetails(status).fields[0].field, "job.template");
+  EXPECT_EQ(GetDetails(status).metadata[0].second, "b");
+  EXPECT_EQ(jobs_.creates, 1);
+}
+
+TEST_F(ConnectionTest, TryingAgainEndsWhenItsTimeIsOver) {
+  const auto client = Connect({.retry_for = absl::Milliseconds(30)});
+  jobs_.failures.assign(100, {grpc::StatusCode::UNAVAILABLE, "still"});
+  EXPECT_THAT(client->GetJob("1").status(), StatusIs(absl::StatusCode::kUnavailable, "still"));
+}
+
+TEST_F(ConnectionTest, TheTokenIsSent) {
+  EXPECT_THAT(Connect({.token = "secret"})->CreateJob({}), IsOk());
+  EXPECT_EQ(jobs_.authorization, "Bearer secret");
+}
+
+std::vector<v1::Item> MakeItems(int count) {
+  std::vector<v1::Item> items(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) items[static_cast<size_t>(i)].set_key(absl::StrCat("k", i));
+  return items;
+}
+
+TEST_F(ConnectionTest, AnIntakeThatBreaksGoesOnFromWhatIsCommitted) {
+  jobs_.batches_until_break = {3, 0, 1};
+  ItemList items(MakeItems(20'500));
+  std::vector<int64_t> progress;
+  const auto added = client_->AddItems("1", &items, [&](int64_t at) { progress.push_back(at); });
+  ASSERT_THAT(added, IsOk());
+  EXPECT_EQ(added->committed_offset(), 20'500);
+  ASSERT_EQ(jobs_.keys.size(), 20'500u);
+  for (size_t i = 0; i < jobs_.keys.size(); ++i) ASSERT_EQ(jobs_.keys[i], absl::StrCat("k", i));
+  EXPECT_EQ(progress.back(), 20'500);
+  EXPECT_TRUE(std::is_sorted(progress.begin(), progress.end()));
+}
+
+TEST_F(ConnectionTest, WhatIsThereAlreadyIsPresent) {
+  ItemList items(MakeItems(1500));
+  ASSERT_THAT(client_->AddItems("1", &items), IsOk());
+  ASSERT_THAT(items.Seek(0), IsOk());
+  const auto again = client_->AddItems("1", &items);
+  ASSERT_THAT(again, IsOk());
+  EXPECT_EQ(again->added(), 0);
+  EXPECT_EQ(again->present(), 1500);
+}
+
+TEST_F(ConnectionTest, AWatchGoesOnAfterABreakAndAStreamOfResultsFromItsToken) {
+  std::vector<int64_t> seen;
+  EXPECT_THAT(client_->WatchJob("1", {},
+                                [&](const v1::JobStatus& status) {
+                                  seen.push_back(status.job().counts().answers());
+                                  return true;
+                                }),
+              IsOk());
+  EXPECT_THAT(seen, ::testing::ElementsAre(1, 2, 3));
+  EXPECT_THAT(client_->StreamResults({}, {}, [](const auto&) { return true; }), IsOk());
+  EXPECT_THAT(jobs_.tokens, ::testing::ElementsAre("", "t1", "t2"));
+}
+
+TEST_F(ConnectionTest, AStopEndsAWatch) {
+  std::stop_source stop;
+  EXPECT_THAT(client_->WatchJob("1", stop.get_token(),
+                                [&](const v1::JobStatus&) {
+                                  stop.request_stop();
+                                  return true;
+                                }),
+              StatusIs(absl::StatusCode::kCancelled));
+}
+
+TEST(BackoffTest, ItDoublesUpToItsCeilingAndIsDrawnFromAllOfIt) {
+  const ConnectOptions options = {.backoff_first = absl::Milliseconds(100),
+                                  .backoff_max = absl::Seconds(1)};
+  EXPECT_EQ(Backoff(options, 0, 0), absl::ZeroDuration());
+  EXPECT_EQ(Backoff(options, 0, 0.5), absl::Milliseconds(50));
+  EXPECT_EQ(Backoff(options, 2, 0.5), absl::Milliseconds(200));
+  EXPECT_EQ(Backoff(options, 100, 0.5), absl::Milliseconds(500));
+}
+
+TEST(RequestIdTest, IdsAreRandomUuids) {
+  EXPECT_NE(RandomRequestId(), RandomRequestId());
+  EXPECT_THAT(RandomRequestId(),
+              ::testing::MatchesRegex(
+                  "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+}
+
+}  // namespace
+}  // namespace tessera::client
