@@ -1,0 +1,195 @@
+#include "coordinator/coordinator_thread.h"
+
+#include <hiredis/hiredis.h>
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <cstring>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/status_macros.h"
+#include "coordinator/service/fit_thread.h"
+#include "coordinator/store/redis_store.h"
+
+namespace tessera {
+namespace {
+
+constexpr absl::string_view kDeploymentKey = "tessera:deployment";
+
+std::string RandomBytes(size_t count) {
+  std::string bytes(count, '\0');
+  TESSERA_CHECK(
+      RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) == 1);
+  return bytes;
+}
+
+uint64_t LittleEndian(absl::string_view bytes) {
+  uint64_t value = 0;
+  for (size_t i = 8; i-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes[i]);
+  return value;
+}
+
+}  // namespace
+
+CoordinatorThread::CoordinatorThread(Options options) : options_(std::move(options)) {}
+
+CoordinatorThread::~CoordinatorThread() { Stop(); }
+
+absl::Status CoordinatorThread::Start() {
+  auto started = std::make_shared<std::promise<absl::Status>>();
+  std::future<absl::Status> result = started->get_future();
+  thread_ = std::thread(
+      [this, started] { Run([started](absl::Status status) { started->set_value(status); }); });
+  return result.get();
+}
+
+void CoordinatorThread::Post(Task task) {
+  loop_->Post([this, task = std::move(task)]() mutable {
+    BeginTurn();
+    task(*coordinator_);
+  });
+}
+
+void CoordinatorThread::Stop() {
+  if (!thread_.joinable()) return;
+  ending_.store(true);
+  // The loop looks at the flag at least once a second; a task wakes it at once.
+  if (loop_ != nullptr) loop_->Post([] {});
+  thread_.join();
+  loop_ = nullptr;
+}
+
+void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
+  store::PollLoop loop;
+  loop_ = &loop;
+  store::RedisConnection connection(&loop, options_.redis);
+  const absl::StatusOr<SipKey> key = AgreeOnDeployment(connection);
+  if (!key.ok()) {
+    loop_ = nullptr;
+    started(key.status());
+    return;
+  }
+
+  edge::CoordinatorOptions coordinator_options = options_.coordinator;
+  coordinator_options.host.nonce = LittleEndian(RandomBytes(8));
+  coordinator_options.host.key_seed[0] = key->low;
+  coordinator_options.host.key_seed[1] = key->high;
+  std::vector<std::unique_ptr<store::RedisStore>> stores;
+  std::vector<core::Store*> store_pointers;
+  for (uint32_t partition = 0; partition < options_.partitions; ++partition) {
+    stores.push_back(std::make_unique<store::RedisStore>(
+        &loop, &connection, store::RedisStore::Options{.partition = partition}));
+    store_pointers.push_back(stores.back().get());
+  }
+  service::FitThread fits(this);
+  edge::Coordinator coordinator(std::move(coordinator_options), std::move(store_pointers), &fits);
+  coordinator_ = &coordinator;
+
+  bool serving = false;
+  bool failed = false;
+  const auto tell_start = [&](absl::Status status) {
+    if (serving || failed) return;
+    serving = status.ok();
+    failed = !serving;
+    started(std::move(status));
+  };
+  const absl::Time start_limit = absl::Now() + options_.start_timeout;
+  coordinator.Start(RealClock::Get()->Now(), tell_start);
+  while (!ending_.load()) {
+    turned_ = false;
+    const absl::Time now = RealClock::Get()->Now();
+    const size_t ran = loop.RunOnce(
+        std::clamp(coordinator.NextWake() - now, absl::ZeroDuration(), absl::Seconds(1)));
+    if (!turned_ && (ran > 0 || coordinator.NextWake() <= RealClock::Get()->Now())) {
+      BeginTurn();
+      EndTurn();
+    }
+    if (!serving && !failed && absl::Now() > start_limit) {
+      tell_start(absl::DeadlineExceededError("the partitions could not be taken over in time"));
+    }
+    if (serving && !failed && !coordinator.failure().ok()) {
+      failed = true;
+      options_.on_failure(coordinator.failure());
+    }
+  }
+}
+
+absl::StatusOr<SipKey> CoordinatorThread::AgreeOnDeployment(store::RedisConnection& connection) {
+  struct Attempt {
+    bool done = false;
+    absl::Status status;
+    std::string key, partitions;
+  };
+  const std::string fresh_key = absl::BytesToHexString(RandomBytes(16));
+  const std::string partitions = absl::StrCat(options_.partitions);
+  const absl::Time limit = absl::Now() + options_.start_timeout;
+  while (true) {
+    auto attempt = std::make_shared<Attempt>();
+    // The first to come sets the values; everybody reads them.
+    connection.Command({"HSETNX", kDeploymentKey, "key", fresh_key}, [](const redisReply*) {});
+    connection.Command({"HSETNX", kDeploymentKey, "partitions", partitions},
+                       [](const redisReply*) {});
+    connection.Command({"HMGET", kDeploymentKey, "key", "partitions"},
+                       [attempt](const redisReply* reply) {
+                         attempt->done = true;
+                         attempt->status = store::RedisReplyStatus(reply, "reading the deployment");
+                         if (!attempt->status.ok()) return;
+                         TESSERA_CHECK(reply->type == REDIS_REPLY_ARRAY && reply->elements == 2);
+                         const redisReply* const* values = reply->element;
+                         if (values[0]->str == nullptr || values[1]->str == nullptr) {
+                           attempt->status = absl::UnavailableError("Redis takes no writes");
+                           return;
+                         }
+                         attempt->key.assign(values[0]->str, values[0]->len);
+                         attempt->partitions.assign(values[1]->str, values[1]->len);
+                       });
+    loop_->RunUntil([&] { return attempt->done || ending_.load(); }, absl::Seconds(30));
+    if (attempt->done && attempt->status.ok()) {
+      if (attempt->partitions != partitions) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("the data in Redis is of ", attempt->partitions, " partitions and not of ",
+                         partitions, ": say --partitions ", attempt->partitions));
+      }
+      const std::string bytes = absl::HexStringToBytes(attempt->key);
+      if (bytes.size() != 16) return absl::DataLossError("the deployment's key is damaged");
+      return SipKey{.low = LittleEndian(bytes), .high = LittleEndian(bytes.substr(8))};
+    }
+    const bool may_help = !attempt->done || absl::IsUnavailable(attempt->status) ||
+                          absl::IsResourceExhausted(attempt->status);
+    if (!may_help) return attempt->status;
+    if (ending_.load() || absl::Now() > limit) {
+      const absl::Status& error = connection.last_error();
+      return absl::UnavailableError(
+          absl::StrCat("Redis: ", error.ok() ? attempt->status.message() : error.message()));
+    }
+    loop_->RunUntil([&] { return connection.connected() || ending_.load(); }, absl::Seconds(1));
+    loop_->RunUntil([&] { return ending_.load(); }, absl::Milliseconds(50));
+  }
+}
+
+void CoordinatorThread::BeginTurn() {
+  if (in_turn_) return;
+  in_turn_ = true;
+  turned_ = true;
+  coordinator_->BeginTurn(RealClock::Get()->Now());
+  // Ends with the round, before what it has to send leaves.
+  loop_->Defer([this] { EndTurn(); });
+}
+
+void CoordinatorThread::EndTurn() {
+  if (!in_turn_) return;
+  in_turn_ = false;
+  coordinator_->EndTurn();
+}
+
+}  // namespace tessera

@@ -1,0 +1,71 @@
+// The thread on which a coordinator lives, with its event loop and its connection to Redis.
+//
+//   CoordinatorThread thread({...});
+//   absl::Status started = thread.Start();    // Blocks until every partition serves.
+//   thread.Post([](edge::Coordinator& coordinator) { ... });
+//
+// A round of the loop is one turn: it begins with the first task, and ends, with one commit for all
+// of them, after the last. gRPC's threads only post.
+//
+// Threads: Post() from any, between a Start() that went well and Stop(); the rest from one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/hash.h"
+#include "coordinator/edge/coordinator.h"
+#include "coordinator/service/executor.h"
+#include "coordinator/store/poll_loop.h"
+#include "coordinator/store/redis_connection.h"
+
+namespace tessera {
+
+class CoordinatorThread final : public service::Executor {
+ public:
+  struct Options {
+    edge::CoordinatorOptions coordinator;  // Nonce and key are set here.
+    store::RedisConnection::Options redis;
+    uint32_t partitions = 1;
+    absl::Duration start_timeout = absl::Minutes(10);
+    // Called once, on the thread, when the coordinator can no longer serve: ABORTED if another one
+    // took over.
+    std::function<void(absl::Status)> on_failure;
+  };
+
+  explicit CoordinatorThread(Options options);
+  ~CoordinatorThread() override;  // Stops.
+
+  // OK: serving. FAILED_PRECONDITION: the data is of another number of partitions. Else why the
+  // store could not be reached or a partition not be taken over.
+  absl::Status Start();
+
+  void Post(Task task) override;
+
+  // Ends the thread. Calls that are still outstanding are answered with UNAVAILABLE on the way.
+  void Stop();
+
+ private:
+  void Run(std::function<void(absl::Status)> started);
+  // What all coordinators of a deployment must agree on, from Redis, where the first one puts it.
+  absl::StatusOr<SipKey> AgreeOnDeployment(store::RedisConnection& connection);
+  void BeginTurn();
+  void EndTurn();
+
+  const Options options_;
+  std::thread thread_;
+  std::atomic<bool> ending_{false};
+
+  // Of the thread.
+  store::PollLoop* loop_ = nullptr;
+  edge::Coordinator* coordinator_ = nullptr;
+  bool in_turn_ = false;
+  bool turned_ = false;  // There was a turn in this round.
+};
+
+}  // namespace tessera

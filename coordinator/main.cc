@@ -1,0 +1,262 @@
+// tessera-coordinator: puts loop, store, coordinator and server together, and takes them apart
+// again.
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/status_macros.h"
+#include "coordinator/coordinator_thread.h"
+#include "coordinator/options.h"
+#include "coordinator/service/credentials.h"
+#include "coordinator/service/log.h"
+#include "coordinator/service/server.h"
+#include "coordinator/service/service_context.h"
+#include "coordinator/service/violations.h"
+#include "coordinator/store/embedded_redis.h"
+
+namespace tessera {
+namespace {
+
+using service::Log;
+using service::LogLevel;
+
+// Documented in options.cc and docs/operations.md.
+enum ExitCode : int {
+  kEnded = 0,
+  kCannotStart = 1,
+  kBadFlags = 2,
+  kTakenOver = 3,
+  kStoreFailed = 4,
+  kEndedAtOnce = 5,
+};
+
+// What the main thread waits for beside signals. Threads: any may tell.
+class Happenings {
+ public:
+  Happenings() : fd_(eventfd(0, EFD_CLOEXEC)) { TESSERA_CHECK(fd_ >= 0); }
+  ~Happenings() { close(fd_); }
+
+  // The first one counts.
+  void Tell(ExitCode code) {
+    {
+      const MutexLock lock(&mutex_);
+      if (code_.has_value()) return;
+      code_ = code;
+    }
+    const uint64_t one = 1;
+    TESSERA_CHECK(write(fd_, &one, sizeof(one)) == sizeof(one));
+  }
+  std::optional<ExitCode> told() const {
+    const MutexLock lock(&mutex_);
+    return code_;
+  }
+  int fd() const { return fd_; }
+
+ private:
+  const int fd_;
+  mutable Mutex mutex_;
+  std::optional<ExitCode> code_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Blocks the signals that we wait for, in this thread and in those that it starts.
+int WatchSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  TESSERA_CHECK(pthread_sigmask(SIG_BLOCK, &signals, nullptr) == 0);
+  std::signal(SIGPIPE, SIG_IGN);
+  const int fd = signalfd(-1, &signals, SFD_CLOEXEC);
+  TESSERA_CHECK(fd >= 0);
+  return fd;
+}
+
+int Fail(ExitCode code, absl::string_view doing, const absl::Status& status) {
+  Log(LogLevel::kError, doing, {{"error", std::string(status.message())}});
+  return code;
+}
+
+absl::StatusOr<std::unique_ptr<service::Credentials>> LoadCredentials(
+    const CoordinatorFlags& flags) {
+  TESSERA_RETURN_IF_ERROR(service::CheckDoors(flags.server, !flags.tokens_file.empty()));
+  if (flags.tokens_file.empty()) return service::Credentials::Open();
+  return service::Credentials::FromFile(flags.tokens_file);
+}
+
+absl::StatusOr<store::RedisConnection::Options> RedisOptions(const CoordinatorFlags& flags) {
+  store::RedisConnection::Options options;
+  TESSERA_ASSIGN_OR_RETURN(options.address, store::RedisAddress::Parse(flags.redis));
+  options.user = flags.redis_user;
+  if (!flags.redis_password_file.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(const std::string text, service::ReadFile(flags.redis_password_file));
+    options.password = std::string(absl::StripAsciiWhitespace(text.substr(0, text.find('\n'))));
+  }
+  return options;
+}
+
+// Lets everybody leave: streams that go by themselves get the time to.
+void Drain(const CoordinatorFlags& flags, service::ServiceContext& context, service::Server& server,
+           CoordinatorThread& thread) {
+  const absl::Time limit = absl::Now() + flags.drain_timeout;
+  const absl::Status ending = service::ErrorWith(absl::StatusCode::kUnavailable, v1::SHUTTING_DOWN,
+                                                 "the coordinator is shutting down");
+  server.SetServing(false);
+  context.Close();
+  thread.Post([&context, ending](edge::Coordinator& coordinator) {
+    context.streams().EndThoseThatDoNotDrain(ending);
+    coordinator.Drain([] {});
+  });
+  // Looked at by asking: nothing that is told at the end would come sooner.
+  while (absl::Now() < limit) {
+    auto open = std::make_shared<std::promise<size_t>>();
+    thread.Post(
+        [&context, open](edge::Coordinator&) { open->set_value(context.streams().size()); });
+    if (open->get_future().get() == 0) break;
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  thread.Post([&context, ending](edge::Coordinator&) { context.streams().EndAll(ending); });
+  server.Shutdown(absl::Seconds(2));
+}
+
+int Run(const CoordinatorFlags& flags) {
+  const int signals = WatchSignals();
+  Happenings happenings;
+
+  absl::StatusOr<std::unique_ptr<service::Credentials>> credentials = LoadCredentials(flags);
+  if (!credentials.ok()) return Fail(kBadFlags, "cannot start", credentials.status());
+
+  CoordinatorThread::Options options;
+  options.partitions = flags.partitions;
+  options.start_timeout = flags.start_timeout;
+  options.coordinator.host.trim = flags.trim;
+  options.on_failure = [&](const absl::Status& status) {
+    Log(LogLevel::kError, "a partition was lost", {{"error", status.ToString()}});
+    happenings.Tell(absl::IsAborted(status) ? kTakenOver : kStoreFailed);
+  };
+  std::unique_ptr<store::EmbeddedRedis> redis;
+  if (flags.redis.empty()) {
+    absl::StatusOr<std::unique_ptr<store::EmbeddedRedis>> started =
+        store::EmbeddedRedis::Start({.data_folder = flags.data_dir,
+                                     .maxmemory_bytes = flags.redis_memory_bytes_max,
+                                     .appendfsync = flags.appendfsync,
+                                     .start_timeout = flags.start_timeout});
+    if (!started.ok()) return Fail(kCannotStart, "cannot start redis-server", started.status());
+    redis = *std::move(started);
+    redis->OnUnexpectedEnd([&](const std::string& why) {
+      Log(LogLevel::kError, "redis-server ended", {{"error", why}});
+      happenings.Tell(kStoreFailed);
+    });
+    options.redis.address = redis->address();
+    Log(LogLevel::kInfo, "redis-server runs",
+        {{"pid", absl::StrCat(redis->pid())}, {"data", flags.data_dir}});
+  } else {
+    absl::StatusOr<store::RedisConnection::Options> external = RedisOptions(flags);
+    if (!external.ok()) return Fail(kBadFlags, "cannot start", external.status());
+    options.redis = *std::move(external);
+  }
+
+  CoordinatorThread thread(std::move(options));
+  if (absl::Status status = thread.Start(); !status.ok()) {
+    return Fail(absl::IsFailedPrecondition(status) ? kBadFlags : kCannotStart, "cannot start",
+                status);
+  }
+  service::ServiceContext context(&thread, credentials->get(), RealClock::Get(), flags.limits);
+  absl::StatusOr<std::unique_ptr<service::Server>> server =
+      service::Server::Start(flags.server, &context);
+  if (!server.ok()) {
+    return Fail(absl::IsNotFound(server.status()) ? kBadFlags : kCannotStart, "cannot start",
+                server.status());
+  }
+  Log(LogLevel::kInfo, "serving",
+      {{"address", (*server)->address()},
+       {"partitions", absl::StrCat(flags.partitions)},
+       {"tls", flags.server.tls.enabled() ? "on" : "off"},
+       {"tokens", (*credentials)->open() ? "off" : absl::StrCat((*credentials)->size())}});
+  std::printf("serving on %s\n", (*server)->address().c_str());
+  std::fflush(stdout);
+
+  std::thread drain;
+  bool draining = false;
+  while (true) {
+    pollfd fds[] = {{.fd = signals, .events = POLLIN, .revents = 0},
+                    {.fd = happenings.fd(), .events = POLLIN, .revents = 0}};
+    if (poll(fds, 2, -1) < 0) continue;
+    if (fds[1].revents != 0) break;
+    signalfd_siginfo signal;
+    if (read(signals, &signal, sizeof(signal)) != sizeof(signal)) continue;
+    if (signal.ssi_signo == SIGHUP) {
+      const absl::Status status = (*credentials)->Reload();
+      if (status.ok()) {
+        Log(LogLevel::kInfo, "tokens read again",
+            {{"tokens", absl::StrCat((*credentials)->size())}});
+      } else {
+        Log(LogLevel::kError, "tokens stay as they were",
+            {{"error", std::string(status.message())}});
+      }
+      continue;
+    }
+    if (draining) {
+      Log(LogLevel::kWarning, "ending at once");
+      _exit(kEndedAtOnce);  // What was acknowledged is in the store.
+    }
+    draining = true;
+    Log(LogLevel::kInfo, "draining", {{"timeout", absl::FormatDuration(flags.drain_timeout)}});
+    // Beside this thread, which listens for the second signal.
+    drain = std::thread([&] {
+      Drain(flags, context, **server, thread);
+      happenings.Tell(kEnded);
+    });
+  }
+
+  const ExitCode code = *happenings.told();
+  if (code != kEnded) {
+    // Nothing can be committed any more, so there is nothing to wait for.
+    _exit(code);
+  }
+  drain.join();
+  server->reset();
+  thread.Stop();
+  redis.reset();
+  close(signals);
+  Log(LogLevel::kInfo, "ended");
+  return kEnded;
+}
+
+}  // namespace
+}  // namespace tessera
+
+int main(int argc, char** argv) {
+  // Debian's Abseil looks for deadlocks of gRPC's mutexes, at a price: a sixth of the time while
+  // connecting.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  const absl::StatusOr<tessera::CoordinatorFlags> flags = tessera::ParseFlags(argc, argv);
+  if (!flags.ok()) {
+    std::fprintf(stderr, "tessera-coordinator: %s\n",
+                 std::string(flags.status().message()).c_str());
+    return tessera::kBadFlags;
+  }
+  if (flags->help) {
+    std::fputs(tessera::HelpText().c_str(), stdout);
+    return 0;
+  }
+  tessera::service::SetLogLevel(flags->log_level);
+  return tessera::Run(*flags);
+}

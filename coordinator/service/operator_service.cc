@@ -1,0 +1,94 @@
+#include <memory>
+
+#include "coordinator/service/services.h"
+#include "coordinator/service/unary_call.h"
+#include "coordinator/service/validate_operators.h"
+#include "tessera/v1/operator_service.grpc.pb.h"
+
+namespace tessera::service {
+namespace {
+
+using grpc::CallbackServerContext;
+using grpc::ServerUnaryReactor;
+
+constexpr Roles kOperators = {Role::kOperator};
+constexpr Roles kPoolReaders = {Role::kOperator, Role::kRequester};
+constexpr Roles kWorkerReaders = {Role::kOperator, Role::kGateway};
+
+class OperatorService final : public v1::OperatorService::CallbackService {
+ public:
+  explicit OperatorService(ServiceContext* service) : service_(*service) {}
+
+  ServerUnaryReactor* CreatePool(CallbackServerContext* context,
+                                 const v1::CreatePoolRequest* request, v1::Pool* pool) override {
+    return StartCall(service_, context, request, pool, kOperators, Resource::Shared(),
+                     &edge::Coordinator::CreatePool);
+  }
+  ServerUnaryReactor* GetPool(CallbackServerContext* context, const v1::GetPoolRequest* request,
+                              v1::Pool* pool) override {
+    return StartCall(service_, context, request, pool, kPoolReaders, Resource::Shared(),
+                     &edge::Coordinator::GetPool);
+  }
+  ServerUnaryReactor* ListPools(CallbackServerContext* context, const v1::ListPoolsRequest* request,
+                                v1::ListPoolsResponse* response) override {
+    return StartCall(service_, context, request, response, kPoolReaders, Resource::Shared(),
+                     &edge::Coordinator::ListPools);
+  }
+  ServerUnaryReactor* UpdatePool(CallbackServerContext* context,
+                                 const v1::UpdatePoolRequest* request, v1::Pool* pool) override {
+    return StartCall(service_, context, request, pool, kOperators, Resource::Shared(),
+                     &edge::Coordinator::UpdatePool);
+  }
+  ServerUnaryReactor* DeletePool(CallbackServerContext* context,
+                                 const v1::DeletePoolRequest* request,
+                                 google::protobuf::Empty* response) override {
+    return StartCall(service_, context, request, response, kOperators, Resource::Shared(),
+                     &edge::Coordinator::DeletePool);
+  }
+
+  ServerUnaryReactor* GetWorker(CallbackServerContext* context, const v1::GetWorkerRequest* request,
+                                v1::Worker* worker) override {
+    return StartCall(service_, context, request, worker, kWorkerReaders,
+                     WorkerResource(request->name(), "name"), &edge::Coordinator::GetWorker);
+  }
+  ServerUnaryReactor* ListWorkers(CallbackServerContext* context,
+                                  const v1::ListWorkersRequest* request,
+                                  v1::ListWorkersResponse* response) override {
+    // All platforms' workers are for operators alone, whatever else the caller is.
+    const bool all = request->parent() == "platforms/-";
+    return StartCall(service_, context, request, response, all ? kOperators : kWorkerReaders,
+                     all ? Resource::Shared() : PlatformResource(request->parent(), "parent"),
+                     &edge::Coordinator::ListWorkers);
+  }
+  ServerUnaryReactor* UpdateWorker(CallbackServerContext* context,
+                                   const v1::UpdateWorkerRequest* request,
+                                   v1::Worker* worker) override {
+    return StartCall(service_, context, request, worker, kOperators,
+                     WorkerResource(request->worker().name(), "worker.name"),
+                     &edge::Coordinator::UpdateWorker);
+  }
+
+  ServerUnaryReactor* GetPartition(CallbackServerContext* context,
+                                   const v1::GetPartitionRequest* request,
+                                   v1::Partition* partition) override {
+    return StartCall(service_, context, request, partition, kOperators, Resource::Shared(),
+                     &edge::Coordinator::GetPartition);
+  }
+  ServerUnaryReactor* ListPartitions(CallbackServerContext* context,
+                                     const v1::ListPartitionsRequest* request,
+                                     v1::ListPartitionsResponse* response) override {
+    return StartCall(service_, context, request, response, kOperators, Resource::Shared(),
+                     &edge::Coordinator::ListPartitions);
+  }
+
+ private:
+  ServiceContext& service_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeOperatorService(ServiceContext* context) {
+  return std::make_unique<OperatorService>(context);
+}
+
+}  // namespace tessera::service

@@ -1,0 +1,136 @@
+#include "coordinator/service/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <chrono>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "common/status_macros.h"
+#include "coordinator/service/credentials.h"
+#include "coordinator/service/service_context.h"
+#include "coordinator/service/services.h"
+#include "tessera/v1/job_service.grpc.pb.h"
+#include "tessera/v1/operator_service.grpc.pb.h"
+#include "tessera/v1/work_service.grpc.pb.h"
+
+namespace tessera::service {
+namespace {
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(const TlsFiles& tls) {
+  if (!tls.enabled()) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options;
+  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
+  TESSERA_ASSIGN_OR_RETURN(pair.cert_chain, ReadFile(tls.certificate));
+  TESSERA_ASSIGN_OR_RETURN(pair.private_key, ReadFile(tls.key));
+  options.pem_key_cert_pairs.push_back(std::move(pair));
+  if (!tls.client_ca.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(tls.client_ca));
+    options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+  }
+  return grpc::SslServerCredentials(options);
+}
+
+// The host of host:port; brackets taken off.
+absl::string_view HostOf(absl::string_view listen) {
+  absl::string_view host = listen.substr(0, listen.rfind(':'));
+  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
+  return host;
+}
+
+}  // namespace
+
+bool IsLocalAddress(absl::string_view listen) {
+  if (absl::StartsWith(listen, "unix:")) return true;
+  const absl::string_view host = HostOf(listen);
+  if (host == "localhost" || host == "::1") return true;
+  // An address, and not a name that begins like one.
+  int part = 0;
+  int parts = 0;
+  for (const absl::string_view text : absl::StrSplit(host, '.')) {
+    if (!absl::SimpleAtoi(text, &part) || part < 0 || part > 255) return false;
+    if (++parts == 1 && part != 127) return false;
+  }
+  return parts == 4;
+}
+
+absl::Status CheckDoors(const ServerOptions& options, bool has_tokens) {
+  const TlsFiles& tls = options.tls;
+  if (tls.certificate.empty() != tls.key.empty()) {
+    return absl::InvalidArgumentError("--tls-cert and --tls-key go together");
+  }
+  if (!tls.client_ca.empty() && !tls.enabled()) {
+    return absl::InvalidArgumentError("--tls-client-ca goes with --tls-cert and --tls-key");
+  }
+  if (IsLocalAddress(options.listen)) return absl::OkStatus();
+  if (!tls.enabled()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "others can reach ", options.listen, ", so it needs --tls-cert and --tls-key",
+        has_tokens ? ": tokens must not cross a network in the clear" : " and --tokens-file",
+        ". Or listen on a loopback address, such as 127.0.0.1:7070"));
+  }
+  if (!has_tokens && tls.client_ca.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("others can reach ", options.listen,
+                     ", and nothing says who may come in: give --tokens-file, or --tls-client-ca"));
+  }
+  return absl::OkStatus();
+}
+
+Server::Server() = default;
+Server::~Server() = default;
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                                      ServiceContext* context) {
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
+                           CredentialsOf(options.tls));
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+
+  std::unique_ptr<Server> server(new Server);
+  server->jobs_ = MakeJobService(context);
+  server->work_ = MakeWorkService(context);
+  server->operators_ = MakeOperatorService(context);
+
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options.listen, credentials, &port);
+  builder.RegisterService(server->jobs_.get());
+  builder.RegisterService(server->work_.get());
+  builder.RegisterService(server->operators_.get());
+  builder.SetMaxReceiveMessageSize(static_cast<int>(context->limits().message_bytes_max));
+  builder.SetMaxSendMessageSize(-1);
+  // Two coordinators must not share a port without knowing it.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  server->server_ = builder.BuildAndStart();
+  const bool is_unix = absl::StartsWith(options.listen, "unix:");
+  if (server->server_ == nullptr || (port == 0 && !is_unix)) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen));
+  }
+  server->address_ =
+      is_unix ? options.listen
+              : absl::StrCat(options.listen.substr(0, options.listen.rfind(':')), ":", port);
+  server->SetServing(true);
+  return server;
+}
+
+void Server::SetServing(bool serving) {
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  for (const char* const name :
+       {"", v1::JobService::service_full_name(), v1::WorkService::service_full_name(),
+        v1::OperatorService::service_full_name()}) {
+    health->SetServingStatus(name, serving);
+  }
+}
+
+void Server::Shutdown(absl::Duration grace) {
+  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
+  server_->Wait();
+}
+
+}  // namespace tessera::service

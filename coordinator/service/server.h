@@ -1,0 +1,73 @@
+// The gRPC server: where it listens, with which encryption, and what it offers beside the contract.
+//
+// That is server reflection, so that generic tools can talk to it, and the standard health service,
+// which says SERVING for "" and for each service until SetServing(false).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace grpc {
+class Server;
+class Service;
+}  // namespace grpc
+
+namespace tessera::service {
+
+class ServiceContext;
+
+struct TlsFiles {
+  std::string certificate;  // PEM, the chain; empty: no TLS.
+  std::string key;          // PEM.
+  std::string client_ca;    // PEM; optional. Clients must then show a certificate of it.
+
+  bool enabled() const { return !certificate.empty(); }
+};
+
+struct ServerOptions {
+  std::string listen = "127.0.0.1:7070";  // host:port, [v6]:port, unix:path; port 0: any free one.
+  TlsFiles tls;
+};
+
+// Whether `listen` can be reached from this machine alone: loopback, or a unix socket.
+bool IsLocalAddress(absl::string_view listen);
+
+// Who gets in must be known before anybody does. INVALID_ARGUMENT, with what to change, for: an
+// address that others can reach without TLS, or with TLS and without any credential (tokens, client
+// certificates); a key without a certificate or the other way round.
+absl::Status CheckDoors(const ServerOptions& options, bool has_tokens);
+
+class Server {
+ public:
+  // Listens, and serves. `context` outlives the server. NOT_FOUND: a TLS file. UNAVAILABLE: the
+  // address is taken or not ours.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                                       ServiceContext* context);
+  ~Server();
+
+  // What clients connect to: `listen` with the port that it got.
+  const std::string& address() const { return address_; }
+
+  void SetServing(bool serving);
+
+  // Takes no more calls, waits for those in progress, and cancels what is left after `grace`. The
+  // coordinator's thread must be running until this returns.
+  void Shutdown(absl::Duration grace);
+
+ private:
+  Server();
+
+  std::unique_ptr<grpc::Service> jobs_;
+  std::unique_ptr<grpc::Service> work_;
+  std::unique_ptr<grpc::Service> operators_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+}  // namespace tessera::service

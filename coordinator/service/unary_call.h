@@ -1,0 +1,55 @@
+// A call with one request and one reply, from gRPC to the coordinator and back.
+//
+// For the .cc files of the services only: it brings gRPC's headers along.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/edge/coordinator.h"
+#include "coordinator/service/grpc_status.h"
+#include "coordinator/service/service_context.h"
+
+namespace tessera::service {
+
+template <typename Request, typename Response>
+using CoordinatorCall = void (edge::Coordinator::*)(const Request&,
+                                                    edge::Coordinator::Reply<Response>);
+
+// gRPC keeps `context`, `request` and `response` until the call is finished.
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* StartCall(ServiceContext& service, grpc::CallbackServerContext* context,
+                                    const Request* request, Response* response, Roles any_of,
+                                    const absl::StatusOr<Resource>& resource,
+                                    CoordinatorCall<Request, Response> call) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  absl::Status status = service.Admit(*context, any_of, resource).status();
+  if (status.ok()) status = Validate(*request, service.validate_context());
+  absl::StatusOr<ServiceContext::Place> place = status;
+  if (status.ok()) place = service.TakeCall();
+  if (!place.ok()) {
+    reactor->Finish(ToGrpc(place.status()));
+    return reactor;
+  }
+  // Shared, because a reply can be copied and a place cannot.
+  auto held = std::make_shared<ServiceContext::Place>(*std::move(place));
+  service.executor().Post([=, held = std::move(held)](edge::Coordinator& coordinator) mutable {
+    if (context->IsCancelled()) {
+      reactor->Finish(grpc::Status::CANCELLED);
+      return;
+    }
+    (coordinator.*call)(
+        *request, [reactor, response, held = std::move(held)](absl::StatusOr<Response> reply) {
+          const grpc::Status finished = ToGrpc(reply.status());
+          if (reply.ok()) *response = *std::move(reply);
+          reactor->Finish(finished);
+        });
+  });
+  return reactor;
+}
+
+}  // namespace tessera::service

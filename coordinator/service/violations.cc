@@ -1,0 +1,43 @@
+#include "coordinator/service/violations.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace tessera::service {
+
+std::string FieldPath::ToString() const {
+  std::string out;
+  AppendTo(out);
+  return out;
+}
+
+void FieldPath::AppendTo(std::string& out) const {
+  if (parent_ != nullptr) parent_->AppendTo(out);
+  if (index_ >= 0) {
+    absl::StrAppend(&out, "[", index_, "]");
+  } else if (index_ == kIsKey) {
+    absl::StrAppend(&out, "[\"", name_.substr(0, 64), "\"]");
+  } else if (!name_.empty()) {
+    absl::StrAppend(&out, out.empty() ? "" : ".", name_);
+  }
+}
+
+void Violations::Add(v1::ErrorReason reason, const FieldPath& path, absl::string_view description) {
+  if (count_ == 0) reason_ = reason;
+  if (count_++ >= kFieldsMax) return;
+  fields_.push_back({path.ToString(), std::string(description)});
+}
+
+absl::Status Violations::ToStatus() const {
+  if (empty()) return absl::OkStatus();
+  std::string message = absl::StrCat(fields_[0].field, " ", fields_[0].description);
+  if (count_ > 1) absl::StrAppend(&message, " (and ", count_ - 1, " more)");
+  Error error = ErrorWith(absl::StatusCode::kInvalidArgument, reason_, message);
+  for (const FieldViolation& field : fields_) error.Field(field.field, field.description);
+  return error;
+}
+
+Error ErrorWith(absl::StatusCode code, v1::ErrorReason reason, absl::string_view message) {
+  return Error(code, v1::ErrorReason_Name(reason), message);
+}
+
+}  // namespace tessera::service
