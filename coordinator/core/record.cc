@@ -31,7 +31,8 @@ void StoreChecksum(uint32_t crc, char* at) {
 
 uint32_t LoadChecksum(absl::string_view bytes) {
   uint32_t crc = 0;
-  for (int i = 0; i < 4; ++i) crc |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[i])) << (8 * i);
+  for (int i = 0; i < 4; ++i)
+    crc |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[i])) << (8 * i);
   return crc;
 }
 
@@ -62,8 +63,8 @@ absl::StatusOr<Record> DecodeRecord(absl::string_view bytes) {
   const absl::string_view body = bytes.substr(kPrefixBytes);
   if (Crc32c(body) != checksum) return absl::DataLossError("a record's checksum is wrong");
   if (version != kVersion) {
-    return absl::DataLossError(absl::StrCat("a record is of format ", version,
-                                            "; this version reads format ", kVersion));
+    return absl::DataLossError(
+        absl::StrCat("a record is of format ", version, "; this version reads format ", kVersion));
   }
 
   Reader reader(body);
@@ -90,8 +91,8 @@ absl::StatusOr<std::vector<Event>> DecodeEvents(const Record& record) {
   while (!reader.AtEnd()) {
     std::optional<Event> event = ReadEvent(reader);
     if (!event.has_value()) {
-      return absl::DataLossError(
-          absl::StrCat("event ", events.size(), " of a record is malformed, or of a newer version"));
+      return absl::DataLossError(absl::StrCat("event ", events.size(),
+                                              " of a record is malformed, or of a newer version"));
     }
     events.push_back(*std::move(event));
   }

@@ -1,8 +1,9 @@
 // A journal record: everything that one commit made true, in one piece.
 //
 // Layout: version byte, CRC-32C of the rest (little endian), then the header (its fields up to
-// `kept_from`, length-prefixed so that it can grow), the events, and the batches of intake whose items
-// the events added. Keys and payloads ride beside the events because the core never looks at them.
+// `kept_from`, length-prefixed so that it can grow), the events, and the batches of intake whose
+// items the events added. Keys and payloads ride beside the events because the core never looks at
+// them.
 //
 // Each record names the one that it follows and the one from which on the journal must be whole. So
 // whoever reads a journal can tell one that was trimmed from one that has a hole, without knowing
@@ -43,11 +44,11 @@ inline void Fields(auto& v, PayloadBatch& b) {
 }
 
 struct Record {
-  uint64_t nonce = 0;   // Of the owner's run.
-  absl::Time at;        // When it was closed.
-  RecordId follows;     // The record before it, perhaps of an older epoch. 0-0: it is the first.
-  RecordId kept_from;   // Records below this one are in the stored objects and may be gone.
-  std::string events;   // As Partition::TakeEvents() gave them.
+  uint64_t nonce = 0;  // Of the owner's run.
+  absl::Time at;       // When it was closed.
+  RecordId follows;    // The record before it, perhaps of an older epoch. 0-0: it is the first.
+  RecordId kept_from;  // Records below this one are in the stored objects and may be gone.
+  std::string events;  // As Partition::TakeEvents() gave them.
   std::vector<PayloadBatch> payloads;
 };
 

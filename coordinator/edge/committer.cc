@@ -45,8 +45,8 @@ void Committer::OnAppended(absl::Status status) {
 }
 
 void Committer::AskLast() {
-  store_->LastRecord(lifeline_.Guard(
-      [this](absl::StatusOr<StoredRecord> last) { OnLast(std::move(last)); }));
+  store_->LastRecord(
+      lifeline_.Guard([this](absl::StatusOr<StoredRecord> last) { OnLast(std::move(last)); }));
 }
 
 void Committer::OnLast(absl::StatusOr<StoredRecord> last) {
@@ -66,9 +66,9 @@ void Committer::OnLast(absl::StatusOr<StoredRecord> last) {
     if (!last->bytes.empty() && !record.ok()) return Fail(record.status());
   }
   if (last->id < committed_) {
-    return Fail(absl::DataLossError(
-        absl::StrCat("the journal ends at ", last->id.ToString(), ", but ", committed_.ToString(),
-                     " had been acknowledged")));
+    return Fail(
+        absl::DataLossError(absl::StrCat("the journal ends at ", last->id.ToString(), ", but ",
+                                         committed_.ToString(), " had been acknowledged")));
   }
   // After a fail-over two owners may have been in the same epoch; then the nonce tells them apart.
   if (last->id == committed_ && (nonce == committed_nonce_ || !nonce || !committed_nonce_)) {

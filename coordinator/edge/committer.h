@@ -5,11 +5,13 @@
 //   committer.Append({8, 1}, bytes, now);   // Waits for its turn.
 //
 // What it does about an answer:
-//   UNAVAILABLE         reads the last id. Ours, with our nonce: committed. The one before: appends the
+//   UNAVAILABLE         reads the last id. Ours, with our nonce: committed. The one before: appends
+//   the
 //                       same bytes again. Further on: somebody else's. Further back: data loss.
 //   RESOURCE_EXHAUSTED  appends the same id again after a pause. A later id might pass, and would
 //                       leave a hole.
-//   ABORTED             reads the last id as well: it may have been our own first attempt, come late.
+//   ABORTED             reads the last id as well: it may have been our own first attempt, come
+//   late.
 // Pauses end in Tick(). A failure is final: `failed` runs once and nothing is appended any more.
 //
 // Invariant: a record is reported committed before the next one is sent. Threads: none.
@@ -56,12 +58,14 @@ class Committer {
   // The store refuses records, or cannot be reached.
   bool troubled() const { return troubled_; }
   core::RecordId committed() const { return committed_; }
-  uint64_t records() const { return records_; }         // Committed.
-  uint64_t bytes() const { return bytes_; }             // Committed.
+  uint64_t records() const { return records_; }            // Committed.
+  uint64_t bytes() const { return bytes_; }                // Committed.
   size_t waiting_bytes() const { return waiting_bytes_; }  // Not committed so far.
 
   void Tick(absl::Time now);
-  absl::Time NextWake() const { return pause_.has_value() ? pause_->until : absl::InfiniteFuture(); }
+  absl::Time NextWake() const {
+    return pause_.has_value() ? pause_->until : absl::InfiniteFuture();
+  }
 
  private:
   struct Entry {

@@ -30,7 +30,8 @@ std::string StateDigest(const core::PartitionState& state) {
       digest[i] = SipHash24(kKeys[i], chained);
     }
   });
-  return absl::StrCat(absl::Hex(digest[0], absl::kZeroPad16), absl::Hex(digest[1], absl::kZeroPad16));
+  return absl::StrCat(absl::Hex(digest[0], absl::kZeroPad16),
+                      absl::Hex(digest[1], absl::kZeroPad16));
 }
 
 }  // namespace tessera::edge

@@ -62,7 +62,8 @@ class PartitionHost::Impl {
   const absl::Status& failure() const { return failure_; }
 
   bool accepting() const {
-    return state_ == HostState::kServing && !committer_->troubled() && !trouble_since_.has_value() &&
+    return state_ == HostState::kServing && !committer_->troubled() &&
+           !trouble_since_.has_value() &&
            committer_->waiting_bytes() + OpenBytes() <= options_.unflushed_bytes_max;
   }
 
@@ -137,8 +138,8 @@ class PartitionHost::Impl {
   void ReadPayloads(JobIndex job, std::vector<core::ItemIndex> items,
                     std::function<void(absl::StatusOr<std::vector<Payload>>)> done) {
     const RecordId after = RecordNow();
-    auto reply = [this, after, done = std::move(done)](
-                     absl::StatusOr<std::vector<Payload>> payloads) {
+    auto reply = [this, after,
+                  done = std::move(done)](absl::StatusOr<std::vector<Payload>> payloads) {
       auto release = [done, payloads = std::move(payloads)](absl::Status committed) mutable {
         if (!committed.ok()) return done(std::move(committed));
         done(std::move(payloads));
@@ -196,7 +197,8 @@ class PartitionHost::Impl {
     }));
   }
 
-  // The first record of our epoch. From here on nobody else writes, and what is stored stands still.
+  // The first record of our epoch. From here on nobody else writes, and what is stored stands
+  // still.
   void WriteFence(const StoredRecord& last) {
     core::Record fence{.nonce = options_.nonce, .at = core::TruncateTime(now_), .follows = last.id};
     std::optional<uint64_t> last_nonce;
@@ -321,9 +323,9 @@ class PartitionHost::Impl {
   // --- Replies ----------------------------------------------------------------------------------
 
   bool CanRelease() const {
-    return !replies_.empty() && (state_ == HostState::kFailed ||
-                                 (committer_ != nullptr &&
-                                  replies_.front().after <= committer_->committed()));
+    return !replies_.empty() &&
+           (state_ == HostState::kFailed ||
+            (committer_ != nullptr && replies_.front().after <= committer_->committed()));
   }
 
   // Those that were there when it began: a reply may ask for another one.
@@ -333,7 +335,8 @@ class PartitionHost::Impl {
       replies_.pop_front();
       reply.done(state_ == HostState::kFailed
                      ? absl::UnavailableError(absl::StrCat("the commit is not known to have been "
-                                                           "done: ", failure_.message()))
+                                                           "done: ",
+                                                           failure_.message()))
                      : absl::OkStatus());
     }
   }

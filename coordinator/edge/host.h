@@ -1,17 +1,18 @@
 // Hosts one partition: owns it, commits what it decides, and brings it back after a crash.
 //
-// The host stands between a Partition, which decides and does no I/O, and a Store, which does I/O and
-// decides nothing. It gathers the events of many commands into one record, appends the record while
-// the next ones are being handled, and releases what was said only when it has been committed:
+// The host stands between a Partition, which decides and does no I/O, and a Store, which does I/O
+// and decides nothing. It gathers the events of many commands into one record, appends the record
+// while the next ones are being handled, and releases what was said only when it has been
+// committed:
 //
 //   const auto lease = host.partition().RequestLease(request, now);
 //   host.WhenCommitted([lease](absl::Status committed) { ... });  // reply now, or drop it
 //   host.Flush(now);   // once per turn of the loop: appends what has gathered
 //
 // One append is in flight at a time; a commit takes what has gathered while the last one was in
-// flight, and no timer waits for more. Trouble is handled as storage.h says: fenced or a hole: Failed;
-// a lost reply: read the last id and its nonce, then go on; refused: keep the state, stop taking
-// commands (`accepting()` is false), try the same id again.
+// flight, and no timer waits for more. Trouble is handled as storage.h says: fenced or a hole:
+// Failed; a lost reply: read the last id and its nonce, then go on; refused: keep the state, stop
+// taking commands (`accepting()` is false), try the same id again.
 //
 // Behind the journal the host writes dirty objects and payload pages, paced, and trims. It resolves
 // keys to items and items to payloads, because the core knows neither.
@@ -39,15 +40,16 @@ namespace tessera::edge {
 
 struct HostOptions {
   core::PartitionOptions partition;
-  uint64_t nonce = 0;                    // Unique to this run of this owner.
-  uint64_t key_seed[2] = {0, 0};         // Of the digests of item keys.
-  size_t record_bytes_max = 4 << 20;     // A record is closed beyond this; the rest waits for the next.
-  size_t unflushed_bytes_max = 64 << 20; // Beyond: accepting() is false.
+  uint64_t nonce = 0;             // Unique to this run of this owner.
+  uint64_t key_seed[2] = {0, 0};  // Of the digests of item keys.
+  size_t record_bytes_max =
+      4 << 20;  // A record is closed beyond this; the rest waits for the next.
+  size_t unflushed_bytes_max = 64 << 20;  // Beyond: accepting() is false.
   size_t payload_cache_bytes = 256 << 20;
-  size_t objects_per_write = 4;          // In one fenced write behind the journal ...
+  size_t objects_per_write = 4;  // In one fenced write behind the journal ...
   absl::Duration write_interval = absl::Milliseconds(10);  // ... and the pause between two.
-  uint64_t commits_per_trim = 64;        // At least, between two trims of the journal.
-  bool trim = true;                      // Off: the journal is kept whole, for audits and tests.
+  uint64_t commits_per_trim = 64;  // At least, between two trims of the journal.
+  bool trim = true;                // Off: the journal is kept whole, for audits and tests.
 };
 
 // Where a host is in its life.
@@ -61,8 +63,9 @@ class PartitionHost {
   PartitionHost(const PartitionHost&) = delete;
   PartitionHost& operator=(const PartitionHost&) = delete;
 
-  // Takes the partition over: reads the objects, writes the first record of a new epoch (the fence),
-  // folds the journal's tail, and serves. `done` once: OK, or why not (then state() is kFailed).
+  // Takes the partition over: reads the objects, writes the first record of a new epoch (the
+  // fence), folds the journal's tail, and serves. `done` once: OK, or why not (then state() is
+  // kFailed).
   void Start(absl::Time now, std::function<void(absl::Status)> done);
 
   HostState state() const;
@@ -76,12 +79,13 @@ class PartitionHost {
 
   // Runs `done` when all that was decided before this call has been committed, with OK; or with
   // UNAVAILABLE when this host will never know, in its destructor at the latest. Never inside the
-  // call: at the next Flush() or Tick() if nothing is outstanding. In order. Call it when a command is
-  // complete, with its payloads: a record may be closed here.
+  // call: at the next Flush() or Tick() if nothing is outstanding. In order. Call it when a command
+  // is complete, with its payloads: a record may be closed here.
   void WhenCommitted(std::function<void(absl::Status)> done);
 
-  // Runs replies that are due, and appends what has gathered unless an append is in flight. Call it at
-  // the end of each turn. (What gathers while one is in flight is appended when that is committed.)
+  // Runs replies that are due, and appends what has gathered unless an append is in flight. Call it
+  // at the end of each turn. (What gathers while one is in flight is appended when that is
+  // committed.)
   void Flush(absl::Time now);
   // Lets time pass: the partition's Tick, writes behind the journal, trims, retries. Not the
   // partition's while the store refuses: then nobody can hand in an answer, so no lease ends, and
@@ -100,8 +104,9 @@ class PartitionHost {
   uint64_t PayloadDigest(absl::string_view bytes) const;
   // Puts keys and payloads of new items beside the ItemsAdded event that the partition just made.
   void AddPayloads(core::PayloadBatch batch);
-  // The items' keys and bytes, in order, from memory or from the store. Not before the items' commit.
-  // NOT_FOUND: no such job any more. UNAVAILABLE: try again. DATA_LOSS: the store lost them.
+  // The items' keys and bytes, in order, from memory or from the store. Not before the items'
+  // commit. NOT_FOUND: no such job any more. UNAVAILABLE: try again. DATA_LOSS: the store lost
+  // them.
   void ReadPayloads(core::JobIndex job, std::vector<core::ItemIndex> items,
                     std::function<void(absl::StatusOr<std::vector<core::Payload>>)> done);
   // Forgets a deleted job's keys and payloads.
@@ -111,9 +116,9 @@ class PartitionHost {
 
   struct Status {
     HostState state = HostState::kRecovering;
-    core::RecordId head;       // Last committed record.
+    core::RecordId head;  // Last committed record.
     core::RecordId trimmed_below;
-    uint64_t records = 0;      // Committed by this owner.
+    uint64_t records = 0;  // Committed by this owner.
     uint64_t bytes = 0;
     size_t dirty_objects = 0;
     size_t key_index_bytes = 0;
@@ -126,9 +131,9 @@ class PartitionHost {
   std::unique_ptr<Impl> impl_;
 };
 
-// The state that a partition's stored objects and journal fold to: what recovery does, as a function
-// of its own, for `tessera inspect` and for tests. `objects` off: from the journal alone, which must
-// be untrimmed. Reads only.
+// The state that a partition's stored objects and journal fold to: what recovery does, as a
+// function of its own, for `tessera inspect` and for tests. `objects` off: from the journal alone,
+// which must be untrimmed. Reads only.
 void LoadState(core::Store* store, bool objects,
                std::function<void(absl::StatusOr<core::PartitionState>)> done);
 

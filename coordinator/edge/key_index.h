@@ -1,9 +1,9 @@
 // Finds a job's items by their keys, and knows whether a payload is the one that was sent before.
 //
-// It keeps no keys and no payloads, only 64-bit digests under a secret key: 16 bytes an item, and 5 to
-// 11 in the table that finds them; 23 to 29 bytes together. Two keys with the same digest would be
-// taken for one; among a hundred million the chance is 3 in 10,000, and nobody without the secret can
-// bring it about.
+// It keeps no keys and no payloads, only 64-bit digests under a secret key: 16 bytes an item, and 5
+// to 11 in the table that finds them; 23 to 29 bytes together. Two keys with the same digest would
+// be taken for one; among a hundred million the chance is 3 in 10,000, and nobody without the
+// secret can bring it about.
 //
 //   KeyIndex index(seed);
 //   index.Add(job, "page-17.png", payload);      // Item 0 of the job; the next one is item 1.

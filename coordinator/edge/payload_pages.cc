@@ -141,11 +141,10 @@ void PayloadPages::Read(JobIndex job, std::vector<ItemIndex> items, Done done) {
   for (const uint32_t number : numbers) {
     const ObjectKey key = KeyOf(job, number);
     const auto found = pages_.find(key);
-    const bool here =
-        found != pages_.end() &&
-        std::none_of(read->items.begin(), read->items.end(), [&](ItemIndex item) {
-          return PageOf(item) == number && PlaceOf(item) < found->second->begin;
-        });
+    const bool here = found != pages_.end() &&
+                      std::none_of(read->items.begin(), read->items.end(), [&](ItemIndex item) {
+                        return PageOf(item) == number && PlaceOf(item) < found->second->begin;
+                      });
     if (here) {
       Touch(key, *found->second);
       read->status.Update(Collect(key, *read));

@@ -1,9 +1,10 @@
-// Keys and payloads of items, in pages of kPayloadsPerPage: in memory while they are not in the store
-// and, as far as there is room, afterwards.
+// Keys and payloads of items, in pages of kPayloadsPerPage: in memory while they are not in the
+// store and, as far as there is room, afterwards.
 //
-// New items arrive with the record that adds them. Their pages are pinned until they have been written
-// behind the journal; from then on they are a cache, and the page used longest ago goes first. A page
-// that grows after it left memory holds only its new items and fetches the others before it is written.
+// New items arrive with the record that adds them. Their pages are pinned until they have been
+// written behind the journal; from then on they are a cache, and the page used longest ago goes
+// first. A page that grows after it left memory holds only its new items and fetches the others
+// before it is written.
 //
 //   pages.Add(batch, record);                     // With the record that adds the items.
 //   pages.Read(job, {17, 4}, done);               // From memory, or from the store.
@@ -60,8 +61,8 @@ class PayloadPages {
   void AddStored(core::JobIndex job, uint32_t page, std::vector<core::Payload> payloads);
 
   // The items' keys and payloads, in order. `done` runs inside the call if all are in memory.
-  // NOT_FOUND: no such job any more. UNAVAILABLE: the store did not answer, try again. DATA_LOSS: it
-  // has no such item.
+  // NOT_FOUND: no such job any more. UNAVAILABLE: the store did not answer, try again. DATA_LOSS:
+  // it has no such item.
   using Payloads = std::vector<core::Payload>;
   using Done = std::function<void(absl::StatusOr<Payloads>)>;
   void Read(core::JobIndex job, std::vector<core::ItemIndex> items, Done done);
@@ -77,8 +78,8 @@ class PayloadPages {
     std::string bytes;     // As it is to be stored ...
     bool erase = false;    // ... unless it is to go.
   };
-  // Pages to write, erasures first, then longest waiting first. Fewer than there are where a page is
-  // still fetching its older items. `current`: the last closed record.
+  // Pages to write, erasures first, then longest waiting first. Fewer than there are where a page
+  // is still fetching its older items. `current`: the last closed record.
   std::vector<DirtyPage> TakeDirty(size_t max, core::RecordId current);
   void Stored(const DirtyPage& page);
   void NotStored(const DirtyPage& page);
@@ -94,8 +95,8 @@ class PayloadPages {
     uint32_t begin = 0;  // Place in the page of the first payload here; the store has those before.
     std::vector<core::Payload> payloads;
     size_t bytes = 0;
-    std::optional<core::RecordId> waiting_since;  // Dirty, to be taken.
-    std::optional<core::RecordId> taken_since;    // Taken, not written so far.
+    std::optional<core::RecordId> waiting_since;                 // Dirty, to be taken.
+    std::optional<core::RecordId> taken_since;                   // Taken, not written so far.
     std::optional<std::list<core::ObjectKey>::iterator> cached;  // In the store, so it may go.
 
     uint32_t end() const { return begin + static_cast<uint32_t>(payloads.size()); }

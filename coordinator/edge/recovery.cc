@@ -63,12 +63,12 @@ void Recovery::ReadPages() {
       names.push_back(ObjectKey{ObjectKind::kPayload, job_, page_ + i}.ToString());
     }
     using Objects = std::vector<std::optional<std::string>>;
-    store_->ReadObjects(
-        std::move(names), lifeline_.Guard([this, count](absl::StatusOr<Objects> objects) {
-          if (objects.ok()) return OnPages(count, *std::move(objects));
-          if (!MayPass(objects.status())) return Finish(objects.status());
-          retry_later_(objects.status(), lifeline_.Guard([this] { ReadPages(); }));
-        }));
+    store_->ReadObjects(std::move(names),
+                        lifeline_.Guard([this, count](absl::StatusOr<Objects> objects) {
+                          if (objects.ok()) return OnPages(count, *std::move(objects));
+                          if (!MayPass(objects.status())) return Finish(objects.status());
+                          retry_later_(objects.status(), lifeline_.Guard([this] { ReadPages(); }));
+                        }));
     return;
   }
   Finish(absl::OkStatus());
@@ -98,9 +98,9 @@ absl::Status Recovery::TakePage(uint32_t number, const std::optional<std::string
       return absl::DataLossError(absl::StrCat("object ", name, " is malformed"));
     }
     if (!loaded_.Knows(page->current) || page->payloads.size() > end - first) {
-      return absl::DataLossError(
-          absl::StrCat("records after ", loaded_.last.ToString(), " up to ",
-                       page->current.ToString(), " are lost: ", name, " is current to them"));
+      return absl::DataLossError(absl::StrCat("records after ", loaded_.last.ToString(), " up to ",
+                                              page->current.ToString(), " are lost: ", name,
+                                              " is current to them"));
     }
     for (const core::Payload& payload : page->payloads) keys_->Add(job, payload.key, payload.bytes);
     next += static_cast<uint32_t>(page->payloads.size());
@@ -117,7 +117,8 @@ absl::Status Recovery::TakeFromTail(ItemIndex from, ItemIndex to) {
       return batch.first + static_cast<uint32_t>(batch.payloads.size());
     };
     const size_t batches = intake == loaded_.intake.end() ? 0 : intake->second.size();
-    while (tail_batch_ < batches && end_of(intake->second[tail_batch_].batch) <= from) ++tail_batch_;
+    while (tail_batch_ < batches && end_of(intake->second[tail_batch_].batch) <= from)
+      ++tail_batch_;
     if (tail_batch_ == batches || intake->second[tail_batch_].batch.first > from) {
       return absl::DataLossError(absl::StrCat("the payload of item ", from, " of job ", job_,
                                               " is neither in a page nor in the journal"));

@@ -1,8 +1,9 @@
-// Brings a partition back, once its journal is fenced: the state (state_loader.h), then its payloads.
+// Brings a partition back, once its journal is fenced: the state (state_loader.h), then its
+// payloads.
 //
-// All payload pages of all jobs are read, for the index of keys is nowhere else. What the pages lack
-// is in the journal's tail, whose records are kept until it is written; it is pinned again. An item
-// that is in neither is DATA_LOSS.
+// All payload pages of all jobs are read, for the index of keys is nowhere else. What the pages
+// lack is in the journal's tail, whose records are kept until it is written; it is pinned again. An
+// item that is in neither is DATA_LOSS.
 //
 // Threads: none; the store's.
 #pragma once
@@ -54,9 +55,9 @@ class Recovery {
 
   std::shared_ptr<StateLoader> state_loader_;
   LoadedState loaded_;
-  uint32_t job_ = 0;        // Being read ...
-  uint32_t page_ = 0;       // ... from this page on.
-  size_t tail_batch_ = 0;   // The job's first batch in the tail that may still be needed.
+  uint32_t job_ = 0;       // Being read ...
+  uint32_t page_ = 0;      // ... from this page on.
+  size_t tail_batch_ = 0;  // The job's first batch in the tail that may still be needed.
   Lifeline lifeline_;
 };
 

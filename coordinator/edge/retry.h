@@ -1,4 +1,5 @@
-// What a multi-step read does when the store says "not now": the caller decides, as it has the time.
+// What a multi-step read does when the store says "not now": the caller decides, as it has the
+// time.
 #pragma once
 
 #include <functional>

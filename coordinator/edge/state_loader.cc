@@ -42,8 +42,8 @@ auto StateLoader::Handle(void (StateLoader::*again)(), std::function<void(T)> ne
 void StateLoader::Start() { ReadLast(); }
 
 void StateLoader::ReadLast() {
-  store_->LastRecord(Handle<StoredRecord>(
-      &StateLoader::ReadLast, [this](StoredRecord last) { OnLast(std::move(last)); }));
+  store_->LastRecord(Handle<StoredRecord>(&StateLoader::ReadLast,
+                                          [this](StoredRecord last) { OnLast(std::move(last)); }));
 }
 
 void StateLoader::OnLast(StoredRecord last) {
@@ -77,11 +77,11 @@ void StateLoader::ReadObjects() {
   names.reserve(count);
   for (const ObjectKey& key : keys) names.push_back(key.ToString());
   using Objects = std::vector<std::optional<std::string>>;
-  store_->ReadObjects(std::move(names),
-                      Handle<Objects>(&StateLoader::ReadObjects,
-                                      [this, keys = std::move(keys)](Objects objects) {
-                                        OnObjects(keys, std::move(objects));
-                                      }));
+  store_->ReadObjects(
+      std::move(names),
+      Handle<Objects>(&StateLoader::ReadObjects, [this, keys = std::move(keys)](Objects objects) {
+        OnObjects(keys, std::move(objects));
+      }));
 }
 
 void StateLoader::OnObjects(std::vector<ObjectKey> keys,
@@ -105,9 +105,9 @@ void StateLoader::OnObjects(std::vector<ObjectKey> keys,
 // --- The tail -----------------------------------------------------------------------------------
 
 void StateLoader::ReadTail() {
-  const RecordId from = read_to_ != RecordId{}   ? read_to_.Next()
-                        : options_.objects ? loaded_.kept_from
-                                           : RecordId{};
+  const RecordId from = read_to_ != RecordId{} ? read_to_.Next()
+                        : options_.objects     ? loaded_.kept_from
+                                               : RecordId{};
   using Records = std::vector<StoredRecord>;
   store_->ReadJournal(from, options_.records_per_read,
                       Handle<Records>(&StateLoader::ReadTail,
@@ -130,9 +130,9 @@ void StateLoader::OnTail(std::vector<StoredRecord> records) {
       return OnHoleAtStart(std::move(stored));
     }
     if (!first && record->follows != read_to_) {
-      return Finish(absl::DataLossError(absl::StrCat(
-          "the journal has a hole: after ", read_to_.ToString(), " comes ", stored.id.ToString(),
-          ", which follows ", record->follows.ToString())));
+      return Finish(absl::DataLossError(
+          absl::StrCat("the journal has a hole: after ", read_to_.ToString(), " comes ",
+                       stored.id.ToString(), ", which follows ", record->follows.ToString())));
     }
     const absl::Status status = Fold(stored.id, *std::move(record));
     if (!status.ok()) return Finish(status);
@@ -145,9 +145,9 @@ void StateLoader::OnTail(std::vector<StoredRecord> records) {
   if (!records.empty() && !reached) return ReadTail();
 
   if (read_to_ < must_reach_) {
-    return Finish(absl::DataLossError(absl::StrCat("the journal ends at ", read_to_.ToString(),
-                                                   ", but its last id is ",
-                                                   must_reach_.ToString())));
+    return Finish(
+        absl::DataLossError(absl::StrCat("the journal ends at ", read_to_.ToString(),
+                                         ", but its last id is ", must_reach_.ToString())));
   }
   if (!loaded_.Knows(newest_object_)) {
     return Finish(absl::DataLossError(

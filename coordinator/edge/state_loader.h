@@ -1,7 +1,8 @@
 // Reads a partition's state back: its objects, in rounds, then the journal's tail folded over them.
 //
 //   auto loader = std::make_shared<StateLoader>(
-//       store, StateLoader::Options(), retry_later, [](absl::StatusOr<LoadedState> loaded) { ... });
+//       store, StateLoader::Options(), retry_later, [](absl::StatusOr<LoadedState> loaded) { ...
+//       });
 //   loader->Start();
 //
 // It lives in the store's callbacks until it is done, whether or not anybody else holds it.
@@ -34,8 +35,8 @@ namespace tessera::edge {
 
 struct LoadedState {
   core::PartitionState state;
-  core::RecordId last;       // The journal's last record; 0-0 where there is none.
-  core::RecordId kept_from;  // As it says.
+  core::RecordId last;               // The journal's last record; 0-0 where there is none.
+  core::RecordId kept_from;          // As it says.
   std::vector<core::RecordId> tail;  // The records that were folded, in order.
 
   // Whether a stored object may say that it is current to this record. Not so for a record that the

@@ -28,9 +28,8 @@ void WriteBehind::AtBoundary(RecordId closed, absl::Time now) {
 
   batch_ = Batch{.current = closed};
   // A deleted job's payloads go first: once its head is gone, nobody knows how many they were.
-  const bool pages_first =
-      payloads_->erasures_wait() || !oldest_object.has_value() ||
-      (oldest_page.has_value() && *oldest_page <= *oldest_object);
+  const bool pages_first = payloads_->erasures_wait() || !oldest_object.has_value() ||
+                           (oldest_page.has_value() && *oldest_page <= *oldest_object);
   if (pages_first) TakePages(options_.objects_per_write);
   if (!payloads_->erasures_wait()) {
     TakeObjects(options_.objects_per_write - batch_->writes.size());

@@ -1,16 +1,17 @@
 // Writes what has changed to the store's objects, behind the journal, and trims the journal.
 //
-// An object may be written only when all that is in it has been committed, and it can be encoded only
-// while the state stands between two records. So it is encoded when a record has been closed, held
-// until that record is committed, and written then; one write is in flight at a time, a few objects
-// each, with a pause after it. Where very much waits, the pause falls away: the journal lies in
-// Redis's memory, and must not grow for as long as a requester adds items.
+// An object may be written only when all that is in it has been committed, and it can be encoded
+// only while the state stands between two records. So it is encoded when a record has been closed,
+// held until that record is committed, and written then; one write is in flight at a time, a few
+// objects each, with a pause after it. Where very much waits, the pause falls away: the journal
+// lies in Redis's memory, and must not grow for as long as a requester adds items.
 //
 //   behind.AtBoundary(record, now);     // A record was closed; nothing was decided since.
 //   behind.Committed(record);           // It is durable.
 //
-// kept_from() goes into the header of the next record. The journal is trimmed to there only when that
-// record has been committed, so the last record always tells how far the journal must reach back.
+// kept_from() goes into the header of the next record. The journal is trimmed to there only when
+// that record has been committed, so the last record always tells how far the journal must reach
+// back.
 //
 // Threads: none.
 #pragma once
@@ -53,7 +54,8 @@ class WriteBehind {
   // Records up to `id` are committed.
   void Committed(core::RecordId id);
 
-  // Says, once a record, from where on the journal must be kept when record `announced_by` is there.
+  // Says, once a record, from where on the journal must be kept when record `announced_by` is
+  // there.
   core::RecordId Announce(core::RecordId announced_by);
 
   core::RecordId trimmed_below() const { return trimmed_below_; }

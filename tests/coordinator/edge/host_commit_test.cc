@@ -181,7 +181,8 @@ TEST_F(HostCommitTest, AFencedOwnerFailsAndItsRepliesSayUnavailable) {
   EXPECT_EQ(host_.state(), HostState::kFailed);
   EXPECT_THAT(host_.failure(), StatusIs(absl::StatusCode::kAborted));
   EXPECT_FALSE(host_.accepting());
-  EXPECT_THAT(world_.Commit(*owner_), StatusIs(absl::StatusCode::kUnavailable));  // From now on, all.
+  EXPECT_THAT(world_.Commit(*owner_),
+              StatusIs(absl::StatusCode::kUnavailable));  // From now on, all.
   EXPECT_EQ(other->partition().state().jobs(), 0u);
 }
 

@@ -203,15 +203,14 @@ TEST_P(CommitterSeedTest, EveryRecordIsReportedOnceInOrderAndIsThere) {
   constexpr uint64_t kRecords = 300;
   uint64_t next = 0;      // To be appended.
   uint64_t reported = 0;  // Committed.
-  Committer committer(
-      &store, {.nonce = 7},
-      {.committed =
-           [&](RecordId id) {
-             ASSERT_EQ(id, (RecordId{1, reported}));
-             ASSERT_TRUE(disk.journal().contains(id));
-             ++reported;
-           },
-       .failed = [&](absl::Status status) { FAIL() << status; }});
+  Committer committer(&store, {.nonce = 7},
+                      {.committed =
+                           [&](RecordId id) {
+                             ASSERT_EQ(id, (RecordId{1, reported}));
+                             ASSERT_TRUE(disk.journal().contains(id));
+                             ++reported;
+                           },
+                       .failed = [&](absl::Status status) { FAIL() << status; }});
   while (reported < kRecords) {
     if (next < kRecords && random() % 3 == 0) {
       committer.Append({1, next}, RecordBytes(7, absl::StrCat(next)), now);

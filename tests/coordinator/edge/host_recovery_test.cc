@@ -1,5 +1,5 @@
-// After a crash at any moment, what was acknowledged is there, and there is one state: in memory, in
-// pages and tail, and in the whole journal.
+// After a crash at any moment, what was acknowledged is there, and there is one state: in memory,
+// in pages and tail, and in the whole journal.
 
 #include <memory>
 #include <optional>
@@ -48,9 +48,8 @@ class Scenario {
       }
       acknowledged = [this, offset] { items_acknowledged_ = offset + kBatch; };
     } else if ((next_ - kAddLast) % 2 == 1) {
-      lease_ = owner.partition()
-                   .RequestLease(core::PartitionWorld::Ask(next_, 10), world.now())
-                   .value();
+      lease_ =
+          owner.partition().RequestLease(core::PartitionWorld::Ask(next_, 10), world.now()).value();
       EXPECT_TRUE(lease_.has_value());
     } else {
       core::Submit submit{.assignment = lease_->assignment};
@@ -135,7 +134,8 @@ void RunWithCrash(const CrashCase& c, uint64_t seed, int crash_at, bool* crashed
   std::unique_ptr<Owner> owner = world.Open(options(), c.faults);
   int steps = 0;
   *crashed = false;
-  for (; steps < 100'000 && (!scenario.finished() || (*owner)->status().dirty_objects > 0); ++steps) {
+  for (; steps < 100'000 && (!scenario.finished() || (*owner)->status().dirty_objects > 0);
+       ++steps) {
     CheckReach(world);
     if (steps == crash_at || steps == crash_at + 4 + static_cast<int>(seed)) {
       owner->Crash();

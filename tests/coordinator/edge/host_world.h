@@ -140,10 +140,9 @@ class HostWorld {
   absl::StatusOr<std::vector<core::Payload>> Read(Owner& owner, core::JobIndex job,
                                                   std::vector<core::ItemIndex> items) {
     std::optional<absl::StatusOr<std::vector<core::Payload>>> answer;
-    owner->ReadPayloads(job, std::move(items),
-                        [&](absl::StatusOr<std::vector<core::Payload>> payloads) {
-                          answer = std::move(payloads);
-                        });
+    owner->ReadPayloads(
+        job, std::move(items),
+        [&](absl::StatusOr<std::vector<core::Payload>> payloads) { answer = std::move(payloads); });
     EXPECT_FALSE(answer.has_value()) << "a reply ran inside the call that asked";
     for (int i = 0; i < 100'000 && !answer.has_value(); ++i) Step(owner);
     if (!answer.has_value()) return absl::DeadlineExceededError("it never came");
