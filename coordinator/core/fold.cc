@@ -299,15 +299,12 @@ std::vector<DirtyObject> PartitionState::TakeDirty(size_t max) {
 }
 
 void PartitionState::Stored(const DirtyObject& object) {
-  auto& taken = rep_->taken;
-  const auto at = std::find_if(taken.begin(), taken.end(), [&](const DirtyObject& t) {
-    return t.key == object.key && t.since == object.since;
-  });
-  if (at != taken.end()) taken.erase(at);
+  rep_->Untake(object);
+  if (object.key.kind == ObjectKind::kLeases) rep_->DropEmptyLeases(object.key);
 }
 
 void PartitionState::NotStored(const DirtyObject& object) {
-  Stored(object);
+  rep_->Untake(object);
   // It may be marked again since; twice in the list is harmless, and the older entry is the one that
   // holds the journal.
   if (Version* version = rep_->FindVersion(object.key)) version->dirty = true;

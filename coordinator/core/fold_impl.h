@@ -1,6 +1,7 @@
 // The inside of PartitionState, shared by fold.cc (objects, recovery, reads) and folder.cc (events).
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -55,6 +56,24 @@ struct PartitionState::Rep {
     if (version.dirty) return;
     version.dirty = true;
     dirty.push_back({key, id});
+  }
+
+  void Untake(const DirtyObject& object) {
+    const auto at = std::find_if(taken.begin(), taken.end(), [&](const DirtyObject& t) {
+      return t.key == object.key && t.since == object.since;
+    });
+    if (at != taken.end()) taken.erase(at);
+  }
+
+  // A page of leases that is empty here and gone from the store is as if it had never been; a job of
+  // a million answers would be left with thousands of them.
+  void DropEmptyLeases(const ObjectKey& key) {
+    JobState* job = Job(JobIndex(key.job));
+    if (job == nullptr) return;
+    const auto page = job->leases.pages().find(key.page);
+    if (page == job->leases.pages().end()) return;
+    if (!page->second.by_sequence.empty() || page->second.version.dirty) return;
+    job->leases.pages().erase(page);
   }
 
   JobState* Job(JobIndex index) {

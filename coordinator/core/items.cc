@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <deque>
 
 #include "common/check.h"
 #include "coordinator/core/archive.h"
@@ -68,6 +67,13 @@ constexpr uint32_t kHoldingShift = 30;
 constexpr uint32_t kSlotMask = (1u << kHoldingShift) - 1;
 enum Holding : uint32_t { kUntouched = 0, kOpen = 1, kPacked = 2 };
 
+// Room for `wanted` elements, growing by a sixteenth: a million items must not waste half of what
+// they hold, as doubling would have it.
+template <typename T>
+void Reserve(std::vector<T>& v, size_t wanted) {
+  if (wanted > v.capacity()) v.reserve(std::max(wanted, v.capacity() + v.capacity() / 16 + 64));
+}
+
 // An item in progress. 32 bytes, and 16 for each entry.
 struct OpenItem {
   std::unique_ptr<ItemEntry[]> entries;
@@ -82,9 +88,9 @@ struct OpenItem {
   void Append(const ItemEntry& entry) {
     TESSERA_CHECK(size < std::numeric_limits<uint16_t>::max());
     if (size == capacity) {
-      // By half and not by double: most items see a handful of workers.
-      const auto grown = static_cast<uint16_t>(
-          std::min<uint32_t>(capacity + std::max(2, capacity / 2), 0xffff));
+      // One by one at first, then by half: most items see a handful of workers.
+      const int more = std::max(1, capacity / 2 - 1);
+      const auto grown = static_cast<uint16_t>(std::min<uint32_t>(capacity + more, 0xffff));
       auto larger = std::make_unique<ItemEntry[]>(grown);
       std::copy_n(entries.get(), size, larger.get());
       entries = std::move(larger);
@@ -93,41 +99,116 @@ struct OpenItem {
     entries[size++] = entry;
   }
 };
+static_assert(sizeof(OpenItem) == 32);
 
-// The packed items of one page, appended as they come; rewritten when half of it is garbage.
-struct PackedPage {
-  std::string bytes;
-  std::array<uint32_t, kItemsPerPage> offset{};  // Plus one; 0: not packed.
-  std::array<uint16_t, kItemsPerPage> length{};
-  uint32_t garbage = 0;
+// The items in progress, by slot. The lowest free slot is taken first and free ones at the end are
+// given back: a job whose items were once all in progress does not hold their room for ever.
+class OpenItems {
+ public:
+  OpenItem& operator[](uint32_t slot) { return (*chunks_[slot / kPerChunk])[slot % kPerChunk]; }
+  const OpenItem& operator[](uint32_t slot) const {
+    return (*chunks_[slot / kPerChunk])[slot % kPerChunk];
+  }
 
+  uint32_t Take() {
+    if (free_ == 0) {
+      const uint32_t slot = size_++;
+      TESSERA_CHECK(slot <= kSlotMask);
+      if (slot / kPerChunk == chunks_.size()) chunks_.push_back(std::make_unique<Chunk>());
+      if (slot / 64 == free_bits_.size()) free_bits_.push_back(0);
+      return slot;
+    }
+    while (free_bits_[lowest_] == 0) ++lowest_;
+    const auto slot = lowest_ * 64 + static_cast<uint32_t>(__builtin_ctzll(free_bits_[lowest_]));
+    Flip(slot);
+    --free_;
+    return slot;
+  }
+
+  void Give(uint32_t slot) {
+    (*this)[slot] = OpenItem();
+    Flip(slot);
+    ++free_;
+    lowest_ = std::min(lowest_, slot / 64);
+    while (size_ > 0 && IsFree(size_ - 1)) {
+      Flip(--size_);
+      --free_;
+    }
+    // One chunk more than is needed stays, for the next.
+    while (chunks_.size() > size_ / kPerChunk + 2) chunks_.pop_back();
+  }
+
+  size_t bytes() const {
+    size_t bytes = chunks_.size() * sizeof(Chunk) + chunks_.capacity() * sizeof(chunks_[0]) +
+                   free_bits_.capacity() * sizeof(uint64_t);
+    for (uint32_t slot = 0; slot < size_; ++slot) {
+      // A block of the allocator's is a multiple of 16, its header of 8 included.
+      const uint16_t capacity = (*this)[slot].capacity;
+      if (capacity > 0) bytes += capacity * sizeof(ItemEntry) + 16;
+    }
+    return bytes;
+  }
+
+ private:
+  static constexpr uint32_t kPerChunk = 256;
+  using Chunk = std::array<OpenItem, kPerChunk>;
+
+  bool IsFree(uint32_t slot) const { return free_bits_[slot / 64] >> (slot % 64) & 1; }
+  void Flip(uint32_t slot) { free_bits_[slot / 64] ^= uint64_t{1} << (slot % 64); }
+
+  std::vector<std::unique_ptr<Chunk>> chunks_;
+  uint32_t size_ = 0;
+  std::vector<uint64_t> free_bits_;
+  size_t free_ = 0;
+  uint32_t lowest_ = 0;  // No word of free_bits_ before this one has a free slot.
+};
+
+// The packed items of one page, in their order, without a gap. Where one begins follows from the
+// lengths of those before it, from the last of every sixteen on.
+class PackedPage {
+ public:
+  bool Has(uint32_t place) const { return length_[place] != 0; }
+
+  absl::string_view Get(uint32_t place) const {
+    return absl::string_view(bytes_.data() + OffsetOf(place), length_[place]);
+  }
+
+  // `item` is not empty.
   void Put(uint32_t place, absl::string_view item) {
     Drop(place);
-    offset[place] = static_cast<uint32_t>(bytes.size()) + 1;
-    length[place] = static_cast<uint16_t>(item.size());
-    bytes.append(item.data(), item.size());
+    const size_t wanted = bytes_.size() + item.size();
+    if (wanted > bytes_.capacity()) bytes_.reserve(wanted + kSpareBytes);
+    bytes_.insert(bytes_.begin() + OffsetOf(place), item.begin(), item.end());
+    length_[place] = static_cast<uint16_t>(item.size());
+    Shift(place, static_cast<uint32_t>(item.size()));
   }
+
   void Drop(uint32_t place) {
-    if (offset[place] == 0) return;
-    garbage += length[place];
-    offset[place] = 0;
-    if (garbage > 512 && garbage > bytes.size() / 2) Compact();
+    if (!Has(place)) return;
+    const auto from = bytes_.begin() + OffsetOf(place);
+    bytes_.erase(from, from + length_[place]);
+    Shift(place, -uint32_t{length_[place]});
+    length_[place] = 0;
   }
-  absl::string_view Get(uint32_t place) const {
-    return absl::string_view(bytes).substr(offset[place] - 1, length[place]);
+
+  size_t bytes() const { return sizeof(PackedPage) + bytes_.capacity(); }
+
+ private:
+  static constexpr uint32_t kStride = 16;
+  static constexpr size_t kSpareBytes = 512;
+
+  uint32_t OffsetOf(uint32_t place) const {
+    uint32_t offset = start_[place / kStride];
+    for (uint32_t p = place / kStride * kStride; p < place; ++p) offset += length_[p];
+    return offset;
   }
-  void Compact() {
-    std::string kept;
-    kept.reserve(bytes.size() - garbage);
-    for (uint32_t place = 0; place < kItemsPerPage; ++place) {
-      if (offset[place] == 0) continue;
-      const absl::string_view item = Get(place);
-      offset[place] = static_cast<uint32_t>(kept.size()) + 1;
-      kept.append(item.data(), item.size());
-    }
-    bytes = std::move(kept);
-    garbage = 0;
+  void Shift(uint32_t place, uint32_t by) {
+    for (uint32_t s = place / kStride + 1; s < start_.size(); ++s) start_[s] += by;
   }
+
+  std::vector<char> bytes_;
+  std::array<uint32_t, kItemsPerPage / kStride> start_{};  // Where every sixteenth item begins.
+  std::array<uint16_t, kItemsPerPage> length_{};           // 0: not packed.
 };
 constexpr size_t kPackedItemBytesMax = std::numeric_limits<uint16_t>::max();
 
@@ -160,8 +241,7 @@ const ItemEntry* ItemRecord::FindAssignment(uint32_t sequence) const {
 
 struct ItemTable::Rep {
   std::vector<uint32_t> slots;  // Holding in the top two bits; the open slot below, if it is open.
-  std::deque<OpenItem> open;
-  std::vector<uint32_t> free_open;
+  OpenItems open;
   std::vector<std::unique_ptr<PackedPage>> packed;  // By page; nothing where none is packed.
   std::vector<Version> versions;
   std::vector<ItemTraits> traits;
@@ -179,16 +259,7 @@ struct ItemTable::Rep {
 
   OpenItem& Open(ItemIndex item) {
     if (holding(item) == kOpen) return open[slots[item] & kSlotMask];
-    uint32_t slot;
-    if (free_open.empty()) {
-      slot = static_cast<uint32_t>(open.size());
-      TESSERA_CHECK(slot <= kSlotMask);
-      open.emplace_back();
-    } else {
-      slot = free_open.back();
-      free_open.pop_back();
-      open[slot] = OpenItem();
-    }
+    const uint32_t slot = open.Take();
     OpenItem& record = open[slot];
     if (holding(item) == kPacked) {
       PackedPage& page = PackedOf(item);
@@ -215,9 +286,7 @@ struct ItemTable::Rep {
 
   void Release(ItemIndex item) {
     if (holding(item) == kOpen) {
-      const uint32_t slot = slots[item] & kSlotMask;
-      open[slot] = OpenItem();
-      free_open.push_back(slot);
+      open.Give(slots[item] & kSlotMask);
     } else if (holding(item) == kPacked) {
       PackedOf(item).Drop(item % kItemsPerPage);
     }
@@ -225,7 +294,10 @@ struct ItemTable::Rep {
   }
 
   void LogRevision(uint32_t revision, ItemIndex item) {
-    if (revisions.size() < revision) revisions.resize(revision, std::numeric_limits<uint32_t>::max());
+    if (revisions.size() < revision) {
+      Reserve(revisions, revision);
+      revisions.resize(revision, std::numeric_limits<uint32_t>::max());
+    }
     revisions[revision - 1] = item;
   }
 };
@@ -239,6 +311,7 @@ uint32_t ItemTable::size() const { return static_cast<uint32_t>(rep_->slots.size
 
 void ItemTable::Grow(uint32_t size) {
   if (size <= rep_->slots.size()) return;
+  Reserve(rep_->slots, size);
   rep_->slots.resize(size, 0);
   if (!rep_->traits.empty()) rep_->traits.resize(size);
 }
@@ -325,8 +398,7 @@ void ItemTable::PackIfDone(ItemIndex item) {
   EncodeItem(&bytes, Get(item));
   if (bytes.size() > kPackedItemBytesMax) return;  // Thousands of answers: it stays as it is.
   rep_->PackedOf(item).Put(item % kItemsPerPage, bytes);
-  rep_->open[slot] = OpenItem();
-  rep_->free_open.push_back(slot);
+  rep_->open.Give(slot);
   rep_->slots[item] = kPacked << kHoldingShift;
 }
 
@@ -399,15 +471,10 @@ ItemTable::Memory ItemTable::MemoryUsed() const {
                   rep_->revisions.capacity() * sizeof(uint32_t) +
                   rep_->traits.capacity() * sizeof(ItemTraits) +
                   rep_->versions.capacity() * sizeof(Version);
-  m.in_progress_bytes = rep_->open.size() * sizeof(OpenItem) +
-                        rep_->free_open.capacity() * sizeof(uint32_t);
-  for (const OpenItem& record : rep_->open) {
-    // 16: what the allocator keeps beside each block.
-    if (record.capacity > 0) m.in_progress_bytes += record.capacity * sizeof(ItemEntry) + 16;
-  }
+  m.in_progress_bytes = rep_->open.bytes();
   m.packed_bytes = rep_->packed.capacity() * sizeof(void*);
   for (const auto& page : rep_->packed) {
-    if (page != nullptr) m.packed_bytes += sizeof(PackedPage) + page->bytes.capacity();
+    if (page != nullptr) m.packed_bytes += page->bytes();
   }
   return m;
 }

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "coordinator/core/types.h"
@@ -41,18 +42,19 @@ class ReadyQueue {
       for (uint64_t bits = used_[word]; bits != 0;) {
         const auto bit = static_cast<uint32_t>(63 - __builtin_clzll(bits));
         bits &= ~(uint64_t{1} << bit);
-        for (uint32_t slot = head_[word * 64 + bit]; slot != kNone; slot = nodes_[slot].next) {
-          if (!visit(nodes_[slot].item)) return;
+        for (uint32_t slot = head_[word * 64 + bit]; slot != kNone; slot = At(slot).next) {
+          if (!visit(At(slot).item)) return;
         }
       }
     }
   }
 
-  size_t bytes() const { return nodes_.capacity() * sizeof(Node); }
+  size_t bytes() const;
 
  private:
   static constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
   static constexpr size_t kWords = kBuckets / 64;
+  static constexpr uint32_t kNodesPerChunk = 256;
   struct Node {
     uint32_t previous = kNone;
     uint32_t next = kNone;
@@ -60,7 +62,18 @@ class ReadyQueue {
     uint32_t bucket = kNone;  // kNone: not in the queue.
   };
 
-  std::vector<Node> nodes_;  // By slot.
+  struct Chunk {
+    uint32_t used = 0;  // Nodes that are in the queue.
+    std::array<Node, kNodesPerChunk> nodes;
+  };
+
+  Node& At(uint32_t slot) { return chunks_[slot / kNodesPerChunk]->nodes[slot % kNodesPerChunk]; }
+  const Node& At(uint32_t slot) const {
+    return chunks_[slot / kNodesPerChunk]->nodes[slot % kNodesPerChunk];
+  }
+  bool Holds(uint32_t slot) const;
+
+  std::vector<std::unique_ptr<Chunk>> chunks_;  // By slot; nothing where no slot is in the queue.
   std::array<uint32_t, kBuckets> head_;
   std::array<uint32_t, kBuckets> tail_;
   std::array<uint64_t, kWords> used_{};  // Which buckets are not empty.
