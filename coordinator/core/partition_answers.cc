@@ -93,6 +93,15 @@ absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& comm
 
 }  // namespace
 
+void Partition::Impl::EmitEnded(ItemsEnded ended) {
+  // Each outcome was reckoned by itself; a revision is one item's.
+  uint32_t revision = job(ended.assignment.job).head.revision;
+  for (ItemEnd& end : ended.items) {
+    if (end.outcome.revision != 0) end.outcome.revision = ++revision;
+  }
+  Emit(std::move(ended));
+}
+
 // --- Deadlines ------------------------------------------------------------------------------------
 
 void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
@@ -111,7 +120,7 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
                                   answered ? ItemEntry::kAnswered : ItemEntry::kMissed, i.draft)});
     }
     ended.over = OverAfter(*a, ended.items);
-    Emit(std::move(ended));
+    EmitEnded(std::move(ended));
     notices_.leases_ended.push_back({id, LeaseEndReason::kExpired});
     a = job(id.job).leases.Find(id.sequence);
   }
@@ -125,7 +134,7 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
                            .outcome = OutcomeWith(id.job, i.item, id.sequence, ItemEntry::kForfeited, kNoLabel)});
   }
   ended.over = true;
-  Emit(std::move(ended));
+  EmitEnded(std::move(ended));
   notices_.leases_ended.push_back({id, LeaseEndReason::kForfeited});
 }
 
@@ -141,7 +150,7 @@ void Partition::Impl::Revoke(AssignmentId id, LeaseEndReason reason, absl::Time 
                            .outcome = OutcomeWith(id.job, i.item, id.sequence, ItemEntry::kRevoked, kNoLabel)});
   }
   ended.over = true;
-  Emit(std::move(ended));
+  EmitEnded(std::move(ended));
   notices_.leases_ended.push_back({id, reason});
 }
 
@@ -232,7 +241,7 @@ absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, a
                                                       : absl::ToDoubleSeconds(now - a->granted_at);
   }
   ended.over = OverAfter(*a, ended.items);
-  Emit(std::move(ended));
+  EmitEnded(std::move(ended));
   MoveOn(id.job, now);
   return reply;
 }
@@ -268,7 +277,7 @@ absl::Status Partition::Impl::Return(const ReturnItems& command, absl::Time now)
   }
   if (ended.items.empty()) return absl::OkStatus();
   ended.over = OverAfter(*a, ended.items);
-  Emit(std::move(ended));
+  EmitEnded(std::move(ended));
   MoveOn(id.job, now);
   return absl::OkStatus();
 }

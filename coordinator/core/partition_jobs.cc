@@ -51,6 +51,7 @@ absl::StatusOr<JobIndex> Partition::Impl::CreateJob(const core::CreateJob& comma
                   .at = now,
                   .pause_reasons = static_cast<uint8_t>(command.paused ? kPauseRequested : 0)});
   jobs_by_tenant_[command.identity.tenant].insert(index.value());
+  runtime(index);  // Whoever walks through the tenant's jobs finds one.
   return index;
 }
 

@@ -435,6 +435,27 @@ TEST_F(PartitionTest, AJobsLimitsOfRateAndOfOpenAssignmentsHold) {
   EXPECT_EQ(Job(job).stall, StallReason::kRateLimited);
 }
 
+TEST_F(PartitionTest, AJobThatHasJustBeenCreatedOffersNothing) {
+  ASSERT_THAT(world_->CreateJob(PartitionWorld::TwoClasses("a"), world_.now()), IsOk());
+  EXPECT_THAT(world_->Offers("default", world_.now()), ::testing::IsEmpty());
+  EXPECT_FALSE(world_.TryLease(1).has_value());
+}
+
+TEST_F(PartitionTest, ItemsOfOneAssignmentAreRevisedOneAfterAnother) {
+  // A revision that two items shared would be streamed for one of them only.
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.split.items_min = create.policy.split.items_max = 3;
+  create.policy.quality = {.answers_min = 1, .answers_max = 1};
+  const JobIndex job = world_.Create(create, 3);
+  const std::optional<Lease> lease = world_.TryLease(1);
+  ASSERT_TRUE(lease.has_value());
+  ASSERT_EQ(lease->items.size(), 3u);
+  ASSERT_THAT(world_.Answer(*lease, "yes"), IsOk());
+  std::vector<uint32_t> revisions;
+  for (const ItemView& item : world_->Revisions(job, 0, 10)) revisions.push_back(item.revision);
+  EXPECT_THAT(revisions, ::testing::ElementsAre(1, 2, 3));
+}
+
 TEST_F(PartitionTest, APausedJobStandsStillAndSaysWhy) {
   CreateJob create = PartitionWorld::TwoClasses("a");
   create.paused = true;
@@ -443,6 +464,17 @@ TEST_F(PartitionTest, APausedJobStandsStillAndSaysWhy) {
   EXPECT_EQ(Job(job).stall, StallReason::kPaused);
   ASSERT_THAT(world_->ResumeJob(job, world_.now()), IsOk());
   EXPECT_TRUE(world_.TryLease(1).has_value());
+}
+
+TEST_F(PartitionTest, AJobWithoutItemsCanBeLookedAtWaitedForAndEnded) {
+  const JobIndex job = world_->CreateJob(PartitionWorld::TwoClasses("a"), world_.now()).value();
+  EXPECT_EQ(world_->NextWake(), absl::InfiniteFuture());
+  EXPECT_EQ(Job(job).stall, StallReason::kNoItems);
+  EXPECT_TRUE(world_->Offers("default", world_.now()).empty());
+  EXPECT_FALSE(world_.TryLease(1).has_value());
+  EXPECT_THAT(world_->PlanJob(job), IsOk());
+  ASSERT_THAT(world_->SealJob(job, world_.now()), IsOk());
+  EXPECT_EQ(Job(job).phase, JobPhase::kFinalised);
 }
 
 TEST_F(PartitionTest, ADeletedJobIsGoneAndItsIndexIsNotUsedAgain) {
