@@ -62,8 +62,29 @@ void StateLoader::OnLast(StoredRecord last) {
   }
   loaded_.kept_from = record->kept_from;
   if (!options_.objects) return ReadTail();
+  if (last.id.sequence == 0 && record->follows != RecordId{}) return ReadBeforeFence(record->follows);
   keys_ = loaded_.state.ObjectsToLoad();
   ReadObjects();
+}
+
+// A fence passes on what the last record said when its owner came. Until it was in the journal the owner
+// before could still append, and trim as far as these records announced.
+void StateLoader::ReadBeforeFence(RecordId from) {
+  using Records = std::vector<StoredRecord>;
+  store_->ReadJournal(from, options_.records_per_read,
+                      Handle<Records>(&StateLoader::ReadLast, [this](const Records& records) {
+                        for (const StoredRecord& stored : records) {
+                          if (stored.id >= must_reach_) break;
+                          const absl::StatusOr<Record> record = core::DecodeRecord(stored.bytes);
+                          if (!record.ok()) continue;  // If it is needed, that comes out.
+                          loaded_.kept_from = std::max(loaded_.kept_from, record->kept_from);
+                        }
+                        if (!records.empty() && records.back().id < must_reach_) {
+                          return ReadBeforeFence(records.back().id.Next());
+                        }
+                        keys_ = loaded_.state.ObjectsToLoad();
+                        ReadObjects();
+                      }));
 }
 
 // --- Objects ------------------------------------------------------------------------------------
@@ -129,7 +150,10 @@ void StateLoader::OnTail(std::vector<StoredRecord> records) {
         record->follows != RecordId{}) {
       return OnHoleAtStart(std::move(stored));
     }
-    if (!first && record->follows != read_to_) {
+    // Between the moment when a new owner asked for the last id and the one when its fence stood, the
+    // owner before may have appended more: a fence follows what it names, or something later.
+    const bool fence = stored.id.sequence == 0;
+    if (!first && (fence ? record->follows > read_to_ : record->follows != read_to_)) {
       return Finish(absl::DataLossError(
           absl::StrCat("the journal has a hole: after ", read_to_.ToString(), " comes ",
                        stored.id.ToString(), ", which follows ", record->follows.ToString())));

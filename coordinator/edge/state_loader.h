@@ -8,7 +8,8 @@
 // It lives in the store's callbacks until it is done, whether or not anybody else holds it.
 //
 // What it checks on the way (each is DATA_LOSS):
-//   - every record is whole and follows the one before it: no holes, also between epochs;
+//   - every record is whole and follows the one before it: no holes, also between epochs (where a
+//     fence may come later than its owner knew);
 //   - the journal reaches back to where its last record says that it must (Record::kept_from);
 //   - no object is current to a record that the journal lacks: a store that went back in time.
 //
@@ -79,6 +80,7 @@ class StateLoader : public std::enable_shared_from_this<StateLoader> {
  private:
   void ReadLast();
   void OnLast(core::StoredRecord last);
+  void ReadBeforeFence(core::RecordId from);
   void ReadObjects();
   void OnObjects(std::vector<core::ObjectKey> keys,
                  std::vector<std::optional<std::string>> objects);
