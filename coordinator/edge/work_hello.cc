@@ -107,7 +107,15 @@ absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held
   if (!ref.has_value()) return out;
   if (absl::Status status = partitions_->Accepting(ref->partition); !status.ok()) return status;
   const core::JobState* job = partitions_->state(ref->partition).job(ref->id.job);
-  if (job == nullptr || ref->id.sequence >= job->head.next_sequence) return out;
+  const bool beyond = job == nullptr ? ref->id.job.value() >= partitions_->state(ref->partition).jobs()
+                                     : ref->id.sequence >= job->head.next_sequence;
+  if (beyond) {
+    // An id is sent once its grant is committed: this one comes from a history that goes further, of an
+    // owner that came after us, or of a store that lost it since. The gateway must not drop it.
+    return Error(StatusCode::kDataLoss, "HISTORY_LOST",
+                 absl::StrCat("assignment ", held.assignment(), " was granted after what is known here"));
+  }
+  if (job == nullptr) return out;  // Deleted.
   const core::LiveAssignment* live = Live(*ref);
   const auto& host = partitions_->host(ref->partition);
   std::vector<core::ItemIndex> items;
