@@ -158,8 +158,8 @@ grpc::ServerWriteReactor<Response>* StartPulled(ServiceContext& service,
                                                 absl::string_view field, Roles any_of, Make make) {
   absl::Status status = service.Admit(*context, any_of, JobResource(job, field)).status();
   if (status.ok()) status = Validate(request, service.validate_context());
-  absl::StatusOr<ServiceContext::Place> place = status;
-  if (status.ok()) place = service.TakeStream();
+  if (!status.ok()) return new RefusedWriter<Response>(status);
+  absl::StatusOr<ServiceContext::Place> place = service.TakeStream();
   if (!place.ok()) return new RefusedWriter<Response>(place.status());
   const std::shared_ptr<PulledStream<Response>> stream = make(*std::move(place));
   stream->Start();

@@ -29,8 +29,11 @@ grpc::ServerUnaryReactor* StartCall(ServiceContext& service, grpc::CallbackServe
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   absl::Status status = service.Admit(*context, any_of, resource).status();
   if (status.ok()) status = Validate(*request, service.validate_context());
-  absl::StatusOr<ServiceContext::Place> place = status;
-  if (status.ok()) place = service.TakeCall();
+  if (!status.ok()) {
+    reactor->Finish(ToGrpc(status));
+    return reactor;
+  }
+  absl::StatusOr<ServiceContext::Place> place = service.TakeCall();
   if (!place.ok()) {
     reactor->Finish(ToGrpc(place.status()));
     return reactor;
