@@ -22,7 +22,7 @@
 // carried. A correction is cut to kCorrectionMax times what was charged: one odd sitting must not
 // starve a tenant.
 //
-// Tenants that are not behind v are forgotten, so that many short-lived ones leave nothing behind.
+// A tenant is never more than one charge ahead of v, and one that v has passed is forgotten.
 // Threads: none; belongs to a Broker.
 #pragma once
 

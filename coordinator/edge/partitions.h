@@ -103,7 +103,7 @@ class Partitions {
   void Refuse(Reply<T> reply, absl::Status status,
               std::optional<uint32_t> partition = std::nullopt) {
     TESSERA_CHECK(!status.ok());
-    if (partition.has_value() && Serving(*partition)) {
+    if (partition.has_value() && Serving(*partition) && !absl::IsUnavailable(status)) {
       return Answer(*partition, std::move(reply), absl::StatusOr<T>(std::move(status)));
     }
     Later([reply, s = ToContract(status)] { reply(s); });

@@ -35,7 +35,7 @@ class CoordinatorTest : public ::testing::Test {
   }
 
   CoordinatorWorld world_;
-  RecordingSink sink_;
+  RecordingSink& sink_ = world_.NewSink();
 };
 
 TEST_F(CoordinatorTest, AJobGoesFromItsItemsToItsResults) {
@@ -77,6 +77,539 @@ TEST_F(CoordinatorTest, AJobGoesFromItsItemsToItsResults) {
   EXPECT_EQ(results->results(0).item_key(), "item0");
   EXPECT_EQ(results->results(0).value().fields(0).choice(), "yes");
   EXPECT_EQ(results->results(0).finality(), v1::FINALITY_FINAL);
+}
+
+// --- Jobs
+// -----------------------------------------------------------------------------------------
+
+TEST_F(CoordinatorTest, ACreateThatIsTriedAgainGivesTheSameJob) {
+  const v1::CreateJobRequest request = CoordinatorWorld::JobRequest();
+  const std::string job = world_.Create(request);
+  EXPECT_EQ(world_.Create(request), job);
+  world_.Restart();
+  EXPECT_EQ(world_.Create(request), job);
+  v1::CreateJobRequest other = request;
+  other.mutable_job()->set_display_name("Another");
+  const auto reused = world_.Call(&Coordinator::CreateJob, other);
+  EXPECT_THAT(reused, StatusIs(StatusCode::kAlreadyExists));
+  EXPECT_THAT(reused.status(), HasReason("REQUEST_ID_REUSED"));
+}
+
+TEST_F(CoordinatorTest, AJobShowsWhatIsInForceAndWhatWasGiven) {
+  v1::CreateJobRequest request = CoordinatorWorld::JobRequest();
+  (*request.mutable_job()->mutable_labels())["team"] = "blue";
+  request.set_start_paused(true);
+  const v1::Job job = world_.Job(world_.Create(request));
+  EXPECT_EQ(job.display_name(), "Sentiment");
+  EXPECT_EQ(job.labels().at("team"), "blue");
+  EXPECT_EQ(job.template_().version(), "1");
+  EXPECT_EQ(job.policy().split().items_max(), 10);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_PAUSED);
+  EXPECT_THAT(job.pause_reasons(), ElementsAre(v1::PAUSE_REASON_REQUESTED));
+  EXPECT_EQ(job.ledger().remaining_micros(), 1'000'000'000);
+}
+
+TEST_F(CoordinatorTest, WhatIsMalformedOrNotServedCreatesNothing) {
+  v1::CreateJobRequest request = CoordinatorWorld::JobRequest();
+  request.mutable_job()->mutable_policy()->mutable_eligibility()->add_pools("pools/nobody");
+  const auto no_pool = world_.Call(&Coordinator::CreateJob, request);
+  EXPECT_THAT(no_pool, StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_THAT(no_pool.status(), HasReason("POOL_NOT_FOUND"));
+  EXPECT_EQ(GetDetails(no_pool.status()).fields.at(0).field, "job.policy.eligibility.pools[0]");
+  request = CoordinatorWorld::JobRequest();
+  request.mutable_job()->mutable_policy()->mutable_deadline()->set_seconds(
+      absl::ToUnixSeconds(world_.now()));
+  EXPECT_THAT(world_.Call(&Coordinator::CreateJob, request),
+              StatusIs(StatusCode::kInvalidArgument));
+  v1::ListJobsRequest list;
+  list.set_parent("tenants/acme");
+  EXPECT_THAT(world_.Call(&Coordinator::ListJobs, list)->jobs(), IsEmpty());
+}
+
+TEST_F(CoordinatorTest, AnUnknownJobIsNotFoundByAnyCall) {
+  for (const char* name : {"tenants/acme/jobs/p0-nothing", "tenants/acme/jobs/p7-nothing",
+                           "tenants/acme/jobs/x", "nonsense", ""}) {
+    v1::GetJobRequest get;
+    get.set_name(name);
+    const auto job = world_.Call(&Coordinator::GetJob, get);
+    EXPECT_THAT(job, StatusIs(StatusCode::kNotFound)) << name;
+    EXPECT_THAT(job.status(), HasReason("JOB_NOT_FOUND")) << name;
+  }
+  // Nor is another tenant's.
+  const std::string job = JobWith(1);
+  v1::GetJobRequest get;
+  get.set_name(absl::StrCat("tenants/zoo", job.substr(job.find("/jobs/"))));
+  EXPECT_THAT(world_.Call(&Coordinator::GetJob, get), StatusIs(StatusCode::kNotFound));
+}
+
+TEST_F(CoordinatorTest, AnUpdateChangesWhatItsMaskNamesAndNothingElse) {
+  const std::string name = JobWith(3);
+  v1::UpdateJobRequest update;
+  update.mutable_job()->set_name(name);
+  update.mutable_job()->set_display_name("New");
+  update.mutable_job()->mutable_policy()->set_priority(7);
+  update.mutable_job()->mutable_policy()->mutable_quality()->set_answers_max(5);
+  update.mutable_update_mask()->add_paths("policy.priority");
+  update.mutable_update_mask()->add_paths("policy.quality.answers_max");
+  ASSERT_THAT(world_.Call(&Coordinator::UpdateJob, update), IsOk());
+  world_.Restart();
+  v1::Job job = world_.Job(name);
+  EXPECT_EQ(job.policy().priority(), 7);
+  EXPECT_EQ(job.policy().quality().answers_max(), 5);
+  EXPECT_EQ(job.policy().quality().answers_min(), 2);
+  EXPECT_EQ(job.display_name(), "Sentiment");
+
+  for (const char* path : {"policy.currency_code", "template", "name", "nonsense", "policy"}) {
+    v1::UpdateJobRequest refused = update;
+    refused.mutable_update_mask()->add_paths(path);
+    refused.mutable_job()->mutable_policy()->set_priority(9);
+    const auto status = world_.Call(&Coordinator::UpdateJob, refused).status();
+    EXPECT_THAT(status, StatusIs(StatusCode::kInvalidArgument)) << path;
+    EXPECT_THAT(status, HasReason("FIELD_NOT_UPDATABLE")) << path;
+  }
+  EXPECT_EQ(world_.Job(name).policy().priority(), 7);
+
+  update.mutable_update_mask()->Clear();
+  EXPECT_THAT(world_.Call(&Coordinator::UpdateJob, update), StatusIs(StatusCode::kInvalidArgument));
+  update.mutable_update_mask()->add_paths("policy.quality.answers_min");
+  update.mutable_job()->mutable_policy()->mutable_quality()->set_answers_min(6);
+  EXPECT_THAT(world_.Call(&Coordinator::UpdateJob, update).status(), HasReason("FIELDS_CONFLICT"));
+  update.mutable_update_mask()->Clear();
+  update.mutable_update_mask()->add_paths("policy.budget_micros");
+  EXPECT_THAT(world_.Call(&Coordinator::UpdateJob, update), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST_F(CoordinatorTest, JobsAreListedInPagesOverAllPartitionsEachOnce) {
+  CoordinatorWorld world(3);
+  std::set<std::string> created;
+  for (int i = 0; i < 25; ++i) {
+    created.insert(world.Create(CoordinatorWorld::JobRequest(absl::StrCat("r", i))));
+  }
+  world.Create(CoordinatorWorld::JobRequest("r1", "zoo"));
+  ASSERT_EQ(created.size(), 25);
+  std::set<std::string> listed;
+  v1::ListJobsRequest request;
+  request.set_parent("tenants/acme");
+  request.set_page_size(4);
+  int pages = 0;
+  do {
+    const auto page = world.Call(&Coordinator::ListJobs, request);
+    ASSERT_THAT(page, IsOk());
+    EXPECT_LE(page->jobs_size(), 4);
+    for (const v1::Job& job : page->jobs())
+      EXPECT_TRUE(listed.insert(job.name()).second) << job.name();
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty() && ++pages < 100);
+  EXPECT_EQ(listed, created);
+  request.set_page_token("made up");
+  EXPECT_THAT(world.Call(&Coordinator::ListJobs, request).status(),
+              HasReason("PAGE_TOKEN_INVALID"));
+  request.set_page_token("");
+  request.add_states(v1::JOB_STATE_CANCELLED);
+  EXPECT_THAT(world.Call(&Coordinator::ListJobs, request)->jobs(), IsEmpty());
+}
+
+TEST_F(CoordinatorTest, AJobIsDeletedOnlyAfterItsEnd) {
+  const std::string name = JobWith(2);
+  v1::DeleteJobRequest request;
+  request.set_name(name);
+  EXPECT_THAT(world_.Call(&Coordinator::DeleteJob, request).status(), HasReason("JOB_NOT_ENDED"));
+  v1::CancelJobRequest cancel;
+  cancel.set_name(name);
+  EXPECT_EQ(world_.Call(&Coordinator::CancelJob, cancel)->state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_THAT(world_.Call(&Coordinator::DeleteJob, request), IsOk());
+  EXPECT_THAT(world_.Call(&Coordinator::DeleteJob, request), StatusIs(StatusCode::kNotFound));
+  request.set_allow_missing(true);
+  EXPECT_THAT(world_.Call(&Coordinator::DeleteJob, request), IsOk());
+}
+
+TEST_F(CoordinatorTest, ASealCanBeGuardedByTheNumberOfItems) {
+  const std::string name = world_.Create(CoordinatorWorld::JobRequest());
+  ASSERT_THAT(world_.Add(name, 0, 3), IsOk());
+  v1::SealJobRequest seal;
+  seal.set_name(name);
+  seal.set_expected_offset(4);
+  EXPECT_THAT(world_.Call(&Coordinator::SealJob, seal).status(), HasReason("ITEM_COUNT_DIFFERS"));
+  seal.set_expected_offset(3);
+  EXPECT_TRUE(world_.Call(&Coordinator::SealJob, seal)->sealed());
+}
+
+// --- Items
+// ----------------------------------------------------------------------------------------
+
+class IntakeTest : public CoordinatorTest {
+ protected:
+  absl::StatusOr<v1::AddItemsResponse> Add(int64_t offset, std::vector<v1::Item> items) {
+    v1::AddItemsRequest request;
+    request.set_job(job_);
+    request.set_offset(offset);
+    for (v1::Item& item : items) *request.add_items() = std::move(item);
+    return world_.Call(&Coordinator::AddItems, request);
+  }
+  static v1::Item Item(absl::string_view key, absl::string_view text = "fine") {
+    return CoordinatorWorld::TextItem(key, text);
+  }
+
+  const std::string job_ = world_.Create(CoordinatorWorld::JobRequest());
+};
+
+TEST_F(IntakeTest, ARepeatIsAcceptedAndChangesNothing) {
+  ASSERT_THAT(Add(0, {Item("a"), Item("b")}), IsOk());
+  const auto again = Add(0, {Item("a"), Item("b")});
+  ASSERT_THAT(again, IsOk());
+  EXPECT_EQ(again->committed_offset(), 2);
+  EXPECT_EQ(again->added(), 0);
+  EXPECT_EQ(again->present(), 2);
+  EXPECT_EQ(world_.Job(job_).counts().items(), 2);
+}
+
+TEST_F(IntakeTest, AGapOrAStraddleIsRefusedWithTheOffsetToGoOnFrom) {
+  ASSERT_THAT(Add(0, {Item("a"), Item("b")}), IsOk());
+  for (const int64_t offset : {1, 3}) {
+    const absl::Status status = Add(offset, {Item("c"), Item("d")}).status();
+    EXPECT_THAT(status, StatusIs(StatusCode::kOutOfRange));
+    EXPECT_THAT(status, HasReason("OFFSET_MISMATCH"));
+    EXPECT_THAT(GetDetails(status).metadata,
+                ::testing::Contains(::testing::Pair("committed_offset", "2")));
+  }
+  EXPECT_THAT(Add(-1, {Item("a")}), StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(Add(2, {}), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST_F(IntakeTest, AnItemCountsOnceByItsKey) {
+  ASSERT_THAT(Add(0, {Item("a")}), IsOk());
+  const auto mixed = Add(1, {Item("a"), Item("b"), Item("b")});
+  ASSERT_THAT(mixed, IsOk());
+  EXPECT_EQ(mixed->committed_offset(), 4);
+  EXPECT_EQ(mixed->added(), 1);
+  EXPECT_EQ(mixed->present(), 2);
+  EXPECT_EQ(world_.Job(job_).counts().items(), 2);
+  world_.Restart();
+  EXPECT_EQ(Add(4, {Item("b"), Item("c")})->added(), 1);
+}
+
+TEST_F(IntakeTest, AKeyWithAnotherContentIsRefusedWithItsWholeBatch) {
+  ASSERT_THAT(Add(0, {Item("a", "one")}), IsOk());
+  for (const bool in_batch : {false, true}) {
+    const absl::Status status = in_batch
+                                    ? Add(1, {Item("b", "x"), Item("c"), Item("b", "y")}).status()
+                                    : Add(1, {Item("x"), Item("y"), Item("a", "two")}).status();
+    EXPECT_THAT(status, StatusIs(StatusCode::kAlreadyExists));
+    EXPECT_THAT(status, HasReason("ITEM_DIFFERS"));
+    EXPECT_EQ(GetDetails(status).fields.at(0).field, "items[2].key");
+    EXPECT_THAT(GetDetails(status).metadata,
+                ::testing::Contains(::testing::Pair("committed_offset", "1")));
+  }
+  EXPECT_EQ(world_.Job(job_).counts().items(), 1);
+}
+
+TEST_F(IntakeTest, AGoldAnswerIsOneOfTheClassesAndPartOfTheContent) {
+  v1::Item gold = Item("g");
+  *gold.mutable_gold() = CoordinatorWorld::Choice("maybe");
+  const absl::Status status = Add(0, {Item("a"), gold}).status();
+  EXPECT_THAT(status, StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_EQ(GetDetails(status).fields.at(0).field, "items[1].gold.fields[0].choice");
+  *gold.mutable_gold() = CoordinatorWorld::Choice("no");
+  ASSERT_THAT(Add(0, {gold}), IsOk());
+  EXPECT_THAT(Add(1, {Item("g")}).status(), HasReason("ITEM_DIFFERS"));
+  EXPECT_EQ(Add(1, {gold})->present(), 1);
+
+  v1::ExplainItemRequest explain;
+  explain.set_job(job_);
+  explain.set_item_key("g");
+  const auto story = world_.Call(&Coordinator::ExplainItem, explain);
+  ASSERT_THAT(story, IsOk());
+  EXPECT_EQ(story->item().gold().fields(0).choice(), "no");
+  EXPECT_TRUE(story->result().is_gold());
+  EXPECT_EQ(story->item().content(0).text(), "fine");
+  explain.set_item_key("nobody");
+  EXPECT_THAT(world_.Call(&Coordinator::ExplainItem, explain).status(),
+              HasReason("ITEM_NOT_FOUND"));
+}
+
+TEST_F(IntakeTest, StrataAreLearntFromItemsAndLimited) {
+  std::vector<v1::Item> items;
+  for (int i = 0; i < 255; ++i) {
+    items.push_back(Item(absl::StrCat("k", i)));
+    items.back().set_stratum(absl::StrCat("s", i));
+  }
+  items.push_back(Item("default"));
+  items.back().set_stratum("default");
+  ASSERT_THAT(Add(0, items), IsOk());
+  v1::Item more = Item("more");
+  more.set_stratum("one-more");
+  const absl::Status status = Add(256, {more}).status();
+  EXPECT_THAT(status, HasReason("FIELD_OUT_OF_LIMITS"));
+  EXPECT_EQ(GetDetails(status).fields.at(0).field, "items[0].stratum");
+}
+
+TEST_F(IntakeTest, ASealedJobTakesRepeatsOnly) {
+  ASSERT_THAT(Add(0, {Item("a")}), IsOk());
+  world_.Seal(job_);
+  EXPECT_THAT(Add(0, {Item("a")}), IsOk());
+  EXPECT_THAT(Add(1, {Item("b")}).status(), HasReason("JOB_SEALED"));
+}
+
+// --- Durability
+// -----------------------------------------------------------------------------------
+
+TEST_F(CoordinatorTest, NothingIsSaidBeforeItIsCommitted) {
+  std::optional<absl::StatusOr<v1::Job>> created;
+  world_.Turn([&] {
+    world_->CreateJob(CoordinatorWorld::JobRequest(),
+                      [&](absl::StatusOr<v1::Job> job) { created = std::move(job); });
+  });
+  std::optional<absl::StatusOr<v1::ListJobsResponse>> listed;
+  world_.Turn([&] {
+    v1::ListJobsRequest list;
+    list.set_parent("tenants/acme");
+    world_->ListJobs(list,
+                     [&](absl::StatusOr<v1::ListJobsResponse> jobs) { listed = std::move(jobs); });
+  });
+  for (int i = 0; i < 10; ++i) world_.Turn();
+  EXPECT_FALSE(created.has_value());
+  EXPECT_FALSE(listed.has_value()) << "a read showed what may still be lost";
+  world_.Settle();
+  ASSERT_TRUE(created.has_value() && listed.has_value());
+  EXPECT_THAT(listed->value().jobs(), SizeIs(1));
+}
+
+TEST_F(CoordinatorTest, WhoWaitsWhenTheCoordinatorEndsIsToldSo) {
+  const std::string job = JobWith(1);
+  int told = 0;
+  const auto expect_unavailable = [&](const absl::Status& status) {
+    EXPECT_THAT(status, StatusIs(StatusCode::kUnavailable));
+    ++told;
+  };
+  const auto session = world_.Connect(sink_);
+  (void)session;
+  world_.Turn([&] {
+    world_->CreateJob(CoordinatorWorld::JobRequest("r2"),
+                      [&](absl::StatusOr<v1::Job> j) { expect_unavailable(j.status()); });
+    v1::StreamResultsRequest stream;
+    stream.set_job(job);
+    stream.set_follow(true);
+    world_->WaitResults(stream, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool) {
+      expect_unavailable(r.status());
+    });
+  });
+  world_.Restart();
+  EXPECT_EQ(told, 2);
+  ASSERT_TRUE(sink_.closed.has_value());
+  EXPECT_THAT(*sink_.closed, StatusIs(StatusCode::kUnavailable));
+}
+
+TEST_F(CoordinatorTest, AStoreThatRefusesMakesCallsUnavailableUntilItTakesRecordsAgain) {
+  const std::string name = JobWith(1);
+  world_.store().FailNext(FaultyStore::Fault::kRefuse);
+  std::optional<absl::StatusOr<v1::Job>> created;
+  world_.Turn([&] {
+    world_->CreateJob(CoordinatorWorld::JobRequest("r2"),
+                      [&](absl::StatusOr<v1::Job> job) { created = std::move(job); });
+  });
+  while (world_.store().pending() > 0) world_.store().Deliver();
+  std::optional<absl::StatusOr<v1::Job>> got;
+  world_.Turn([&] {
+    v1::GetJobRequest get;
+    get.set_name(name);
+    world_->GetJob(get, [&](absl::StatusOr<v1::Job> job) { got = std::move(job); });
+  });
+  ASSERT_TRUE(got.has_value());
+  EXPECT_THAT(*got, StatusIs(StatusCode::kUnavailable));
+  EXPECT_THAT(got->status(), HasReason("STORE_UNAVAILABLE"));
+  EXPECT_FALSE(created.has_value());
+  world_.Pass(absl::Seconds(10));
+  ASSERT_TRUE(created.has_value());
+  EXPECT_THAT(*created, IsOk());
+  EXPECT_EQ(world_.Job(name).name(), name);
+}
+
+// --- Money, plans
+// ---------------------------------------------------------------------------------
+
+TEST_F(CoordinatorTest, AnswersAreReviewedAllOfACallOrNone) {
+  const std::string job = JobWith(2);
+  const auto session = world_.Connect(sink_);
+  v1::WorkRequest lease;
+  CoordinatorWorld::AddLease(lease, 1, "ann");
+  world_.Send(session, lease);
+  const v1::Assigned assigned = sink_.Take().assigned(0);
+  v1::WorkRequest submit;
+  CoordinatorWorld::AddSubmit(submit, assigned);
+  world_.Send(session, submit);
+
+  v1::ReviewAnswersRequest request;
+  request.set_job(job);
+  v1::Review& good = *request.add_reviews();
+  good.set_assignment(assigned.assignment());
+  good.set_item_key("item0");
+  good.set_decision(v1::REVIEW_DECISION_APPROVE);
+  v1::Review& bad = *request.add_reviews();
+  bad.set_assignment(assigned.assignment());
+  bad.set_item_key("item7");
+  bad.set_decision(v1::REVIEW_DECISION_REJECT);
+  bad.set_reason("wrong");
+  EXPECT_THAT(world_.Call(&Coordinator::ReviewAnswers, request).status(),
+              HasReason("ANSWER_NOT_FOUND"));
+  EXPECT_EQ(world_.Job(job).ledger().approved_micros(), 0);
+  bad.set_item_key("item1");
+  const auto reviewed = world_.Call(&Coordinator::ReviewAnswers, request);
+  ASSERT_THAT(reviewed, IsOk());
+  EXPECT_EQ(reviewed->approved(), 1);
+  EXPECT_EQ(reviewed->rejected(), 1);
+  EXPECT_EQ(reviewed->ledger().approved_micros(), 10'000);
+  EXPECT_EQ(reviewed->ledger().rejected_micros(), 10'000);
+  const auto again = world_.Call(&Coordinator::ReviewAnswers, request);
+  ASSERT_THAT(again, IsOk());
+  EXPECT_EQ(again->approved() + again->rejected(), 0);
+  bad.set_decision(v1::REVIEW_DECISION_APPROVE);
+  good.set_decision(v1::REVIEW_DECISION_REJECT);
+  good.set_reason("no");
+  EXPECT_THAT(world_.Call(&Coordinator::ReviewAnswers, request).status(),
+              HasReason("ALREADY_APPROVED"));
+
+  v1::PayBonusRequest bonus;
+  bonus.set_job(job);
+  bonus.set_worker("platforms/web/workers/ann");
+  bonus.set_amount_micros(500);
+  bonus.set_reason("thanks");
+  bonus.set_request_id("b1");
+  EXPECT_EQ(world_.Call(&Coordinator::PayBonus, bonus)->ledger().bonus_micros(), 500);
+  EXPECT_EQ(world_.Call(&Coordinator::PayBonus, bonus)->ledger().bonus_micros(), 500);
+  bonus.set_worker("platforms/web/workers/nobody");
+  bonus.set_request_id("b2");
+  EXPECT_THAT(world_.Call(&Coordinator::PayBonus, bonus).status(), HasReason("WORKER_NOT_FOUND"));
+}
+
+TEST_F(CoordinatorTest, ADraftIsPlannedLikeTheJobThatItWouldBecome) {
+  const std::string job = world_.Create(CoordinatorWorld::JobRequest());
+  ASSERT_THAT(world_.Add(job, 0, 50), IsOk());
+  v1::PlanJobRequest request;
+  request.set_parent("tenants/acme");
+  request.set_job(job);
+  const auto planned = world_.Call(&Coordinator::PlanJob, request);
+  ASSERT_THAT(planned, IsOk());
+  EXPECT_EQ(planned->items(), 50);
+  EXPECT_TRUE(planned->budget_suffices());
+  EXPECT_EQ(planned->currency_code(), "USD");
+  EXPECT_EQ(planned->remaining_micros(), 1'000'000'000);
+
+  v1::JobDraft& draft = *request.mutable_draft();
+  draft.mutable_template_()->CopyFrom(CoordinatorWorld::JobRequest().job().template_());
+  draft.mutable_policy()->CopyFrom(CoordinatorWorld::JobRequest().job().policy());
+  draft.add_strata()->set_items(50);
+  const auto drafted = world_.Call(&Coordinator::PlanJob, request);
+  ASSERT_THAT(drafted, IsOk());
+  EXPECT_EQ(drafted->items(), 50);
+  EXPECT_EQ(drafted->expected_cost_micros(), planned->expected_cost_micros());
+
+  draft.mutable_strata(0)->set_items(5'000'000);
+  draft.mutable_policy()->set_budget_micros(50'000'000'000'000);
+  const auto large = world_.Call(&Coordinator::PlanJob, request);
+  ASSERT_THAT(large, IsOk());
+  EXPECT_EQ(large->items(), 5'000'000);
+  EXPECT_NEAR(static_cast<double>(large->expected_cost_micros()),
+              static_cast<double>(planned->expected_cost_micros()) * 100'000,
+              static_cast<double>(planned->expected_cost_micros()) * 1000);
+}
+
+// --- Operators
+// ------------------------------------------------------------------------------------
+
+TEST_F(CoordinatorTest, PoolsAreCreatedChangedAndDeleted) {
+  CoordinatorWorld world(3);
+  v1::CreatePoolRequest create;
+  create.set_pool_id("experts");
+  create.mutable_pool()->add_skills("french");
+  ASSERT_THAT(world.Call(&Coordinator::CreatePool, create), IsOk());
+  EXPECT_THAT(world.Call(&Coordinator::CreatePool, create), IsOk());
+  create.mutable_pool()->set_price_per_item_micros(5);
+  EXPECT_THAT(world.Call(&Coordinator::CreatePool, create).status(), HasReason("POOL_EXISTS"));
+  v1::UpdatePoolRequest update;
+  update.mutable_pool()->set_name("pools/experts");
+  update.mutable_pool()->set_price_per_item_micros(9);
+  update.mutable_update_mask()->add_paths("price_per_item_micros");
+  EXPECT_THAT(world.Call(&Coordinator::UpdatePool, update), IsOk());
+  world.Restart();
+  const auto pools = world.Call(&Coordinator::ListPools, v1::ListPoolsRequest());
+  ASSERT_THAT(pools, IsOk());
+  ASSERT_THAT(pools->pools(), SizeIs(2));
+  EXPECT_EQ(pools->pools(0).name(), "pools/default");
+  EXPECT_EQ(pools->pools(1).price_per_item_micros(), 9);
+  EXPECT_THAT(pools->pools(1).skills(), ElementsAre("french"));
+  v1::DeletePoolRequest remove;
+  remove.set_name("pools/experts");
+  EXPECT_THAT(world.Call(&Coordinator::DeletePool, remove), IsOk());
+  EXPECT_THAT(world.Call(&Coordinator::DeletePool, remove).status(), HasReason("POOL_NOT_FOUND"));
+  remove.set_name("pools/default");
+  EXPECT_THAT(world.Call(&Coordinator::DeletePool, remove).status(), HasReason("POOL_DEFAULT"));
+}
+
+TEST_F(CoordinatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
+  CoordinatorWorld world(3);
+  std::vector<std::string> jobs;
+  for (int i = 0; i < 6; ++i) {
+    jobs.push_back(world.Create(CoordinatorWorld::JobRequest(absl::StrCat("r", i))));
+    ASSERT_THAT(world.Add(jobs.back(), 0, 10), IsOk());
+  }
+  RecordingSink& sink = world.NewSink();
+  const auto session = world.Connect(sink);
+  for (int i = 0; i < 12; ++i) {
+    v1::WorkRequest lease;
+    CoordinatorWorld::AddLease(lease, 1 + i, absl::StrCat("w", 10 + i));
+    world.Send(session, lease);
+  }
+  v1::WorkRequest submit;
+  const v1::WorkResponse told = sink.Take();
+  ASSERT_THAT(told.assigned(), SizeIs(12));
+  for (const v1::Assigned& assigned : told.assigned())
+    CoordinatorWorld::AddSubmit(submit, assigned);
+  world.Send(session, submit);
+
+  v1::ListWorkersRequest list;
+  list.set_parent("platforms/web");
+  list.set_page_size(5);
+  std::vector<std::string> names;
+  int64_t answers = 0;
+  for (int pages = 0; pages < 10; ++pages) {
+    const auto page = world.Call(&Coordinator::ListWorkers, list);
+    ASSERT_THAT(page, IsOk());
+    for (const v1::Worker& worker : page->workers()) {
+      names.push_back(worker.name());
+      answers += worker.answers();
+    }
+    list.set_page_token(page->next_page_token());
+    if (list.page_token().empty()) break;
+  }
+  EXPECT_THAT(names, SizeIs(12));
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+  EXPECT_EQ(answers, 12 * 10);
+  v1::GetWorkerRequest get;
+  get.set_name("platforms/web/workers/w10");
+  const auto worker = world.Call(&Coordinator::GetWorker, get);
+  ASSERT_THAT(worker, IsOk());
+  EXPECT_EQ(worker->answers(), 10);
+  ASSERT_THAT(worker->earnings(), SizeIs(1));
+  EXPECT_EQ(worker->earnings(0).earned_micros(), 100'000);
+  EXPECT_THAT(worker->jobs(), SizeIs(1));
+  get.set_name("platforms/web/workers/nobody");
+  EXPECT_THAT(world.Call(&Coordinator::GetWorker, get).status(), HasReason("WORKER_NOT_FOUND"));
+}
+
+TEST_F(CoordinatorTest, APartitionTellsWhereItStands) {
+  const std::string job = JobWith(2);
+  v1::GetPartitionRequest get;
+  get.set_name("partitions/p0");
+  const auto partition = world_.Call(&Coordinator::GetPartition, get);
+  ASSERT_THAT(partition, IsOk());
+  EXPECT_EQ(partition->state(), v1::PARTITION_STATE_SERVING);
+  EXPECT_EQ(partition->jobs(), 1);
+  EXPECT_EQ(partition->epoch(), 1);
+  EXPECT_THAT(partition->state_digest(), SizeIs(32));
+  get.set_name("partitions/p1");
+  EXPECT_THAT(world_.Call(&Coordinator::GetPartition, get), StatusIs(StatusCode::kNotFound));
+  EXPECT_THAT(world_.Call(&Coordinator::ListPartitions, v1::ListPartitionsRequest())->partitions(),
+              SizeIs(1));
 }
 
 }  // namespace

@@ -79,10 +79,14 @@ class CoordinatorWorld {
   ManualFits& fits() { return fits_; }
   absl::Time now() const { return now_; }
 
+  // A sink that outlives the coordinator.
+  RecordingSink& NewSink() { return *sinks_.emplace_back(std::make_unique<RecordingSink>()); }
+
   // A new coordinator over the same disks.
   void Restart() {
     for (auto& store : stores_) store->Crash();
     coordinator_.reset();
+    connected_.clear();
     now_ += absl::Seconds(1);
     Open();
   }
@@ -106,12 +110,17 @@ class CoordinatorWorld {
     }
     ADD_FAILURE() << "it never came to rest";
   }
-  // Lets time pass in steps of a second at most, so that everything happens at its time.
-  void Pass(absl::Duration duration) {
+  // Lets time pass in steps of a second at most, so that everything happens at its time. Gateways
+  // that are connected say so each second, unless they are `silent`.
+  void Pass(absl::Duration duration, bool silent = false) {
     const absl::Time end = now_ + duration;
     while (now_ < end) {
       now_ = std::min(end, now_ + absl::Seconds(1));
-      Turn();
+      Turn([&] {
+        for (const auto& [session, sink] : connected_) {
+          if (!silent && !sink->closed.has_value()) coordinator_->OnWork(session, {});
+        }
+      });
       Settle();
     }
   }
@@ -209,6 +218,7 @@ class CoordinatorWorld {
       coordinator_->OnWork(session, request);
     });
     Settle();
+    connected_.push_back({session, &sink});
     return session;
   }
 
@@ -264,11 +274,13 @@ class CoordinatorWorld {
   }
 
   CoordinatorOptions options_;
+  std::vector<std::unique_ptr<RecordingSink>> sinks_;
   std::vector<std::unique_ptr<FaultyDisk>> disks_;
   std::vector<std::unique_ptr<FaultyStore>> stores_;
   ManualFits fits_;
   uint64_t nonces_ = 0;
   absl::Time now_ = absl::FromUnixSeconds(1'700'000'000);
+  std::vector<std::pair<Coordinator::SessionId, RecordingSink*>> connected_;
   std::unique_ptr<Coordinator> coordinator_;
 };
 

@@ -1,0 +1,151 @@
+// No tenant gets more than its share, within a bound that is stated, whatever the others do.
+#include "coordinator/edge/fair_queue.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace tessera::edge {
+namespace {
+
+using ::testing::DoubleNear;
+using ::testing::Le;
+
+class FairQueueTest : public ::testing::Test {
+ protected:
+  // Serves one of these tenants at this cost; gives its name.
+  std::string Serve(const std::vector<std::string>& tenants, double seconds) {
+    std::vector<FairQueue::Candidate> candidates;
+    for (const std::string& t : tenants) candidates.push_back({t});
+    const std::string chosen = tenants[queue_.Choose(candidates)];
+    queue_.Charge(chosen, seconds);
+    return chosen;
+  }
+
+  FairQueue queue_;
+};
+
+TEST_F(FairQueueTest, TenantsOfOneWeightTakeTurns) {
+  std::string order;
+  for (int i = 0; i < 6; ++i) order += Serve({"a", "b", "c"}, 10);
+  EXPECT_EQ(order, "abcabc");
+}
+
+TEST_F(FairQueueTest, SharesAreOfSecondsAndNotOfTurns) {
+  std::map<std::string, double> seconds;
+  for (int i = 0; i < 1100; ++i) {
+    std::vector<FairQueue::Candidate> candidates = {{"long"}, {"short"}};
+    const std::string chosen(candidates[queue_.Choose(candidates)].tenant);
+    const double cost = chosen == "long" ? 100 : 10;
+    queue_.Charge(chosen, cost);
+    seconds[chosen] += cost;
+  }
+  EXPECT_THAT(seconds["long"] - seconds["short"], DoubleNear(0, 110));
+}
+
+TEST_F(FairQueueTest, AWeightIsAShare) {
+  queue_.SetWeight("big", 3);
+  std::map<std::string, int> turns;
+  for (int i = 0; i < 400; ++i) ++turns[Serve({"big", "small"}, 7)];
+  EXPECT_THAT(turns["big"], ::testing::AllOf(::testing::Ge(299), Le(301)));
+}
+
+TEST_F(FairQueueTest, WhoWantedNothingHasNoClaimOnThePast) {
+  for (int i = 0; i < 100; ++i) Serve({"busy"}, 10);
+  std::string order;
+  for (int i = 0; i < 6; ++i) order += Serve({"busy", "idle"}, 10) == "busy" ? "b" : "i";
+  // Not a hundred turns for the one that comes late; from here on they alternate.
+  EXPECT_EQ(order, "ibibib");
+}
+
+TEST_F(FairQueueTest, TiesGoToTheBetterOfferAndThenByName) {
+  std::vector<FairQueue::Candidate> candidates = {{"b", 1}, {"a", 1}, {"c", 2}};
+  EXPECT_EQ(candidates[queue_.Choose(candidates)].tenant, "c");
+  candidates.pop_back();
+  EXPECT_EQ(candidates[queue_.Choose(candidates)].tenant, "a");
+}
+
+// The bound of the header, on every interval of a long run with arbitrary costs and weights, while
+// a third tenant comes and goes.
+TEST_F(FairQueueTest, TheGapBetweenTwoThatAlwaysWantIsWithinOneChargeEach) {
+  for (uint32_t seed = 1; seed <= 50; ++seed) {
+    std::mt19937 random(seed);
+    const auto uniform = [&](double low, double high) {
+      return low + (high - low) * static_cast<double>(random() % 10'000) / 10'000;
+    };
+    FairQueue queue;
+    std::map<std::string, double> weight = {
+        {"f", uniform(0.1, 5)}, {"m", uniform(0.1, 5)}, {"x", 1}};
+    std::map<std::string, double> cost_max = {
+        {"f", uniform(1, 500)}, {"m", uniform(1, 500)}, {"x", 50}};
+    for (const auto& [tenant, w] : weight) queue.SetWeight(tenant, w);
+    double gap = 0;
+    double gap_min = 0;
+    double gap_max = 0;
+    for (int i = 0; i < 3000; ++i) {
+      std::vector<FairQueue::Candidate> candidates = {{"f"}, {"m"}};
+      if (random() % 3 == 0) candidates.push_back({"x"});
+      const std::string chosen(candidates[queue.Choose(candidates)].tenant);
+      const double cost = uniform(0, cost_max[chosen]);
+      queue.Charge(chosen, cost);
+      if (chosen == "f") gap += cost / weight["f"];
+      if (chosen == "m") gap -= cost / weight["m"];
+      gap_min = std::min(gap_min, gap);
+      gap_max = std::max(gap_max, gap);
+    }
+    // The largest gap over an interval is the difference of the extremes of the running one.
+    EXPECT_THAT(gap_max - gap_min,
+                Le(cost_max["f"] / weight["f"] + cost_max["m"] / weight["m"] + 1e-6))
+        << "seed " << seed;
+  }
+}
+
+TEST_F(FairQueueTest, WhatWasChargedTooMuchOrTooLittleIsMadeUpFor) {
+  // "slow" is expected to take 10 seconds and takes 30, each time.
+  std::map<std::string, double> worked;
+  for (int i = 0; i < 4000; ++i) {
+    const std::string chosen = Serve({"slow", "true"}, 10);
+    const double actual = chosen == "slow" ? 30 : 10;
+    queue_.Correct(chosen, 10, actual);
+    worked[chosen] += actual;
+  }
+  EXPECT_THAT(worked["slow"] - worked["true"], DoubleNear(0, 100));
+}
+
+TEST_F(FairQueueTest, WhatTookNoTimeIsGivenBack) {
+  // "quick" returns everything at once: it pays nothing, so it is served until others are behind.
+  std::map<std::string, int> turns;
+  for (int i = 0; i < 100; ++i) {
+    const std::string chosen = Serve({"quick", "true"}, 10);
+    if (chosen == "quick") queue_.Correct(chosen, 10, 0);
+    ++turns[chosen];
+  }
+  EXPECT_GT(turns["quick"], 90);
+}
+
+TEST_F(FairQueueTest, OneOddSittingDoesNotStarveATenant) {
+  Serve({"odd"}, 10);
+  queue_.Correct("odd", 10, 1e9);
+  int others = 0;
+  while (Serve({"odd", "other"}, 10) != "odd") ++others;
+  others = 0;
+  while (Serve({"odd", "other"}, 10) != "odd") ++others;
+  EXPECT_LE(others, FairQueue::kCorrectionMax + 2);
+}
+
+TEST_F(FairQueueTest, TenantsThatVirtualTimeHasPassedAreForgotten) {
+  for (int i = 0; i < 10'000; ++i) {
+    for (int turn = 0; turn < 2; ++turn) Serve({"always", absl::StrCat("once", i)}, 1);
+  }
+  EXPECT_LT(queue_.tenants_known(), 200);
+}
+
+}  // namespace
+}  // namespace tessera::edge

@@ -1,0 +1,236 @@
+// Readers who wait: nothing that was committed is left out, and nothing is said twice for nothing.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/coordinator/edge/coordinator_world.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+using ::tessera::testing::HasReason;
+using ::tessera::testing::IsOk;
+using ::tessera::testing::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class WaitsTest : public ::testing::Test {
+ protected:
+  struct Status {
+    absl::StatusOr<v1::JobStatus> status;
+    uint64_t version = 0;
+  };
+  struct Results {
+    absl::StatusOr<v1::StreamResultsResponse> response;
+    bool ended = false;
+  };
+
+  // Begins a wait; its reply appears in the result.
+  std::shared_ptr<std::optional<Status>> WaitJob(uint64_t seen) {
+    auto reply = std::make_shared<std::optional<Status>>();
+    world_.Turn([&] {
+      wait_ =
+          world_->WaitJob(job_, seen, [reply](absl::StatusOr<v1::JobStatus> s, uint64_t version) {
+            *reply = Status{std::move(s), version};
+          });
+    });
+    world_.Settle();
+    return reply;
+  }
+  std::shared_ptr<std::optional<Results>> WaitResults(absl::string_view token, bool follow) {
+    v1::StreamResultsRequest request;
+    request.set_job(job_);
+    request.set_resume_token(std::string(token));
+    request.set_follow(follow);
+    auto reply = std::make_shared<std::optional<Results>>();
+    world_.Turn([&] {
+      wait_ = world_->WaitResults(request,
+                                  [reply](absl::StatusOr<v1::StreamResultsResponse> r, bool ended) {
+                                    *reply = Results{std::move(r), ended};
+                                  });
+    });
+    world_.Settle();
+    return reply;
+  }
+  // One worker answers up to `items` items.
+  void Answer(absl::string_view worker, int items) {
+    v1::WorkRequest request;
+    CoordinatorWorld::AddLease(request, ++demands_, worker);
+    request.mutable_leases(0)->set_items_max(items);
+    world_.Send(session_, request);
+    const v1::WorkResponse told = sink_.Take();
+    ASSERT_THAT(told.assigned(), SizeIs(1));
+    v1::WorkRequest submit;
+    CoordinatorWorld::AddSubmit(submit, told.assigned(0));
+    world_.Send(session_, submit);
+    sink_.Take();
+  }
+  void Finalise() {
+    v1::FinaliseJobRequest request;
+    request.set_name(job_);
+    ASSERT_THAT(world_.Call(&Coordinator::FinaliseJob, request), IsOk());
+  }
+
+  CoordinatorWorld world_;
+  RecordingSink& sink_ = world_.NewSink();
+  Coordinator::SessionId session_ = world_.Connect(sink_);
+  const std::string job_ = [this] {
+    v1::CreateJobRequest request = CoordinatorWorld::JobRequest();
+    request.mutable_job()->mutable_policy()->mutable_quality()->set_answers_min(1);
+    request.mutable_job()->mutable_policy()->mutable_quality()->set_answers_max(1);
+    return world_.Create(request);
+  }();
+  Coordinator::WaitId wait_ = 0;
+  uint64_t demands_ = 0;
+};
+
+TEST_F(WaitsTest, AWatcherSeesTheJobAtOnceAndThenEachChange) {
+  const auto first = WaitJob(0);
+  ASSERT_TRUE(first->has_value());
+  ASSERT_THAT((*first)->status, IsOk());
+  EXPECT_EQ((*first)->status->job().name(), job_);
+  const auto second = WaitJob((*first)->version);
+  EXPECT_FALSE(second->has_value());
+  ASSERT_THAT(world_.Add(job_, 0, 5), IsOk());
+  EXPECT_FALSE(second->has_value()) << "sooner than the interval";
+  world_.Pass(absl::Seconds(1));
+  ASSERT_TRUE(second->has_value());
+  EXPECT_EQ((*second)->status->job().counts().items(), 5);
+  EXPECT_GT((*second)->version, (*first)->version);
+}
+
+TEST_F(WaitsTest, AChangeBetweenTwoWaitsIsNotMissed) {
+  const auto first = WaitJob(0);
+  ASSERT_THAT(world_.Add(job_, 0, 5), IsOk());
+  const auto second = WaitJob((*first)->version);
+  world_.Pass(absl::Seconds(1));
+  ASSERT_TRUE(second->has_value());
+  EXPECT_EQ((*second)->status->job().counts().items(), 5);
+}
+
+TEST_F(WaitsTest, ACancelledWaitIsNotAnswered) {
+  const auto first = WaitJob(0);
+  const auto second = WaitJob((*first)->version);
+  world_.Turn([&] { world_->CancelWait(wait_); });
+  ASSERT_THAT(world_.Add(job_, 0, 5), IsOk());
+  world_.Pass(absl::Seconds(1));
+  EXPECT_FALSE(second->has_value());
+  world_.Turn([&] { world_->CancelWait(wait_); });
+}
+
+TEST_F(WaitsTest, WhoWaitsForADeletedJobIsTold) {
+  const auto first = WaitJob(0);
+  const auto results = WaitResults("", true);
+  v1::CancelJobRequest cancel;
+  cancel.set_name(job_);
+  ASSERT_THAT(world_.Call(&Coordinator::CancelJob, cancel), IsOk());
+  ASSERT_TRUE(results->has_value() && (*results)->ended);
+  world_.Pass(absl::Seconds(1));
+  const auto last = WaitJob(0);
+  const auto second = WaitJob((*last)->version);
+  v1::DeleteJobRequest remove;
+  remove.set_name(job_);
+  ASSERT_THAT(world_.Call(&Coordinator::DeleteJob, remove), IsOk());
+  ASSERT_TRUE(second->has_value());
+  EXPECT_THAT((*second)->status, StatusIs(StatusCode::kNotFound));
+  EXPECT_THAT((*WaitResults("", false))->response, StatusIs(StatusCode::kNotFound));
+}
+
+TEST_F(WaitsTest, ResultsComeAsRevisionsAndGoOnFromATokenAcrossARestart) {
+  ASSERT_THAT(world_.Add(job_, 0, 6), IsOk());
+  Answer("ann", 2);
+  const auto first = WaitResults("", false);
+  ASSERT_TRUE(first->has_value());
+  ASSERT_THAT((*first)->response, IsOk());
+  ASSERT_THAT((*first)->response->results(), SizeIs(2));
+  EXPECT_EQ((*first)->response->results(0).item_key(), "item0");
+  EXPECT_EQ((*first)->response->results(0).finality(), v1::FINALITY_PROVISIONAL);
+  EXPECT_TRUE((*first)->response->at_end());
+  EXPECT_TRUE((*first)->ended);
+
+  world_.Restart();
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  sink_.Take();
+  const auto second = WaitResults((*first)->response->resume_token(), true);
+  EXPECT_FALSE(second->has_value());
+  Answer("bob", 1);
+  ASSERT_TRUE(second->has_value());
+  ASSERT_THAT((*second)->response->results(), SizeIs(1));
+  EXPECT_EQ((*second)->response->results(0).item_key(), "item2");
+  EXPECT_FALSE((*second)->ended);
+}
+
+TEST_F(WaitsTest, TheEndOfAJobBringsWhatWasNeverAnswered) {
+  ASSERT_THAT(world_.Add(job_, 0, 5), IsOk());
+  Answer("ann", 2);
+  const auto first = WaitResults("", true);
+  const auto second = WaitResults((*first)->response->resume_token(), true);
+  EXPECT_FALSE(second->has_value());
+  Finalise();
+  ASSERT_TRUE(second->has_value());
+  std::map<std::string, v1::ItemState> rest;
+  for (const v1::Result& result : (*second)->response->results()) {
+    EXPECT_EQ(result.finality(), v1::FINALITY_FINAL);
+    EXPECT_EQ(result.stop_reason(), v1::STOP_REASON_FINALISED);
+    rest[result.item_key()] = result.state();
+  }
+  EXPECT_THAT(rest, ElementsAre(::testing::Pair("item2", v1::ITEM_STATE_UNRESOLVED),
+                                ::testing::Pair("item3", v1::ITEM_STATE_UNRESOLVED),
+                                ::testing::Pair("item4", v1::ITEM_STATE_UNRESOLVED)));
+  EXPECT_TRUE((*second)->ended);
+  // Who begins after the end gets each item once, and who has all gets nothing.
+  const auto whole = WaitResults("", true);
+  EXPECT_THAT((*whole)->response->results(), SizeIs(5));
+  EXPECT_TRUE((*whole)->ended);
+  const auto nothing = WaitResults((*whole)->response->resume_token(), true);
+  ASSERT_TRUE(nothing->has_value());
+  EXPECT_THAT((*nothing)->response->results(), IsEmpty());
+  EXPECT_TRUE((*nothing)->ended);
+}
+
+TEST_F(WaitsTest, ManyResultsComeInSeveralMessagesEachItemOnce) {
+  for (int i = 0; i < 25; ++i) ASSERT_THAT(world_.Add(job_, i * 100, 100), IsOk());
+  Finalise();
+  std::map<std::string, int> seen;
+  std::string token;
+  bool ended = false;
+  for (int messages = 0; messages < 10 && !ended; ++messages) {
+    const auto next = WaitResults(token, true);
+    ASSERT_TRUE(next->has_value());
+    ASSERT_THAT((*next)->response, IsOk());
+    EXPECT_LE((*next)->response->results_size(), 1000);
+    for (const v1::Result& result : (*next)->response->results()) ++seen[result.item_key()];
+    token = (*next)->response->resume_token();
+    ended = (*next)->ended;
+  }
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(seen.size(), 2500);
+  for (const auto& [key, times] : seen) EXPECT_EQ(times, 1) << key;
+}
+
+TEST_F(WaitsTest, ATokenThatWasMadeUpOrIsAnotherJobsIsRefused) {
+  const std::string other = world_.Create(CoordinatorWorld::JobRequest("r2"));
+  const auto mine = WaitResults("", false);
+  const std::string token = (*mine)->response->resume_token();
+  EXPECT_THAT((*WaitResults("nonsense", false))->response.status(),
+              HasReason("RESUME_TOKEN_INVALID"));
+  v1::StreamResultsRequest request;
+  request.set_job(other);
+  request.set_resume_token(token);
+  std::optional<absl::Status> status;
+  world_.Turn([&] {
+    world_->WaitResults(
+        request, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool) { status = r.status(); });
+  });
+  world_.Settle();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_THAT(*status, StatusIs(StatusCode::kInvalidArgument));
+}
+
+}  // namespace
+}  // namespace tessera::edge

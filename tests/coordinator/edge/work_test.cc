@@ -1,0 +1,537 @@
+// Gateways' streams: leases, drafts, submissions, and what is told after breaks, restarts,
+// deadlines.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "tests/coordinator/edge/coordinator_world.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+using ::tessera::testing::HasReason;
+using ::tessera::testing::IsOk;
+using ::tessera::testing::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class WorkTest : public ::testing::Test {
+ protected:
+  std::string JobWith(int items, absl::string_view request_id = "r1",
+                      absl::string_view tenant = "acme") {
+    const std::string job = world_.Create(CoordinatorWorld::JobRequest(request_id, tenant));
+    EXPECT_THAT(world_.Add(job, 0, items), IsOk());
+    EXPECT_TRUE(world_.Seal(job).sealed());
+    return job;
+  }
+
+  v1::Assigned Lease(uint64_t demand, absl::string_view worker) {
+    v1::WorkRequest request;
+    CoordinatorWorld::AddLease(request, demand, worker);
+    world_.Send(session_, request);
+    const v1::WorkResponse told = sink_.Take();
+    EXPECT_THAT(told.assigned(), SizeIs(1)) << told.DebugString();
+    return told.assigned().empty() ? v1::Assigned() : told.assigned(0);
+  }
+
+  v1::WorkResponse Draft(const v1::Assigned& assigned, int item, int64_t edit,
+                         absl::string_view choice) {
+    v1::WorkRequest request;
+    v1::Draft& draft = *request.add_drafts();
+    draft.set_assignment(assigned.assignment());
+    draft.set_item_key(assigned.items(item).key());
+    draft.set_edit(edit);
+    draft.set_tag(7);
+    if (!choice.empty()) *draft.mutable_answer() = CoordinatorWorld::Choice(choice);
+    world_.Send(session_, request);
+    return sink_.Take();
+  }
+
+  v1::WorkResponse Submit(const v1::Assigned& assigned, absl::string_view choice = "yes") {
+    v1::WorkRequest request;
+    CoordinatorWorld::AddSubmit(request, assigned, choice);
+    world_.Send(session_, request);
+    return sink_.Take();
+  }
+
+  CoordinatorWorld world_;
+  RecordingSink& sink_ = world_.NewSink();
+  Coordinator::SessionId session_ = world_.Connect(sink_);
+};
+
+TEST_F(WorkTest, WelcomeNamesTheLimitsAndComesFirst) {
+  ASSERT_THAT(sink_.messages, SizeIs(1));
+  EXPECT_TRUE(sink_.messages[0].has_welcome());
+  EXPECT_EQ(sink_.messages[0].welcome().platform(), "platforms/web");
+  EXPECT_GT(sink_.messages[0].welcome().limits().demands_max(), 0);
+
+  JobWith(3);
+  RecordingSink& other = world_.NewSink();
+  world_.Turn([&] {
+    const auto session = world_->OpenSession("web", &other);
+    v1::WorkRequest request;
+    request.mutable_hello()->set_gateway("g2");
+    request.mutable_hello()->set_protocol_version(1);
+    CoordinatorWorld::AddLease(request, 1, "ann");
+    CoordinatorWorld::AddLease(request, 2, "platforms/other/workers/x");
+    world_->OnWork(session, request);
+  });
+  world_.Settle();
+  ASSERT_FALSE(other.messages.empty());
+  EXPECT_TRUE(other.messages[0].has_welcome());
+  EXPECT_THAT(other.all.assigned(), SizeIs(1));
+  EXPECT_THAT(other.all.rejected(), SizeIs(1));
+}
+
+TEST_F(WorkTest, AStreamWithoutHelloOrWithTwoEnds) {
+  v1::WorkRequest hello;
+  hello.mutable_hello()->set_gateway("g9");
+  hello.mutable_hello()->set_protocol_version(1);
+  world_.Send(session_, hello);
+  ASSERT_TRUE(sink_.closed.has_value());
+  EXPECT_THAT(*sink_.closed, HasReason("HELLO_MISPLACED"));
+  RecordingSink& second = world_.NewSink();
+  world_.Turn([&] { world_->OnWork(world_->OpenSession("web", &second), v1::WorkRequest()); });
+  world_.Settle();
+  EXPECT_THAT(*second.closed, StatusIs(StatusCode::kFailedPrecondition));
+  RecordingSink& third = world_.NewSink();
+  hello.mutable_hello()->set_protocol_version(2);
+  world_.Turn([&] { world_->OnWork(world_->OpenSession("web", &third), hello); });
+  EXPECT_THAT(*third.closed, HasReason("PROTOCOL_VERSION"));
+}
+
+TEST_F(WorkTest, ADemandStandsUntilThereIsWork) {
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 5, "ann");
+  world_.Send(session_, request);
+  sink_.Take();
+  JobWith(3);
+  const v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.assigned(), SizeIs(1));
+  EXPECT_EQ(told.assigned(0).demand_id(), 5);
+}
+
+TEST_F(WorkTest, WhatATurnSaysToAGatewayIsOneMessage) {
+  JobWith(100);
+  v1::WorkRequest request;
+  for (int i = 0; i < 10; ++i) CoordinatorWorld::AddLease(request, 1 + i, absl::StrCat("w", i));
+  CoordinatorWorld::AddLease(request, 99, "platforms/other/workers/x");
+  const size_t before = sink_.messages.size();
+  world_.Send(session_, request);
+  EXPECT_EQ(sink_.messages.size(), before + 1);
+  const v1::WorkResponse told = sink_.messages.back();
+  EXPECT_THAT(told.assigned(), SizeIs(10));
+  EXPECT_THAT(told.templates(), SizeIs(1));
+  EXPECT_THAT(told.rejected(), SizeIs(1));
+}
+
+TEST_F(WorkTest, ATemplateIsSentOnceForEachJobAndStream) {
+  JobWith(100);
+  Lease(1, "ann");
+  EXPECT_THAT(sink_.messages.back().templates(), SizeIs(1));
+  EXPECT_EQ(sink_.messages.back().templates(0).template_().title(), "Is it positive?");
+  Lease(2, "bob");
+  EXPECT_THAT(sink_.messages.back().templates(), IsEmpty());
+  RecordingSink& other = world_.NewSink();
+  const auto session = world_.Connect(other, "g2");
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 1, "cem");
+  world_.Send(session, request);
+  EXPECT_THAT(other.all.templates(), SizeIs(1));
+}
+
+TEST_F(WorkTest, GoldIsNeverSentToAGateway) {
+  const std::string job = world_.Create(CoordinatorWorld::JobRequest());
+  v1::AddItemsRequest add;
+  add.set_job(job);
+  v1::Item item = CoordinatorWorld::TextItem("a");
+  (*item.mutable_metadata())["secret"] = "SECRET";
+  *add.add_items() = item;
+  item.set_key("b");
+  *item.mutable_gold() = CoordinatorWorld::Choice("no");
+  *add.add_items() = item;
+  ASSERT_THAT(world_.Call(&Coordinator::AddItems, add), IsOk());
+  const v1::Assigned assigned = Lease(1, "ann");
+  for (const v1::AssignedItem& one : assigned.items()) {
+    EXPECT_EQ(one.DebugString().find("SECRET"), std::string::npos);
+    EXPECT_FALSE(one.has_draft());
+  }
+}
+
+TEST_F(WorkTest, TenantsShareWorkersEvenly) {
+  JobWith(200, "r1", "acme");
+  JobWith(200, "r2", "zoo");
+  v1::WorkRequest request;
+  for (int i = 0; i < 20; ++i) CoordinatorWorld::AddLease(request, 1 + i, absl::StrCat("w", i));
+  world_.Send(session_, request);
+  std::map<std::string, int> by_tenant;
+  const v1::WorkResponse told = sink_.Take();
+  for (const v1::Assigned& assigned : told.assigned()) {
+    ++by_tenant[assigned.job().substr(0, assigned.job().find("/jobs"))];
+  }
+  EXPECT_THAT(by_tenant,
+              ElementsAre(::testing::Pair("tenants/acme", 10), ::testing::Pair("tenants/zoo", 10)));
+}
+
+TEST_F(WorkTest, ASubmissionCountsOnceAcrossRestarts) {
+  const std::string job = JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  const v1::Committed first = Submit(assigned).committed(0);
+  EXPECT_EQ(first.earned_micros(), 30'000);
+  const v1::Committed again = Submit(assigned, "no").committed(0);
+  EXPECT_EQ(again.earned_micros(), 30'000);
+  EXPECT_EQ(again.items_accepted(), 3);
+  world_.Restart();
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  sink_.Take();
+  const v1::WorkResponse told = Submit(assigned, "no");
+  ASSERT_THAT(told.committed(), SizeIs(1)) << told.DebugString();
+  EXPECT_EQ(told.committed(0).earned_micros(), 30'000);
+  EXPECT_EQ(world_.Job(job).counts().answers(), 3);
+  EXPECT_EQ(world_.Job(job).ledger().earned_micros(), 30'000);
+}
+
+TEST_F(WorkTest, EveryBadEntryIsAnsweredByItselfAndTheStreamGoesOn) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  v1::WorkRequest request;
+  v1::Submit& unknown = *request.add_submits();
+  unknown.set_assignment("nonsense");
+  unknown.set_tag(1);
+  v1::Submit& misfit = *request.add_submits();
+  misfit.set_assignment(assigned.assignment());
+  misfit.set_tag(2);
+  v1::ItemAnswer& maybe = *misfit.add_answers();
+  maybe.set_item_key("item0");
+  *maybe.mutable_answer() = CoordinatorWorld::Choice("maybe");
+  v1::Submit& stranger = *request.add_submits();
+  stranger.set_assignment(assigned.assignment());
+  stranger.set_tag(3);
+  v1::ItemAnswer& other = *stranger.add_answers();
+  other.set_item_key("item99");
+  *other.mutable_answer() = CoordinatorWorld::Choice("yes");
+  v1::Submit& twice = *request.add_submits();
+  twice.set_assignment(assigned.assignment());
+  twice.set_tag(4);
+  for (int i = 0; i < 2; ++i) {
+    v1::ItemAnswer& answer = *twice.add_answers();
+    answer.set_item_key("item1");
+    *answer.mutable_answer() = CoordinatorWorld::Choice("yes");
+  }
+  world_.Send(session_, request);
+  const v1::WorkResponse told = sink_.Take();
+  EXPECT_THAT(told.committed(), IsEmpty());
+  ASSERT_THAT(told.rejected(), SizeIs(4)) << told.DebugString();
+  std::map<uint64_t, v1::Rejected> by_tag;
+  for (const v1::Rejected& rejected : told.rejected()) by_tag[rejected.tag()] = rejected;
+  EXPECT_EQ(by_tag[1].code(), static_cast<int>(StatusCode::kNotFound));
+  EXPECT_EQ(by_tag[1].reason(), "ASSIGNMENT_NOT_FOUND");
+  EXPECT_EQ(by_tag[2].code(), static_cast<int>(StatusCode::kInvalidArgument));
+  EXPECT_EQ(by_tag[2].reason(), "ANSWER_DOES_NOT_FIT");
+  EXPECT_EQ(by_tag[2].item_key(), "item0");
+  EXPECT_EQ(by_tag[3].code(), static_cast<int>(StatusCode::kNotFound));
+  EXPECT_EQ(by_tag[3].reason(), "ITEM_NOT_IN_ASSIGNMENT");
+  EXPECT_EQ(by_tag[3].field(), "answers[0].item_key");
+  EXPECT_EQ(by_tag[4].reason(), "VALUE_DUPLICATED");
+  EXPECT_THAT(Submit(assigned).committed(), SizeIs(1));
+}
+
+TEST_F(WorkTest, AnotherPlatformsWorkersAndAssignmentsAreDenied) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  RecordingSink& other = world_.NewSink();
+  const auto session = world_.Connect(other, "g1", "rival");
+  v1::WorkRequest request;
+  CoordinatorWorld::AddSubmit(request, assigned);
+  CoordinatorWorld::AddLease(request, 1, "platforms/web/workers/ann");
+  world_.Send(session, request);
+  ASSERT_THAT(other.all.rejected(), SizeIs(2));
+  for (const v1::Rejected& rejected : other.all.rejected()) {
+    EXPECT_EQ(rejected.code(), static_cast<int>(StatusCode::kPermissionDenied));
+    EXPECT_EQ(rejected.reason(), "PLATFORM_DENIED");
+  }
+  // Nor once it is over.
+  Submit(assigned);
+  other.Take();
+  world_.Send(session, request);
+  EXPECT_THAT(other.all.committed(), IsEmpty());
+  EXPECT_FALSE(sink_.closed.has_value()) << "gateways of one name on two platforms are two";
+}
+
+TEST_F(WorkTest, DraftsAreKeptByTheHighestEditAndCountAtTheDeadline) {
+  const std::string job = JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  v1::WorkResponse told = Draft(assigned, 0, 5, "yes");
+  ASSERT_THAT(told.committed(), SizeIs(1));
+  EXPECT_EQ(told.committed(0).edit(), 5);
+  EXPECT_EQ(told.committed(0).tag(), 7);
+  EXPECT_FALSE(told.committed(0).finished());
+  EXPECT_EQ(Draft(assigned, 0, 3, "no").committed(0).edit(), 5);
+  Draft(assigned, 1, 1, "no");
+  Draft(assigned, 1, 2, "");  // Undone.
+  Draft(assigned, 2, 1, "no");
+
+  world_.Pass(absl::Minutes(6));
+  told = sink_.Take();
+  ASSERT_THAT(told.committed(), SizeIs(1)) << told.DebugString();
+  EXPECT_EQ(told.committed(0).kind(), v1::WORK_KIND_EXPIRY);
+  EXPECT_EQ(told.committed(0).items_accepted(), 2);
+  EXPECT_EQ(told.committed(0).items_returned(), 1);
+  EXPECT_EQ(told.committed(0).earned_micros(), 20'000);
+  // Late, and within the grace: what had no draft still counts.
+  told = Submit(assigned, "yes");
+  ASSERT_THAT(told.committed(), SizeIs(1)) << told.DebugString();
+  EXPECT_EQ(told.committed(0).items_accepted(), 3);
+  EXPECT_EQ(told.committed(0).earned_micros(), 30'000);
+  EXPECT_TRUE(told.committed(0).late());
+  EXPECT_EQ(world_.Job(job).counts().answers(), 3);
+}
+
+TEST_F(WorkTest, AfterItsGraceAnAssignmentIsExpired) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  world_.Pass(absl::Minutes(30));
+  sink_.Take();
+  const v1::WorkResponse told = Submit(assigned);
+  ASSERT_THAT(told.rejected(), SizeIs(1));
+  EXPECT_EQ(told.rejected(0).reason(), "ASSIGNMENT_EXPIRED");
+}
+
+TEST_F(WorkTest, ReturnsAndExtensionsAreCommitted) {
+  JobWith(4);
+  const v1::Assigned assigned = Lease(1, "ann");
+  v1::WorkRequest request;
+  v1::Extend& extend = *request.add_extends();
+  extend.set_assignment(assigned.assignment());
+  extend.mutable_expire_time()->set_seconds(assigned.expire_time().seconds() + 86'400);
+  v1::Return& some = *request.add_returns();
+  some.set_assignment(assigned.assignment());
+  some.add_item_keys("item1");
+  world_.Send(session_, request);
+  v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.committed(), SizeIs(2)) << told.DebugString();
+  EXPECT_EQ(told.committed(0).kind(), v1::WORK_KIND_RETURN);
+  EXPECT_EQ(told.committed(0).items_returned(), 1);
+  EXPECT_FALSE(told.committed(0).finished());
+  EXPECT_EQ(told.committed(1).kind(), v1::WORK_KIND_EXTEND);
+  // Cut to what the job allows, which is what the assignment said.
+  EXPECT_EQ(told.committed(1).expire_time().seconds(), assigned.extensible_until_time().seconds());
+
+  request.Clear();
+  request.add_returns()->set_assignment(assigned.assignment());
+  world_.Send(session_, request);
+  told = sink_.Take();
+  ASSERT_THAT(told.committed(), SizeIs(1));
+  EXPECT_TRUE(told.committed(0).finished());
+  EXPECT_EQ(told.committed(0).items_returned(), 4);
+  world_.Send(session_, request);
+  EXPECT_EQ(sink_.Take().committed(0).items_returned(), 4);
+}
+
+TEST_F(WorkTest, AGatewayThatComesBackIsToldWhatBecameOfWhatItHolds) {
+  JobWith(12);
+  const v1::Assigned open = Lease(1, "ann");
+  const v1::Assigned done = Lease(2, "bob");
+  Draft(open, 0, 4, "no");
+  Submit(done);
+  world_.Restart();
+
+  v1::Hello hello;
+  v1::Held& held = *hello.add_held();
+  held.set_assignment(open.assignment());
+  held.set_resend(true);
+  v1::HeldDraft& draft = *held.add_drafts();
+  draft.set_item_key(open.items(0).key());
+  draft.set_edit(9);
+  v1::Held& over = *hello.add_held();
+  over.set_assignment(done.assignment());
+  v1::HeldDraft& last = *over.add_drafts();
+  last.set_item_key(done.items(0).key());
+  last.set_edit(1);
+  hello.add_held()->set_assignment("00000000000000000000");
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_, "g1", "web", hello);
+  const v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.welcome().held(), SizeIs(3)) << told.DebugString();
+  EXPECT_EQ(told.welcome().held(0).status(), v1::HELD_STATUS_HELD);
+  ASSERT_THAT(told.welcome().held(0).drafts(), SizeIs(1));
+  EXPECT_EQ(told.welcome().held(0).drafts(0).edit(), 4);
+  EXPECT_EQ(told.welcome().held(1).status(), v1::HELD_STATUS_COMMITTED);
+  EXPECT_THAT(told.welcome().held(1).accepted_item_keys(), ElementsAre(done.items(0).key()));
+  EXPECT_EQ(told.welcome().held(2).status(), v1::HELD_STATUS_UNKNOWN);
+  ASSERT_THAT(told.assigned(), SizeIs(1));
+  EXPECT_EQ(told.assigned(0).assignment(), open.assignment());
+  EXPECT_EQ(told.assigned(0).demand_id(), 0);
+  EXPECT_EQ(told.assigned(0).items(0).draft().fields(0).choice(), "no");
+  EXPECT_EQ(told.assigned(0).items(0).draft_edit(), 4);
+  EXPECT_THAT(told.templates(), SizeIs(1));
+
+  // It is this stream's: its end is told here.
+  world_.Pass(absl::Minutes(20));
+  ASSERT_THAT(sink_.Take().committed(), SizeIs(1));
+}
+
+TEST_F(WorkTest, AGatewayThatLostItsMemoryGetsItsAssignmentsAgain) {
+  JobWith(30);
+  const v1::Assigned one = Lease(1, "ann");
+  const v1::Assigned two = Lease(2, "bob");
+  world_.Turn([&] { world_->CloseSession(session_); });
+  v1::Hello hello;
+  hello.set_resend_all(true);
+  RecordingSink& again = world_.NewSink();
+  world_.Connect(again, "g1", "web", hello);
+  std::set<std::string> sent;
+  for (const v1::Assigned& assigned : again.all.assigned()) sent.insert(assigned.assignment());
+  EXPECT_EQ(sent, (std::set<std::string>{one.assignment(), two.assignment()}));
+  RecordingSink& stranger = world_.NewSink();
+  world_.Connect(stranger, "g2", "web", hello);
+  EXPECT_THAT(stranger.all.assigned(), IsEmpty());
+}
+
+TEST_F(WorkTest, ANewStreamOfTheSameGatewayReplacesTheOlder) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  RecordingSink& second = world_.NewSink();
+  world_.Connect(second);
+  ASSERT_TRUE(sink_.closed.has_value());
+  EXPECT_THAT(*sink_.closed, StatusIs(StatusCode::kAborted));
+  EXPECT_THAT(*sink_.closed, HasReason("SESSION_REPLACED"));
+  world_.Turn([&] { world_->CloseSession(session_); });
+  world_.Pass(absl::Minutes(6));
+  ASSERT_THAT(second.all.committed(), SizeIs(1));
+  EXPECT_EQ(second.all.committed(0).kind(), v1::WORK_KIND_EXPIRY);
+}
+
+TEST_F(WorkTest, AStoreThatLostWhatAGatewaySawIsNotServedSilently) {
+  v1::Hello hello;
+  v1::CommitPosition& seen = *hello.add_positions();
+  seen.set_partition("partitions/p0");
+  seen.set_epoch(1);
+  seen.set_sequence(1000);
+  RecordingSink& second = world_.NewSink();
+  world_.Connect(second, "g2", "web", hello);
+  ASSERT_TRUE(second.closed.has_value());
+  EXPECT_THAT(*second.closed, StatusIs(StatusCode::kDataLoss));
+}
+
+TEST_F(WorkTest, ABlockTakesLeasesBackAndEndsDemands) {
+  JobWith(30);
+  const v1::Assigned assigned = Lease(1, "ann");
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 2, "ann", 5);
+  v1::UpdateWorkerRequest block;
+  block.mutable_worker()->set_name("platforms/web/workers/ann");
+  block.mutable_worker()->set_blocked(true);
+  block.mutable_update_mask()->add_paths("blocked");
+  EXPECT_THAT(world_.Call(&Coordinator::UpdateWorker, block),
+              StatusIs(StatusCode::kInvalidArgument));
+  block.mutable_worker()->set_blocked_reason("spam");
+  const auto blocked = world_.Call(&Coordinator::UpdateWorker, block);
+  ASSERT_THAT(blocked, IsOk());
+  EXPECT_TRUE(blocked->blocked());
+  v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.revoked(), SizeIs(1));
+  EXPECT_EQ(told.revoked(0).assignment(), assigned.assignment());
+  EXPECT_EQ(told.revoked(0).reason(), v1::REVOKE_REASON_WORKER_BLOCKED);
+  world_.Send(session_, request);
+  told = sink_.Take();
+  EXPECT_THAT(told.assigned(), IsEmpty());
+  ASSERT_THAT(told.demands_ended(), SizeIs(1));
+  EXPECT_EQ(told.demands_ended(0).reason(), v1::DEMAND_END_REASON_WORKER_BLOCKED);
+  EXPECT_EQ(told.demands_ended(0).assignments_unused(), 5);
+}
+
+TEST_F(WorkTest, AGatewayMayAskForSomeItemsOfOneJobOnly) {
+  const std::string job = world_.Create(CoordinatorWorld::JobRequest());
+  ASSERT_THAT(world_.Add(job, 0, 10), IsOk());
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 1, "ann", 5);
+  request.mutable_leases(0)->set_only_job(job);
+  request.mutable_leases(0)->add_only_item_keys("item3");
+  request.mutable_leases(0)->add_only_item_keys("item12");
+  world_.Send(session_, request);
+  v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.assigned(), SizeIs(1));
+  ASSERT_THAT(told.assigned(0).items(), SizeIs(1));
+  EXPECT_EQ(told.assigned(0).items(0).key(), "item3");
+  // The other comes later.
+  ASSERT_THAT(world_.Add(job, 10, 10), IsOk());
+  told = sink_.Take();
+  ASSERT_THAT(told.assigned(), SizeIs(1));
+  EXPECT_EQ(told.assigned(0).items(0).key(), "item12");
+  v1::CancelJobRequest cancel;
+  cancel.set_name(job);
+  ASSERT_THAT(world_.Call(&Coordinator::CancelJob, cancel), IsOk());
+  told = sink_.Take();
+  ASSERT_THAT(told.demands_ended(), SizeIs(1));
+  EXPECT_EQ(told.demands_ended(0).reason(), v1::DEMAND_END_REASON_JOB_DONE);
+  EXPECT_EQ(told.demands_ended(0).assignments_unused(), 3);
+}
+
+TEST_F(WorkTest, MoreDemandsThanAreAllowedAreRejected) {
+  world_.options().demands_per_session_max = 3;
+  world_.Restart();
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  v1::WorkRequest request;
+  for (int i = 0; i < 5; ++i) CoordinatorWorld::AddLease(request, 1 + i, absl::StrCat("w", i));
+  world_.Send(session_, request);
+  const v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.rejected(), SizeIs(2));
+  EXPECT_EQ(told.rejected(0).demand_id(), 4);
+  EXPECT_EQ(told.rejected(0).reason(), "STREAM_LIMIT");
+}
+
+TEST_F(WorkTest, ADrainedCoordinatorGivesNoLeasesAndStillTakesAnswers) {
+  JobWith(30);
+  const v1::Assigned assigned = Lease(1, "ann");
+  bool drained = false;
+  world_.Turn([&] { world_->Drain([&] { drained = true; }); });
+  world_.Settle();
+  EXPECT_TRUE(drained);
+  EXPECT_TRUE(sink_.Take().has_drain());
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 2, "bob");
+  CoordinatorWorld::AddSubmit(request, assigned);
+  world_.Send(session_, request);
+  const v1::WorkResponse told = sink_.Take();
+  EXPECT_THAT(told.assigned(), IsEmpty());
+  ASSERT_THAT(told.rejected(), SizeIs(1));
+  EXPECT_EQ(told.rejected(0).code(), static_cast<int>(StatusCode::kUnavailable));
+  EXPECT_THAT(told.committed(), SizeIs(1));
+}
+
+TEST_F(WorkTest, ASilentStreamEndsAndAQuietOneIsKeptAlive) {
+  for (int i = 0; i < 10; ++i) {
+    world_.Pass(absl::Seconds(14), /*silent=*/true);
+    world_.Send(session_, v1::WorkRequest());
+  }
+  EXPECT_FALSE(sink_.closed.has_value());
+  EXPECT_GE(sink_.messages.size(), 8);
+  world_.Pass(absl::Seconds(60), /*silent=*/true);
+  ASSERT_TRUE(sink_.closed.has_value());
+  EXPECT_THAT(*sink_.closed, StatusIs(StatusCode::kDeadlineExceeded));
+}
+
+TEST_F(WorkTest, AnAcknowledgementWaitsForItsCommit) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  v1::WorkRequest request;
+  CoordinatorWorld::AddSubmit(request, assigned);
+  world_.Turn([&] { world_->OnWork(session_, request); });
+  for (int i = 0; i < 5; ++i) world_.Turn();
+  EXPECT_THAT(sink_.all.committed(), IsEmpty());
+  world_.Settle();
+  EXPECT_THAT(sink_.all.committed(), SizeIs(1));
+  EXPECT_EQ(sink_.all.committed(0).position().partition(), "partitions/p0");
+  EXPECT_GT(sink_.all.committed(0).position().sequence(), 0);
+}
+
+}  // namespace
+}  // namespace tessera::edge
