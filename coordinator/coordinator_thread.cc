@@ -111,8 +111,9 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
     const size_t ran = loop.RunOnce(
         std::clamp(coordinator.NextWake() - now, absl::ZeroDuration(), absl::Seconds(1)));
     if (!turned_ && (ran > 0 || coordinator.NextWake() <= RealClock::Get()->Now())) {
-      BeginTurn();
-      EndTurn();
+      // By hand: a deferred end would itself be a reason for the next turn, and so on for ever.
+      coordinator.BeginTurn(RealClock::Get()->Now());
+      coordinator.EndTurn();
     }
     if (!serving && !failed && absl::Now() > start_limit) {
       tell_start(absl::DeadlineExceededError("the partitions could not be taken over in time"));
