@@ -7,13 +7,13 @@
 
 #include <csignal>
 #include <cstdio>
-#include <future>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
@@ -112,10 +112,14 @@ absl::StatusOr<store::RedisConnection::Options> RedisOptions(const CoordinatorFl
   return options;
 }
 
+// Waits until `done` or `limit`. By asking: nothing that is told at the end would come sooner.
+void WaitUntil(absl::FunctionRef<bool()> done, absl::Time limit) {
+  while (!done() && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(10));
+}
+
 // Lets everybody leave: streams that go by themselves get the time to.
 void Drain(const CoordinatorFlags& flags, service::ServiceContext& context, service::Server& server,
            CoordinatorThread& thread) {
-  const absl::Time limit = absl::Now() + flags.drain_timeout;
   const absl::Status ending = service::ErrorWith(absl::StatusCode::kUnavailable, v1::SHUTTING_DOWN,
                                                  "the coordinator is shutting down");
   server.SetServing(false);
@@ -124,16 +128,11 @@ void Drain(const CoordinatorFlags& flags, service::ServiceContext& context, serv
     context.streams().EndThoseThatDoNotDrain(ending);
     coordinator.Drain([] {});
   });
-  // Looked at by asking: nothing that is told at the end would come sooner.
-  while (absl::Now() < limit) {
-    auto open = std::make_shared<std::promise<size_t>>();
-    thread.Post(
-        [&context, open](edge::Coordinator&) { open->set_value(context.streams().size()); });
-    if (open->get_future().get() == 0) break;
-    absl::SleepFor(absl::Milliseconds(20));
-  }
+  const auto idle = [&] { return context.idle(); };
+  WaitUntil(idle, absl::Now() + flags.drain_timeout);
   thread.Post([&context, ending](edge::Coordinator&) { context.streams().EndAll(ending); });
-  server.Shutdown(absl::Seconds(2));
+  WaitUntil(idle, absl::Now() + absl::Seconds(2));
+  server.Shutdown(absl::Milliseconds(100));  // For the last bytes.
 }
 
 int Run(const CoordinatorFlags& flags) {

@@ -88,6 +88,12 @@ class ServiceContext {
   // From here on calls are refused with UNAVAILABLE (SHUTTING_DOWN).
   void Close() { closed_.store(true, std::memory_order_relaxed); }
 
+  // No call is in progress and no stream is open, but for what is still being written.
+  bool idle() const {
+    return calls_.load(std::memory_order_relaxed) + streams_open_.load(std::memory_order_relaxed) ==
+           0;
+  }
+
   // A place for a call or a stream, given back when the object goes.
   class Place {
    public:

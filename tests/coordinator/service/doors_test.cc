@@ -1,0 +1,146 @@
+// At stake: what the doors let in is what the flags say, from the first call to the last.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "coordinator/service/credentials.h"
+#include "tessera/v1/operator_service.grpc.pb.h"
+#include "tests/coordinator/service/service_world.h"
+#include "tests/support/coordinator_process.h"
+#include "tests/support/temp_dir.h"
+
+namespace tessera::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+grpc::Status ListPools(const std::shared_ptr<grpc::Channel>& channel,
+                       const std::string& authorization) {
+  const auto stub = v1::OperatorService::NewStub(channel);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  if (!authorization.empty()) context.AddMetadata("authorization", authorization);
+  v1::ListPoolsResponse response;
+  return stub->ListPools(&context, {}, &response);
+}
+
+TEST(DoorsTest, WithoutTokensEverybodyOnTheMachineMayDoEverything) {
+  CoordinatorProcess coordinator;
+  EXPECT_TRUE(ListPools(coordinator.Channel(), "").ok());
+}
+
+TEST(DoorsTest, AnAddressThatOthersReachNeedsTlsAndTokens) {
+  const TempDir folder;
+  std::ofstream(folder.Join("tokens")) << TokensFile();
+  const auto bare = RunCoordinator({"--listen", "0.0.0.0:0", "--data-dir", folder.Join("data")});
+  EXPECT_EQ(bare.exit_status, 2);
+  EXPECT_THAT(bare.err, HasSubstr("--tls-cert"));
+  const auto clear = RunCoordinator({"--listen", "0.0.0.0:0", "--data-dir", folder.Join("data"),
+                                     "--tokens-file", folder.Join("tokens")});
+  EXPECT_EQ(clear.exit_status, 2);
+  EXPECT_THAT(clear.err, HasSubstr("in the clear"));
+}
+
+TEST(DoorsTest, ABadTokensFileIsToldWithItsLine) {
+  const TempDir folder;
+  std::ofstream(folder.Join("tokens")) << "# tokens\nplain requester tenant=acme\n";
+  const auto run = RunCoordinator({"--listen", "127.0.0.1:0", "--data-dir", folder.Join("data"),
+                                   "--tokens-file", folder.Join("tokens")});
+  EXPECT_EQ(run.exit_status, 2);
+  EXPECT_THAT(run.err, HasSubstr("line 2"));
+}
+
+TEST(DoorsTest, TokensAreReadAgainOnAHangUp) {
+  const TempDir folder;
+  const std::string tokens = folder.Join("tokens");
+  std::ofstream(tokens) << TokensFile();
+  CoordinatorProcess coordinator({.flags = {"--tokens-file", tokens}});
+  const auto channel = coordinator.Channel();
+  EXPECT_TRUE(ListPools(channel, absl::StrCat("Bearer ", kOperator)).ok());
+  std::ofstream(tokens) << "sha256:" << absl::BytesToHexString(service::Sha256("new"))
+                        << " operator *\n";
+  coordinator.Signal(SIGHUP);
+  const absl::Time limit = absl::Now() + absl::Seconds(20);
+  while (!ListPools(channel, "Bearer new").ok() && absl::Now() < limit) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_TRUE(ListPools(channel, "Bearer new").ok());
+  EXPECT_EQ(ListPools(channel, absl::StrCat("Bearer ", kOperator)).error_code(),
+            grpc::StatusCode::UNAUTHENTICATED);
+}
+
+// --- TLS ----------------------------------------------------------------------------------------
+
+std::string Contents(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  return bytes.str();
+}
+
+class TlsTest : public ::testing::Test {
+ protected:
+  // A certificate for localhost that vouches for itself.
+  void MakeCertificate(const std::string& name) {
+    const std::string command = absl::StrCat(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+        "/CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout ",
+        folder_.Join(name + ".key"), " -out ", folder_.Join(name + ".pem"), " 2>/dev/null");
+    ASSERT_EQ(std::system(command.c_str()), 0);
+  }
+
+  std::shared_ptr<grpc::Channel> Channel(const CoordinatorProcess& coordinator,
+                                         const std::string& client) {
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs = Contents(folder_.Join("server.pem"));
+    if (!client.empty()) {
+      options.pem_cert_chain = Contents(folder_.Join(client + ".pem"));
+      options.pem_private_key = Contents(folder_.Join(client + ".key"));
+    }
+    return grpc::CreateChannel(coordinator.address(), grpc::SslCredentials(options));
+  }
+
+  TempDir folder_;
+};
+
+TEST_F(TlsTest, TokensTravelEncrypted) {
+  MakeCertificate("server");
+  std::ofstream(folder_.Join("tokens")) << TokensFile();
+  CoordinatorProcess coordinator(
+      {.flags = {"--tls-cert", folder_.Join("server.pem"), "--tls-key", folder_.Join("server.key"),
+                 "--tokens-file", folder_.Join("tokens")},
+       .wait_for_health = false});
+  const auto channel = Channel(coordinator, "");
+  EXPECT_TRUE(ListPools(channel, absl::StrCat("Bearer ", kOperator)).ok());
+  EXPECT_EQ(ListPools(channel, "").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  // Not at all without it.
+  EXPECT_EQ(ListPools(coordinator.Channel(), absl::StrCat("Bearer ", kOperator)).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(TlsTest, WithAClientAuthorityOnlyItsHoldersConnect) {
+  MakeCertificate("server");
+  MakeCertificate("client");
+  MakeCertificate("stranger");
+  CoordinatorProcess coordinator(
+      {.flags = {"--tls-cert", folder_.Join("server.pem"), "--tls-key", folder_.Join("server.key"),
+                 "--tls-client-ca", folder_.Join("client.pem")},
+       .wait_for_health = false});
+  EXPECT_TRUE(ListPools(Channel(coordinator, "client"), "").ok());
+  EXPECT_EQ(ListPools(Channel(coordinator, "stranger"), "").error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ListPools(Channel(coordinator, ""), "").error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+}  // namespace
+}  // namespace tessera::testing

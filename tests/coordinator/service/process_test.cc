@@ -1,0 +1,167 @@
+// At stake: a coordinator ends as it is asked to, says why where it cannot go on, and finds
+// everything again.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "tessera/v1/job_service.grpc.pb.h"
+#include "tessera/v1/operator_service.grpc.pb.h"
+#include "tessera/v1/work_service.grpc.pb.h"
+#include "tests/support/coordinator_process.h"
+#include "tests/support/temp_dir.h"
+
+namespace tessera::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::unique_ptr<grpc::ClientContext> Context() {
+  auto context = std::make_unique<grpc::ClientContext>();
+  context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+  context->set_wait_for_ready(true);
+  return context;
+}
+
+v1::CreateJobRequest GoodJob() {
+  v1::CreateJobRequest request;
+  request.set_parent("tenants/acme");
+  request.set_request_id("one");
+  v1::TaskTemplate& task = *request.mutable_job()->mutable_template_();
+  task.set_title("Which?");
+  v1::Field& field = *task.add_fields();
+  field.set_name("which");
+  field.mutable_choice()->add_classes()->set_value("this");
+  field.mutable_choice()->add_classes()->set_value("that");
+  request.mutable_job()->mutable_policy()->set_budget_micros(1'000'000);
+  request.mutable_job()->mutable_policy()->set_currency_code("EUR");
+  return request;
+}
+
+TEST(ProcessTest, HelpIsPrintedAndNothingElseHappens) {
+  const CoordinatorRun run = RunCoordinator({"--help"});
+  EXPECT_EQ(run.exit_status, 0);
+  EXPECT_THAT(run.out, HasSubstr("--listen"));
+  EXPECT_EQ(run.err, "");
+}
+
+TEST(ProcessTest, ABadFlagIsToldByName) {
+  for (const auto& [flags, word] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"--bogus"}, "--bogus"},
+           {{"--listen"}, "--listen"},
+           {{"--partitions", "0"}, "--partitions"},
+           {{"--drain-timeout", "soon"}, "--drain-timeout"},
+           {{"--log-level", "loud"}, "--log-level"},
+           {{"--redis-user", "u"}, "--redis"},
+           {{"surplus"}, "surplus"}}) {
+    const CoordinatorRun run = RunCoordinator(flags);
+    EXPECT_EQ(run.exit_status, 2) << word;
+    EXPECT_THAT(run.err, HasSubstr(word));
+  }
+}
+
+TEST(ProcessTest, AnAddressThatIsTakenIsNotShared) {
+  CoordinatorProcess first;
+  const TempDir folder;
+  const CoordinatorRun second =
+      RunCoordinator({"--listen", first.address(), "--data-dir", folder.Join("data")});
+  EXPECT_EQ(second.exit_status, 1);
+  EXPECT_THAT(second.err, HasSubstr("cannot listen on"));
+}
+
+TEST(ProcessTest, TwoDoNotShareOneFolder) {
+  CoordinatorProcess first;
+  const CoordinatorRun second =
+      RunCoordinator({"--listen", "127.0.0.1:0", "--data-dir", first.Join("data")});
+  EXPECT_EQ(second.exit_status, 1);
+}
+
+TEST(ProcessTest, TheNumberOfPartitionsStaysWhatItWas) {
+  CoordinatorProcess first;
+  EXPECT_EQ(first.Stop(), 0);
+  const CoordinatorRun second = RunCoordinator(
+      {"--listen", "127.0.0.1:0", "--data-dir", first.Join("data"), "--partitions", "2"});
+  EXPECT_EQ(second.exit_status, 2);
+  EXPECT_THAT(second.err, HasSubstr("--partitions 1"));
+}
+
+TEST(ProcessTest, WhatWasAcknowledgedIsThereAfterAKill) {
+  CoordinatorProcess coordinator;
+  v1::Job job;
+  ASSERT_TRUE(v1::JobService::NewStub(coordinator.Channel())
+                  ->CreateJob(Context().get(), GoodJob(), &job)
+                  .ok());
+  coordinator.Restart();
+  // The same request is a repeat, and its job the same one.
+  v1::Job again;
+  const grpc::Status status =
+      v1::JobService::NewStub(coordinator.Channel())->CreateJob(Context().get(), GoodJob(), &again);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(again.name(), job.name());
+  EXPECT_EQ(again.create_time().nanos(), job.create_time().nanos());
+}
+
+// Streams are told before they end: a watcher that it has to call again, a gateway that it should
+// go.
+TEST(ProcessTest, ATerminationDrainsStreamsAndEndsWithSuccess) {
+  CoordinatorProcess coordinator({.flags = {"--drain-timeout", "20s"}});
+  const auto channel = coordinator.Channel();
+  v1::Job job;
+  const auto jobs = v1::JobService::NewStub(channel);
+  ASSERT_TRUE(jobs->CreateJob(Context().get(), GoodJob(), &job).ok());
+  v1::WatchJobRequest watch;
+  watch.set_name(job.name());
+  const auto watch_context = Context();
+  const auto statuses = jobs->WatchJob(watch_context.get(), watch);
+  v1::JobStatus job_status;
+  ASSERT_TRUE(statuses->Read(&job_status));
+
+  const auto work_context = Context();
+  const auto work = v1::WorkService::NewStub(channel)->Work(work_context.get());
+  v1::WorkRequest hello;
+  hello.mutable_hello()->set_gateway("g");
+  hello.mutable_hello()->set_protocol_version(1);
+  ASSERT_TRUE(work->Write(hello));
+  v1::WorkResponse response;
+  ASSERT_TRUE(work->Read(&response));
+  EXPECT_TRUE(response.has_welcome());
+
+  coordinator.Signal(SIGTERM);
+  while (statuses->Read(&job_status)) {
+  }
+  EXPECT_EQ(statuses->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  bool drained = false;
+  while (!drained && work->Read(&response)) drained = response.has_drain();
+  EXPECT_TRUE(drained);
+  work->WritesDone();  // As a gateway does that is told to go.
+  while (work->Read(&response)) {
+  }
+  EXPECT_TRUE(work->Finish().ok());
+  EXPECT_EQ(coordinator.Wait(), 0);
+}
+
+TEST(ProcessTest, ASecondSignalEndsItAtOnce) {
+  CoordinatorProcess coordinator({.flags = {"--drain-timeout", "1h"}});
+  const auto context = Context();
+  const auto work = v1::WorkService::NewStub(coordinator.Channel())->Work(context.get());
+  v1::WorkRequest hello;
+  hello.mutable_hello()->set_gateway("g");
+  hello.mutable_hello()->set_protocol_version(1);
+  ASSERT_TRUE(work->Write(hello));
+  v1::WorkResponse response;
+  ASSERT_TRUE(work->Read(&response));
+  coordinator.Signal(SIGTERM);
+  bool drained = false;
+  while (!drained && work->Read(&response)) drained = response.has_drain();
+  EXPECT_TRUE(drained);
+  coordinator.Signal(SIGINT);
+  EXPECT_EQ(coordinator.Wait(), 5);
+}
+
+}  // namespace
+}  // namespace tessera::testing

@@ -1,0 +1,237 @@
+// At stake: streams carry everything, in order, whatever the speed of the other end.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "tessera/v1/job_service.grpc.pb.h"
+#include "tessera/v1/work_service.grpc.pb.h"
+#include "tests/coordinator/service/service_world.h"
+
+namespace tessera::testing {
+namespace {
+
+class StreamsTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { world_ = new ServiceWorld; }
+  static void TearDownTestSuite() {
+    delete world_;
+    world_ = nullptr;
+  }
+
+  // A job of acme's with this request id; `more` goes on top of a good one.
+  static std::string CreateJob(const std::string& request_id, const std::string& more = "") {
+    const Outcome outcome =
+        world_->Call(kAcme, "JobService/CreateJob",
+                     {kGoodJob, absl::StrCat("request_id: '", request_id, "' ", more)});
+    EXPECT_EQ(outcome.code, grpc::StatusCode::OK) << outcome.message;
+    return outcome.reply<v1::Job>().name();
+  }
+
+  static std::string Batch(const std::string& job, int offset, int count) {
+    std::string text = absl::StrCat("job: '", job, "' offset: ", offset);
+    for (int i = offset; i < offset + count; ++i) {
+      absl::StrAppend(&text, " items { key: 'k", i, "' content { name: 't' text: 'x' } }");
+    }
+    return text;
+  }
+
+  static std::unique_ptr<grpc::ClientContext> Context(const char* token) {
+    auto context = std::make_unique<grpc::ClientContext>();
+    context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    context->AddMetadata("authorization", absl::StrCat("Bearer ", token));
+    return context;
+  }
+
+  static ServiceWorld* world_;
+};
+
+ServiceWorld* StreamsTest::world_ = nullptr;
+
+TEST_F(StreamsTest, ManyBatchesAreAddedInOrderAndSummedUp) {
+  const std::string job = CreateJob("batches");
+  std::vector<ServiceWorld::Texts> batches;
+  for (int i = 0; i < 40; ++i) batches.push_back({Batch(job, i * 25, 25)});
+  batches.push_back({Batch(job, 0, 25)});  // A repeat.
+  const Outcome outcome = world_->CallStream(kAcme, "JobService/AddItems", batches);
+  ASSERT_EQ(outcome.code, grpc::StatusCode::OK) << outcome.message;
+  const auto& response = outcome.reply<v1::AddItemsResponse>();
+  EXPECT_EQ(response.committed_offset(), 1000);
+  EXPECT_EQ(response.added(), 1000);
+  EXPECT_EQ(response.present(), 25);
+}
+
+TEST_F(StreamsTest, BatchesBeforeTheFailingOneStay) {
+  const std::string job = CreateJob("failing");
+  const Outcome outcome =
+      world_->CallStream(kAcme, "JobService/AddItems",
+                         {{Batch(job, 0, 10)},
+                          {Batch(job, 10, 10)},
+                          {absl::StrCat("offset: 20 items { key: 'bad key is empty' }")},
+                          {Batch(job, 21, 10)}});
+  EXPECT_EQ(outcome.code, grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(outcome.reason, "FIELD_REQUIRED");
+  EXPECT_EQ(outcome.metadata.at("committed_offset"), "20");
+}
+
+TEST_F(StreamsTest, AWatchEndsWithTheJob) {
+  const std::string job = CreateJob("watched");
+  const auto stub = v1::JobService::NewStub(world_->process().Channel());
+  v1::WatchJobRequest request;
+  request.set_name(job);
+  const auto context = Context(kAcme);
+  const auto reader = stub->WatchJob(context.get(), request);
+  v1::JobStatus status;
+  ASSERT_TRUE(reader->Read(&status));
+  EXPECT_EQ(status.job().state(), v1::JOB_STATE_RUNNING);
+  ASSERT_EQ(world_->Call(kAcme, "JobService/CancelJob", {absl::StrCat("name: '", job, "'")}).code,
+            grpc::StatusCode::OK);
+  while (reader->Read(&status)) {
+  }
+  EXPECT_EQ(status.job().state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_TRUE(reader->Finish().ok());
+}
+
+TEST_F(StreamsTest, AWatcherWhoGoesAwayHoldsNothing) {
+  const std::string job = CreateJob("left");
+  const auto stub = v1::JobService::NewStub(world_->process().Channel());
+  v1::WatchJobRequest request;
+  request.set_name(job);
+  for (int i = 0; i < 20; ++i) {
+    const auto context = Context(kAcme);
+    const auto reader = stub->WatchJob(context.get(), request);
+    v1::JobStatus status;
+    ASSERT_TRUE(reader->Read(&status));
+    context->TryCancel();
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  EXPECT_EQ(world_->Call(kAcme, "JobService/GetJob", {absl::StrCat("name: '", job, "'")}).code,
+            grpc::StatusCode::OK);
+}
+
+// The whole path, over the wire: items in, answers bought, results out.
+TEST_F(StreamsTest, AJobIsDoneAndItsResultsAreStreamed) {
+  constexpr int kItems = 30;
+  const std::string job = CreateJob(
+      "whole",
+      "job { policy { quality { answers_min: 2 answers_max: 2 } split { items_max: 5 } } }");
+  ASSERT_EQ(world_->Call(kAcme, "JobService/AddItems", {Batch(job, 0, kItems)}).code,
+            grpc::StatusCode::OK);
+  ASSERT_EQ(world_->Call(kAcme, "JobService/SealJob", {absl::StrCat("name: '", job, "'")}).code,
+            grpc::StatusCode::OK);
+
+  const auto jobs = v1::JobService::NewStub(world_->process().Channel());
+  v1::StreamResultsRequest follow;
+  follow.set_job(job);
+  follow.set_follow(true);
+  const auto results_context = Context(kAcme);
+  const auto results = jobs->StreamResults(results_context.get(), follow);
+
+  const auto context = Context(kMarket);
+  const auto work = v1::WorkService::NewStub(world_->process().Channel())->Work(context.get());
+  v1::WorkRequest request;
+  request.mutable_hello()->set_gateway("crowd");
+  request.mutable_hello()->set_protocol_version(1);
+  uint64_t demand = 0;
+  for (const char* const worker : {"ann", "bob"}) {
+    v1::Lease& lease = *request.add_leases();
+    lease.set_demand_id(++demand);
+    lease.set_worker(worker);
+    lease.set_assignments_wanted(100);
+    lease.set_only_job(job);
+  }
+  ASSERT_TRUE(work->Write(request));
+  int64_t accepted = 0;
+  v1::WorkResponse response;
+  bool templates = false;
+  while (accepted < 2 * kItems && work->Read(&response)) {
+    v1::WorkRequest submits;
+    templates |= !response.templates().empty();
+    for (const v1::Assigned& assigned : response.assigned()) {
+      EXPECT_TRUE(templates);
+      EXPECT_LE(assigned.items_size(), 5);
+      v1::Submit& submit = *submits.add_submits();
+      submit.set_assignment(assigned.assignment());
+      for (const v1::AssignedItem& item : assigned.items()) {
+        v1::ItemAnswer& answer = *submit.add_answers();
+        answer.set_item_key(item.key());
+        answer.mutable_answer()->add_fields()->set_choice("yes");
+      }
+    }
+    for (const v1::Committed& committed : response.committed())
+      accepted += committed.items_accepted();
+    EXPECT_TRUE(response.rejected().empty()) << response.rejected(0).message();
+    if (!submits.submits().empty()) {
+      ASSERT_TRUE(work->Write(submits));
+    }
+  }
+  EXPECT_EQ(accepted, 2 * kItems);
+  work->WritesDone();
+  while (work->Read(&response)) {
+  }
+  EXPECT_TRUE(work->Finish().ok());
+
+  std::map<std::string, v1::Result> latest;
+  v1::StreamResultsResponse page;
+  while (results->Read(&page)) {
+    for (const v1::Result& result : page.results()) latest[result.item_key()] = result;
+  }
+  const grpc::Status finished = results->Finish();
+  EXPECT_TRUE(finished.ok()) << finished.error_message();
+  EXPECT_EQ(latest.size(), static_cast<size_t>(kItems));
+  for (const auto& [key, result] : latest) {
+    EXPECT_EQ(result.value().fields(0).choice(), "yes") << key;
+    EXPECT_EQ(result.finality(), v1::FINALITY_FINAL) << key;
+    EXPECT_EQ(result.answers(), 2) << key;
+  }
+}
+
+// What was sent before the half-close is answered before the end.
+TEST_F(StreamsTest, AHalfCloseWaitsForTheAnswers) {
+  std::vector<ServiceWorld::Texts> requests = {
+      {"hello { gateway: 'closing' protocol_version: 1 }"}};
+  std::string drafts;
+  for (int i = 1; i <= 500; ++i) {
+    absl::StrAppend(&drafts, "drafts { assignment: 'made-up' item_key: 'k' edit: 1 tag: ", i,
+                    " answer { fields { choice: 'yes' } } } ");
+  }
+  for (int i = 0; i < 8; ++i) requests.push_back({drafts});
+  const Outcome outcome = world_->Work(kMarket, requests, "");
+  EXPECT_EQ(outcome.code, grpc::StatusCode::OK) << outcome.message;
+  int answered = 0;
+  for (const auto& reply : outcome.replies) {
+    answered += dynamic_cast<const v1::WorkResponse&>(*reply).rejected_size();
+  }
+  EXPECT_EQ(answered, 8 * 500);
+}
+
+TEST_F(StreamsTest, ASecondStreamOfAGatewayReplacesTheFirst) {
+  const auto stub = v1::WorkService::NewStub(world_->process().Channel());
+  v1::WorkRequest hello;
+  hello.mutable_hello()->set_gateway("twin");
+  hello.mutable_hello()->set_protocol_version(1);
+  const auto first_context = Context(kMarket);
+  const auto first = stub->Work(first_context.get());
+  v1::WorkResponse response;
+  ASSERT_TRUE(first->Write(hello));
+  ASSERT_TRUE(first->Read(&response));
+  const auto second_context = Context(kMarket);
+  const auto second = stub->Work(second_context.get());
+  ASSERT_TRUE(second->Write(hello));
+  ASSERT_TRUE(second->Read(&response));
+  while (first->Read(&response)) {
+  }
+  EXPECT_EQ(first->Finish().error_code(), grpc::StatusCode::ABORTED);
+  second->WritesDone();
+  while (second->Read(&response)) {
+  }
+  EXPECT_TRUE(second->Finish().ok());
+}
+
+}  // namespace
+}  // namespace tessera::testing

@@ -1,0 +1,83 @@
+// At stake: what is wrong with an entry costs the entry and not the stream.
+#include "coordinator/service/validate_work.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "google/protobuf/text_format.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::service {
+namespace {
+
+using testing::HasReason;
+using testing::IsOk;
+
+v1::WorkRequest Parse(const std::string& text) {
+  v1::WorkRequest request;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &request)) << text;
+  return request;
+}
+
+TEST(ValidateWorkTest, HelloComesFirstAndOnlyThere) {
+  const v1::WorkRequest hello = Parse("hello { gateway: 'g' protocol_version: 1 }");
+  EXPECT_THAT(ValidateMessage(hello, true, {}), IsOk());
+  EXPECT_THAT(ValidateMessage(hello, false, {}), HasReason("HELLO_MISPLACED"));
+  EXPECT_THAT(ValidateMessage({}, true, {}), HasReason("HELLO_MISPLACED"));
+  EXPECT_THAT(ValidateMessage({}, false, {}), IsOk());  // A heartbeat.
+}
+
+TEST(ValidateWorkTest, MalformedEntriesAreTakenOutAndTheOthersKeepTheirOrder) {
+  v1::WorkRequest request = Parse(
+      "drafts { assignment: 'a' item_key: 'k1' edit: 1 tag: 1 }"
+      "drafts { assignment: 'a' item_key: 'k2' edit: 0 tag: 2 }"
+      "drafts { assignment: 'a' item_key: 'k3' edit: 1 tag: 3 }"
+      "submits { tag: 4 }"
+      "leases { demand_id: 9 worker: '!' assignments_wanted: 1 }");
+  v1::WorkResponse response;
+  TakeMalformed(request, "market", {}, response);
+  ASSERT_EQ(request.drafts_size(), 2);
+  EXPECT_EQ(request.drafts(0).tag(), 1u);
+  EXPECT_EQ(request.drafts(1).tag(), 3u);
+  EXPECT_EQ(request.submits_size(), 0);
+  EXPECT_EQ(request.leases_size(), 0);
+  ASSERT_EQ(response.rejected_size(), 3);
+  EXPECT_EQ(response.rejected(0).kind(), v1::WORK_KIND_LEASE);
+  EXPECT_EQ(response.rejected(0).demand_id(), 9u);
+  EXPECT_EQ(response.rejected(1).kind(), v1::WORK_KIND_DRAFT);
+  EXPECT_EQ(response.rejected(1).item_key(), "k2");
+  EXPECT_EQ(response.rejected(1).tag(), 2u);
+  EXPECT_EQ(response.rejected(1).code(), 3);
+  EXPECT_EQ(response.rejected(1).field(), "edit");
+  EXPECT_EQ(response.rejected(2).kind(), v1::WORK_KIND_SUBMIT);
+  EXPECT_EQ(response.rejected(2).reason(), "FIELD_REQUIRED");
+}
+
+TEST(ValidateWorkTest, AStreamBringsWorkersOfItsPlatform) {
+  const std::string lease = "leases { demand_id: 1 assignments_wanted: 1 worker: '";
+  const auto reason = [&](const std::string& worker, absl::string_view platform) {
+    v1::WorkRequest request = Parse(lease + worker + "' }");
+    v1::WorkResponse response;
+    TakeMalformed(request, platform, {}, response);
+    return response.rejected().empty() ? "" : response.rejected(0).reason();
+  };
+  EXPECT_EQ(reason("Ann", "market"), "");
+  EXPECT_EQ(reason("platforms/market/workers/Ann", "market"), "");
+  EXPECT_EQ(reason("platforms/other/workers/Ann", "market"), "PLATFORM_DENIED");
+  EXPECT_EQ(reason("platforms/other/workers/Ann", ""), "");
+}
+
+TEST(ValidateWorkTest, OnlyWhatIsAnsweredOnceIsCounted) {
+  EXPECT_EQ(AnswerableEntries(Parse("leases {} drafts {} submits {} returns {} extends {}")), 4);
+  v1::WorkResponse response;
+  response.add_committed()->set_kind(v1::WORK_KIND_SUBMIT);
+  response.add_committed()->set_kind(v1::WORK_KIND_EXPIRY);
+  response.add_rejected()->set_kind(v1::WORK_KIND_DRAFT);
+  response.add_rejected()->set_kind(v1::WORK_KIND_LEASE);
+  EXPECT_EQ(AnswersIn(response), 2);
+}
+
+}  // namespace
+}  // namespace tessera::service
