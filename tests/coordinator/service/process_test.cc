@@ -6,10 +6,15 @@
 #include <signal.h>
 
 #include <chrono>
+#include <fstream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "tessera/v1/job_service.grpc.pb.h"
 #include "tessera/v1/operator_service.grpc.pb.h"
 #include "tessera/v1/work_service.grpc.pb.h"
@@ -88,6 +93,29 @@ TEST(ProcessTest, TheNumberOfPartitionsStaysWhatItWas) {
       {"--listen", "127.0.0.1:0", "--data-dir", first.Join("data"), "--partitions", "2"});
   EXPECT_EQ(second.exit_status, 2);
   EXPECT_THAT(second.err, HasSubstr("--partitions 1"));
+}
+
+// Ticks of the clock (10 ms, as a rule) that a process has used.
+int64_t CpuTicks(pid_t pid) {
+  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
+  std::string text;
+  std::getline(file, text);
+  // After the name, which is in parentheses: state, and utime and stime as the 12th and 13th.
+  const std::vector<std::string> words = absl::StrSplit(text.substr(text.rfind(')') + 2), ' ');
+  return std::stoll(words.at(11)) + std::stoll(words.at(12));
+}
+
+// It once never waited again when it had served anything.
+TEST(ProcessTest, ACoordinatorWithNothingToDoSleeps) {
+  CoordinatorProcess coordinator;
+  v1::Job job;
+  ASSERT_TRUE(v1::JobService::NewStub(coordinator.Channel())
+                  ->CreateJob(Context().get(), GoodJob(), &job)
+                  .ok());
+  absl::SleepFor(absl::Milliseconds(500));  // What follows a commit may still go on.
+  const int64_t before = CpuTicks(coordinator.pid());
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_LE(CpuTicks(coordinator.pid()) - before, 10);
 }
 
 TEST(ProcessTest, WhatWasAcknowledgedIsThereAfterAKill) {
