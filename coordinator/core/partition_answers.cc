@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/errors.h"
+#include "coordinator/core/mutation.h"
 #include "coordinator/core/partition_impl.h"
 
 namespace tessera::core {
@@ -112,7 +113,7 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
                    .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
     for (const LeasedItem& i : a->items) {
       if (i.ended) continue;
-      const bool answered = i.draft != kNoLabel;
+      const bool answered = i.draft != kNoLabel && !Mutated(Mutation::kDraftLost);
       ended.items.push_back(
           {.disposition = answered ? Disposition::kAnswered : Disposition::kMissed,
            .label = i.draft,
@@ -145,9 +146,13 @@ void Partition::Impl::Revoke(AssignmentId id, LeaseEndReason reason, absl::Time 
                    .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
-    ended.items.push_back({.disposition = Disposition::kRevoked,
-                           .label = kNoLabel,
-                           .outcome = OutcomeWith(id.job, i.item, id.sequence, ItemEntry::kRevoked, kNoLabel)});
+    // What is drafted was done, and is paid.
+    const bool answered = i.draft != kNoLabel;
+    ended.items.push_back(
+        {.disposition = answered ? Disposition::kAnswered : Disposition::kRevoked,
+         .label = i.draft,
+         .outcome = OutcomeWith(id.job, i.item, id.sequence,
+                                answered ? ItemEntry::kAnswered : ItemEntry::kRevoked, i.draft)});
   }
   ended.over = true;
   EmitEnded(std::move(ended));
@@ -208,7 +213,7 @@ absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, a
   for (const LeasedItem& i : a->items) {
     const auto answer = std::find_if(given.begin(), given.end(),
                                      [&](const auto& g) { return g.first == i.item; });
-    if (i.ended) {
+    if (i.ended && !Mutated(Mutation::kDoubleCount)) {
       // Counted at the deadline by its draft, or in an earlier late submission.
       if (FateOf(j.items.Get(i.item), id.sequence) == Fate::kCounted) {
         ++reply.answers;

@@ -291,6 +291,23 @@ TEST_F(PartitionTest, AReturnedItemGoesToSomebodyElse) {
   EXPECT_TRUE(world_.TryLease(2).has_value());
 }
 
+TEST_F(PartitionTest, WhatABlockedWorkerDraftedCountsAndIsPaid) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
+  const std::optional<Lease> lease = world_.TryLease(1);
+  ASSERT_TRUE(lease.has_value());
+  ASSERT_THAT(world_->Draft({.assignment = lease->assignment, .item = 0, .edit = 1, .choice = "yes"},
+                            world_.now()),
+              IsOk());
+  WorkerView worker;
+  worker.name = PartitionWorld::Ask(1).worker;
+  worker.blocked = true;
+  ASSERT_THAT(world_->UpdateWorker(worker, world_.now()), IsOk());
+  EXPECT_EQ(Job(job).answers, 1u);
+  EXPECT_EQ(Job(job).open_assignments, 0u);
+  EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
+  EXPECT_EQ(Job(job).ledger.reserved_micros, 0);
+}
+
 TEST_F(PartitionTest, ABlockedWorkersLeasesAreTakenBackAndNoNewOnesGiven) {
   const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 5);
   const Lease lease = *world_.TryLease(1);
