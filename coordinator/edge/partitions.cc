@@ -78,7 +78,8 @@ const JobWords& Partitions::words(JobRef ref) {
   return *words;
 }
 
-void Partitions::WhenAllCommitted(std::function<void(absl::Status)> done) {
+void Partitions::WhenCommitted(const std::set<uint32_t>& partitions,
+                               std::function<void(absl::Status)> done) {
   struct Pending {
     size_t partitions = 0;
     absl::Status status;
@@ -86,17 +87,23 @@ void Partitions::WhenAllCommitted(std::function<void(absl::Status)> done) {
   };
   auto pending = std::make_shared<Pending>();
   pending->done = std::move(done);
-  for (uint32_t p = 0; p < hosts_.size(); ++p) pending->partitions += Serving(p) ? 1 : 0;
+  for (const uint32_t p : partitions) pending->partitions += Serving(p) ? 1 : 0;
   if (pending->partitions == 0) {
     return Later([pending] { pending->done(absl::OkStatus()); });
   }
-  for (uint32_t p = 0; p < hosts_.size(); ++p) {
+  for (const uint32_t p : partitions) {
     if (!Serving(p)) continue;
     hosts_[p]->WhenCommitted([pending](const absl::Status& committed) {
       if (!committed.ok()) pending->status = Unknown(committed);
       if (--pending->partitions == 0) pending->done(pending->status);
     });
   }
+}
+
+void Partitions::WhenAllCommitted(std::function<void(absl::Status)> done) {
+  std::set<uint32_t> all;
+  for (uint32_t p = 0; p < hosts_.size(); ++p) all.insert(p);
+  WhenCommitted(all, std::move(done));
 }
 
 void Partitions::RunLater() {

@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -109,7 +111,9 @@ class Partitions {
     Later([reply, s = ToContract(status)] { reply(s); });
   }
 
-  // Runs `done` when all partitions that serve have committed what they decided so far.
+  // Runs `done` when these partitions, as far as they serve, have committed what they decided so
+  // far.
+  void WhenCommitted(const std::set<uint32_t>& partitions, std::function<void(absl::Status)> done);
   void WhenAllCommitted(std::function<void(absl::Status)> done);
 
   // Runs at the end of the turn, or of the next one.

@@ -16,11 +16,18 @@ using absl::StatusCode;
 constexpr absl::Duration kDrainTime = absl::Seconds(10);
 constexpr int kSilentHeartbeatsMax = 3;
 
-v1::DemandEndReason EndToProto(int end) {
-  static constexpr v1::DemandEndReason kReasons[] = {
-      v1::DEMAND_END_REASON_NO_WORK, v1::DEMAND_END_REASON_WITHDRAWN,
-      v1::DEMAND_END_REASON_JOB_DONE, v1::DEMAND_END_REASON_WORKER_BLOCKED};
-  return kReasons[end];
+v1::DemandEndReason EndToProto(Market::End end) {
+  switch (end) {
+    case Market::End::kNoWork:
+      return v1::DEMAND_END_REASON_NO_WORK;
+    case Market::End::kWithdrawn:
+      return v1::DEMAND_END_REASON_WITHDRAWN;
+    case Market::End::kJobDone:
+      return v1::DEMAND_END_REASON_JOB_DONE;
+    case Market::End::kBlocked:
+      return v1::DEMAND_END_REASON_WORKER_BLOCKED;
+  }
+  return v1::DEMAND_END_REASON_UNSPECIFIED;
 }
 
 }  // namespace
@@ -131,6 +138,13 @@ const core::LiveAssignment* WorkDesk::Live(const AssignmentRef& ref) {
   return job == nullptr ? nullptr : job->leases.Find(ref.id.sequence);
 }
 
+bool WorkDesk::IsBeyond(const AssignmentRef& ref) {
+  const core::PartitionState& state = partitions_->state(ref.partition);
+  const core::JobState* job = state.job(ref.id.job);
+  return job == nullptr ? ref.id.job.value() >= state.jobs()
+                        : ref.id.sequence >= job->head.next_sequence;
+}
+
 v1::Assigned WorkDesk::AssignedFrom(const AssignmentRef& ref, const core::LiveAssignment& live) {
   const JobRef job{ref.partition, ref.id.job};
   const JobWords& words = partitions_->words(job);
@@ -161,6 +175,27 @@ void WorkDesk::Hold(const AssignmentRef& ref, Holding holding) {
   }
   gateways_[holding.gateway].holds.insert(key);
   holdings_[key] = std::move(holding);
+}
+
+void WorkDesk::Adopt() {
+  for (uint32_t p = 0; p < partitions_->size(); ++p) {
+    if (!partitions_->Serving(p) || !adopted_.insert(p).second) continue;
+    const core::PartitionState& state = partitions_->state(p);
+    for (uint32_t j = 0; j < state.jobs(); ++j) {
+      const core::JobState* job = state.job(core::JobIndex(j));
+      if (job == nullptr) continue;
+      for (const auto& [number, page] : job->leases.pages()) {
+        for (const auto& [sequence, live] : page.by_sequence) {
+          const AssignmentRef ref{p, {core::JobIndex(j), sequence}};
+          if (live.gateway.empty() || holdings_.contains({ref.partition, ref.id})) continue;
+          Holding holding{
+              .gateway = live.gateway, .tenant = job->head.identity.tenant, .pool = live.pool};
+          for (const core::LeasedItem& item : live.items) holding.items.push_back(item.item);
+          Hold(ref, std::move(holding));
+        }
+      }
+    }
+  }
 }
 
 void WorkDesk::Release(const AssignmentRef& ref) {
@@ -297,6 +332,7 @@ Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_
                              .tenant = std::string(tenant),
                              .pool = *pool,
                              .items_max = demand.items_max};
+  if (const Session* session = FindSession(demand.session)) request.gateway = session->gateway();
   if (worker_home != partition) {
     const core::PartitionState& home = partitions_->state(worker_home);
     if (const auto index = home.FindWorker(demand.worker)) {
@@ -346,9 +382,16 @@ Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_
 }
 
 void WorkDesk::Ended(const Demand& demand, End end) {
-  v1::DemandEnded& out = *outbox_.Now(demand.session).add_demands_ended();
+  // An end that rests on what a partition decided waits for that commit.
+  std::optional<uint32_t> partition;
+  if (end == End::kJobDone) partition = demand.only_job->partition;
+  if (end == End::kBlocked) partition = partitions_->ids().HomeOf(demand.worker);
+  v1::WorkResponse& response = partition.has_value() && partitions_->Serving(*partition)
+                                   ? outbox_.At(demand.session, *partition)
+                                   : outbox_.Now(demand.session);
+  v1::DemandEnded& out = *response.add_demands_ended();
   out.set_demand_id(demand.id);
-  out.set_reason(EndToProto(static_cast<int>(end)));
+  out.set_reason(EndToProto(end));
   out.set_assignments_unused(static_cast<int32_t>(demand.wanted));
 }
 

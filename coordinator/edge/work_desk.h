@@ -6,8 +6,8 @@
 // something, so a stream that breaks and comes back goes on where it was: what ended meanwhile
 // Hello asks about, and what ends later is told to the new stream.
 //
-// Nothing here is remembered over a restart. What a gateway holds it names in Hello; anything else
-// is in the partitions. Threads: none; belongs to a Coordinator.
+// Nothing here is remembered over a restart: what a gateway was given stands in the partitions'
+// leases, and what it holds it names in Hello. Threads: none; belongs to a Coordinator.
 #pragma once
 
 #include <cstdint>
@@ -103,14 +103,19 @@ class WorkDesk : private Market {
                                  const v1::Submit& submit, std::string* item_key);
   absl::StatusOr<Account> Return(Session& session, const AssignmentRef& ref,
                                  const v1::Return& giving_back, std::string* item_key);
-  v1::Rejected& Reject(Session& session, const std::optional<AssignmentRef>& ref, v1::WorkKind kind,
-                       absl::string_view assignment, uint64_t tag, const absl::Status& status);
+  v1::Rejected& Reject(Session& session, v1::WorkKind kind, absl::string_view assignment,
+                       uint64_t tag, const absl::Status& status);
 
   // --- work_desk.cc -----------------------------------------------------------------------------
   const core::LiveAssignment* Live(const AssignmentRef& ref);
+  // Whether the id comes from a history that goes further than what is known here. An id is sent
+  // when its grant is committed: so there is a newer owner, or the store has lost something.
+  bool IsBeyond(const AssignmentRef& ref);
   v1::Assigned AssignedFrom(const AssignmentRef& ref, const core::LiveAssignment& live);
   void Hold(const AssignmentRef& ref, Holding holding);
   void Release(const AssignmentRef& ref);
+  // Takes up what was granted before this coordinator began, from the partitions' leases.
+  void Adopt();
   // What the assignment's items that are known here have come to.
   Account AccountOf(const AssignmentRef& ref, const std::vector<core::ItemIndex>& items);
   void Remember(const AssignmentRef& ref, const Account& account);
@@ -131,6 +136,7 @@ class WorkDesk : private Market {
   uint64_t next_session_ = 1;
   std::map<uint64_t, std::unique_ptr<Session>> sessions_;
   absl::flat_hash_map<std::string, Gateway> gateways_;
+  std::set<uint32_t> adopted_;  // Partitions whose leases were taken up.
   absl::flat_hash_map<AssignmentKey, Holding> holdings_;
 
   // The latest accounts; beyond kAccountsMax the oldest go, and a repeat is answered from the

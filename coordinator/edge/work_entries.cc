@@ -29,15 +29,17 @@ void SetTimes(const core::LiveAssignment& live, v1::Committed& out) {
 
 }  // namespace
 
-v1::Rejected& WorkDesk::Reject(Session& session, const std::optional<AssignmentRef>& ref,
-                               v1::WorkKind kind, absl::string_view assignment, uint64_t tag,
-                               const absl::Status& status) {
+v1::Rejected& WorkDesk::Reject(Session& session, v1::WorkKind kind, absl::string_view assignment,
+                               uint64_t tag, const absl::Status& status) {
   const absl::Status said = ToContract(status);
   const ErrorDetails details = GetDetails(said);
-  // What a partition refused rests on what it has decided so far, so it waits for that commit.
-  v1::Rejected& out = ref.has_value() && partitions_->Serving(ref->partition)
-                          ? *outbox_.At(session.id(), ref->partition).add_rejected()
-                          : *outbox_.Now(session.id()).add_rejected();
+  // What a partition refused rests on what it has decided so far, so it waits for that commit; that
+  // a partition cannot be asked does not.
+  const std::optional<AssignmentRef> ref = partitions_->ids().ParseAssignment(assignment);
+  const bool waits =
+      ref.has_value() && partitions_->Serving(ref->partition) && !absl::IsUnavailable(said);
+  v1::Rejected& out = waits ? *outbox_.At(session.id(), ref->partition).add_rejected()
+                            : *outbox_.Now(session.id()).add_rejected();
   out.set_kind(kind);
   out.set_assignment(std::string(assignment));
   out.set_code(static_cast<int32_t>(said.code()));
@@ -142,7 +144,7 @@ void WorkDesk::OnLease(Session& session, const v1::Lease& lease) {
                    absl::StrCat("the stream has ", options_.demands_per_session_max, " demands"));
   }
   if (!demand.ok()) {
-    v1::Rejected& out = Reject(session, std::nullopt, v1::WORK_KIND_LEASE, "", 0, demand.status());
+    v1::Rejected& out = Reject(session, v1::WORK_KIND_LEASE, "", 0, demand.status());
     out.set_demand_id(lease.demand_id());
     return;
   }
@@ -155,10 +157,8 @@ void WorkDesk::OnLease(Session& session, const v1::Lease& lease) {
 // ---------------------------------------------------------------------------------------
 
 void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
-  std::optional<AssignmentRef> ref;
   const auto handle = [&]() -> absl::Status {
     TESSERA_ASSIGN_OR_RETURN(const AssignmentRef resolved, Resolve(session, draft.assignment()));
-    ref = resolved;
     TESSERA_ASSIGN_OR_RETURN(const core::ItemIndex item,
                              ItemOf(session, resolved, draft.item_key(), "item_key"));
     if (draft.edit() < 1 || draft.edit() > UINT32_MAX) {
@@ -193,7 +193,7 @@ void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
   };
   if (const absl::Status status = handle(); !status.ok()) {
     v1::Rejected& out =
-        Reject(session, ref, v1::WORK_KIND_DRAFT, draft.assignment(), draft.tag(), status);
+        Reject(session, v1::WORK_KIND_DRAFT, draft.assignment(), draft.tag(), status);
     out.set_item_key(draft.item_key());
     out.set_edit(draft.edit());
   }
@@ -266,8 +266,7 @@ void WorkDesk::OnSubmit(Session& session, const v1::Submit& submit) {
   const absl::StatusOr<Account> account =
       ref.ok() ? Submit(session, *ref, submit, &item_key) : ref.status();
   if (!account.ok()) {
-    Reject(session, ref.ok() ? std::optional(*ref) : std::nullopt, v1::WORK_KIND_SUBMIT,
-           submit.assignment(), submit.tag(), account.status())
+    Reject(session, v1::WORK_KIND_SUBMIT, submit.assignment(), submit.tag(), account.status())
         .set_item_key(item_key);
     return;
   }
@@ -323,8 +322,8 @@ void WorkDesk::OnReturn(Session& session, const v1::Return& giving_back) {
   const absl::StatusOr<Account> account =
       ref.ok() ? Return(session, *ref, giving_back, &item_key) : ref.status();
   if (!account.ok()) {
-    Reject(session, ref.ok() ? std::optional(*ref) : std::nullopt, v1::WORK_KIND_RETURN,
-           giving_back.assignment(), giving_back.tag(), account.status())
+    Reject(session, v1::WORK_KIND_RETURN, giving_back.assignment(), giving_back.tag(),
+           account.status())
         .set_item_key(item_key);
     return;
   }
@@ -339,10 +338,8 @@ void WorkDesk::OnReturn(Session& session, const v1::Return& giving_back) {
 }
 
 void WorkDesk::OnExtend(Session& session, const v1::Extend& extend) {
-  std::optional<AssignmentRef> ref;
   const auto handle = [&]() -> absl::Status {
     TESSERA_ASSIGN_OR_RETURN(const AssignmentRef resolved, Resolve(session, extend.assignment()));
-    ref = resolved;
     TESSERA_ASSIGN_OR_RETURN(
         const core::LeaseExtended extended,
         partitions_->partition(resolved.partition)
@@ -357,7 +354,7 @@ void WorkDesk::OnExtend(Session& session, const v1::Extend& extend) {
     return absl::OkStatus();
   };
   if (const absl::Status status = handle(); !status.ok()) {
-    Reject(session, ref, v1::WORK_KIND_EXTEND, extend.assignment(), extend.tag(), status);
+    Reject(session, v1::WORK_KIND_EXTEND, extend.assignment(), extend.tag(), status);
   }
 }
 

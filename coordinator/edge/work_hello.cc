@@ -42,6 +42,7 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   }
   session.set_gateway(key);
   gateways_[key].session = id;
+  Adopt();
 
   v1::Welcome welcome;
   welcome.set_session(absl::StrCat(id));
@@ -55,22 +56,33 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
     welcome.set_platform(absl::StrCat("platforms/", session.platform()));
   }
   *welcome.mutable_server_time() = TimeToProto(partitions_->now());
+  std::set<uint32_t> spoken_of;
+  std::set<AssignmentKey> named;
   for (const v1::Held& held : hello.held()) {
+    const auto ref = partitions_->ids().ParseAssignment(held.assignment());
+    if (ref.has_value()) {
+      spoken_of.insert(ref->partition);
+      named.insert({ref->partition, ref->id});
+    }
     absl::StatusOr<v1::HeldState> state = StateOf(session, held);
     // Not to know is no answer: a gateway would drop what it holds.
     if (!state.ok()) return EndSession(id, state.status());
     if (state->status() == v1::HELD_STATUS_HELD && held.resend() && !hello.resend_all()) {
-      Resend(session, *partitions_->ids().ParseAssignment(held.assignment()));
+      Resend(session, *ref);
     }
     *welcome.add_held() = *std::move(state);
   }
-  if (hello.resend_all()) {
-    const std::set<AssignmentKey> holds = gateways_.at(key).holds;
-    for (const auto& [partition, assignment] : holds) Resend(session, {partition, assignment});
+  // What it was given and does not name never reached it: the coordinator or the stream ended
+  // between the commit and the message.
+  const std::set<AssignmentKey> holds = gateways_.at(key).holds;
+  for (const auto& [partition, assignment] : holds) {
+    if (hello.resend_all() || !named.contains({partition, assignment})) {
+      Resend(session, {partition, assignment});
+    }
   }
-  // It speaks of several partitions, and nothing comes before it: said when all have committed.
-  partitions_->WhenAllCommitted(
-      [this, id, welcome = std::move(welcome)](const absl::Status& committed) mutable {
+  // It speaks of several partitions, and nothing comes before it: said when those have committed.
+  partitions_->WhenCommitted(
+      spoken_of, [this, id, welcome = std::move(welcome)](const absl::Status& committed) mutable {
         if (!committed.ok()) return EndSession(id, committed);
         v1::WorkResponse response;
         *response.mutable_welcome() = std::move(welcome);
@@ -107,13 +119,11 @@ absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held
   if (!ref.has_value()) return out;
   if (absl::Status status = partitions_->Accepting(ref->partition); !status.ok()) return status;
   const core::JobState* job = partitions_->state(ref->partition).job(ref->id.job);
-  const bool beyond = job == nullptr ? ref->id.job.value() >= partitions_->state(ref->partition).jobs()
-                                     : ref->id.sequence >= job->head.next_sequence;
-  if (beyond) {
-    // An id is sent once its grant is committed: this one comes from a history that goes further, of an
-    // owner that came after us, or of a store that lost it since. The gateway must not drop it.
-    return Error(StatusCode::kDataLoss, "HISTORY_LOST",
-                 absl::StrCat("assignment ", held.assignment(), " was granted after what is known here"));
+  // The gateway must not drop it.
+  if (IsBeyond(*ref)) {
+    return Error(
+        StatusCode::kDataLoss, "HISTORY_LOST",
+        absl::StrCat("assignment ", held.assignment(), " was granted after what is known here"));
   }
   if (job == nullptr) return out;  // Deleted.
   const core::LiveAssignment* live = Live(*ref);
