@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/errors.h"
+#include "coordinator/service/violations.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tessera/v1/errors.pb.h"
@@ -46,7 +47,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   // The codes of Abseil and of gRPC have the same numbers.
   const auto code = static_cast<grpc::StatusCode>(status.code());
-  const std::string message(status.message().substr(0, kMessageBytesMax));
+  const std::string message(Utf8Prefix(status.message(), kMessageBytesMax));
   // Nobody is at the other end to read details.
   if (absl::IsCancelled(status)) return grpc::Status(code, message);
 

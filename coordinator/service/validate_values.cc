@@ -296,7 +296,7 @@ void CheckMask(const google::protobuf::FieldMask& mask,
   for (const std::string& field : mask.paths()) {
     if (updatable.contains(field)) continue;
     violations.Add(v1::FIELD_NOT_UPDATABLE, path,
-                   absl::StrCat("names ", field.substr(0, 100), ", which cannot be updated"));
+                   absl::StrCat("names ", Utf8Prefix(field, 100), ", which cannot be updated"));
   }
 }
 

@@ -15,7 +15,7 @@ void FieldPath::AppendTo(std::string& out) const {
   if (index_ >= 0) {
     absl::StrAppend(&out, "[", index_, "]");
   } else if (index_ == kIsKey) {
-    absl::StrAppend(&out, "[\"", name_.substr(0, 64), "\"]");
+    absl::StrAppend(&out, "[\"", Utf8Prefix(name_, 64), "\"]");
   } else if (!name_.empty()) {
     absl::StrAppend(&out, out.empty() ? "" : ".", name_);
   }
@@ -34,6 +34,13 @@ absl::Status Violations::ToStatus() const {
   Error error = ErrorWith(absl::StatusCode::kInvalidArgument, reason_, message);
   for (const FieldViolation& field : fields_) error.Field(field.field, field.description);
   return error;
+}
+
+absl::string_view Utf8Prefix(absl::string_view utf8, size_t bytes_max) {
+  if (utf8.size() <= bytes_max) return utf8;
+  size_t size = bytes_max;
+  while (size > 0 && (static_cast<unsigned char>(utf8[size]) & 0xc0) == 0x80) --size;
+  return utf8.substr(0, size);
 }
 
 Error ErrorWith(absl::StatusCode code, v1::ErrorReason reason, absl::string_view message) {

@@ -60,6 +60,13 @@ TEST(ViolationsTest, ManyAreCountedAndNotAllListed) {
   EXPECT_THAT(violations.ToStatus().message(), HasSubstr("999 more"));
 }
 
+TEST(ViolationsTest, WhatIsCutShortStaysUtf8) {
+  EXPECT_EQ(Utf8Prefix("ab\xe4\xb8\xad", 5), "ab\xe4\xb8\xad");
+  EXPECT_EQ(Utf8Prefix("ab\xe4\xb8\xad", 4), "ab");
+  EXPECT_EQ(Utf8Prefix("ab\xe4\xb8\xad", 2), "ab");
+  EXPECT_EQ(Utf8Prefix("\xe4\xb8\xad", 2), "");
+}
+
 TEST(NamesTest, AnIdIsLowerCaseAndBeginsWithALetterOrDigit) {
   for (const char* const good : {"a", "0", "a-b_c.d", "p0-7k3m"}) EXPECT_TRUE(IsId(good)) << good;
   for (const char* const bad : {"", "A", "-a", ".", "a/b", "a b", "\xc3\xa4"}) {
