@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "coordinator/core/fold_impl.h"
+#include "coordinator/core/mutation.h"
 
 namespace tessera::core {
 namespace {
@@ -54,7 +55,7 @@ class PartitionState::Folder {
 
   void operator()(const OwnerStarted& e) {
     Time(e.at);
-    if (e.outage <= absl::ZeroDuration()) return;
+    if (e.outage <= absl::ZeroDuration() || Mutated(Mutation::kDeadlineNotShifted)) return;
     for (uint32_t j = 0; j < rep_.jobs.size(); ++j) {
       if (rep_.jobs[j] == nullptr) continue;
       for (auto& [number, page] : rep_.jobs[j]->leases.pages()) {
@@ -218,6 +219,7 @@ class PartitionState::Folder {
       a.granted_at = e.at;
       a.deadline = e.deadline;
       a.late_until = e.late_until;
+      a.gateway = e.gateway;
       a.items.reserve(items);
       for (const GrantedItem& i : e.items) a.items.push_back(LeasedItem{.item = i.item});
     }

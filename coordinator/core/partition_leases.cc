@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/errors.h"
+#include "coordinator/core/mutation.h"
 #include "coordinator/core/partition_impl.h"
 
 namespace tessera::core {
@@ -232,7 +233,8 @@ void Partition::Impl::PickReady(JobIndex index, const Asker& asker, uint32_t roo
   std::vector<Vote> votes;
   runtime(index).ready.ForEach([&](ItemIndex i) {
     const ItemRecord item = j.items.Get(i);
-    if (asker.worker.has_value() && item.FindWorker(*asker.worker) != nullptr) return true;
+    const bool had = asker.worker.has_value() && item.FindWorker(*asker.worker) != nullptr;
+    if (had && !Mutated(Mutation::kLeaseTwice)) return true;
     votes.clear();
     for (const ItemEntry& e : item.entries) {
       if (e.counted()) votes.push_back({e.worker, e.label});
@@ -280,7 +282,8 @@ std::vector<ItemIndex> Partition::Impl::Pick(JobIndex index, const Asker& asker,
   const JobState& j = job(index);
   if (price > 0) {
     room = static_cast<uint32_t>(
-        std::min<Micros>(room, j.head.ledger.remaining_micros() / price));
+        std::min<Micros>(room, j.head.ledger.remaining_micros() / price +
+                                   (Mutated(Mutation::kBudgetOffByOne) ? 1 : 0)));
   }
   if (room == 0) return {};
   if (asker.request->only_job.has_value() && !asker.request->only_items.empty()) {
@@ -357,7 +360,8 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
                     .at = now,
                     .deadline = deadline,
                     .late_until = deadline + lease.late_grace,
-                    .items = {}};
+                    .items = {},
+                    .gateway = request.gateway};
     double units = 0;
     for (const ItemIndex i : items) {
       granted.items.push_back({i, j.items.State(i)});

@@ -35,6 +35,7 @@ Coordinator::Impl::~Impl() {
   desk_.CloseAll(ShuttingDown());
   waits_.CloseAll(ShuttingDown());
   partitions_.Close();  // What waits for a commit is answered while all of this still stands.
+  desk_.CloseAll(ShuttingDown());  // Opened by those replies.
 }
 
 // --- Life
@@ -147,6 +148,10 @@ absl::Status Coordinator::failure() const {
     if (!failure.ok()) return failure;
   }
   return absl::OkStatus();
+}
+
+const core::PartitionState* Coordinator::state(uint32_t partition) const {
+  return impl_->partitions_.Serving(partition) ? &impl_->partitions_.state(partition) : nullptr;
 }
 
 void Coordinator::BeginTurn(absl::Time now) {

@@ -88,6 +88,9 @@ class Coordinator {
   bool serving() const;
   // Why a partition failed; OK otherwise.
   absl::Status failure() const;
+  // What the partition holds, decided but perhaps not committed; nothing while it is not served here.
+  // For audits and tests, between turns or within one.
+  const core::PartitionState* state(uint32_t partition) const;
 
   void BeginTurn(absl::Time now);
   void EndTurn();

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "coordinator/core/mutation.h"
 #include "coordinator/edge/backoff.h"
 #include "coordinator/edge/committer.h"
 #include "coordinator/edge/key_index.h"
@@ -325,7 +326,8 @@ class PartitionHost::Impl {
   bool CanRelease() const {
     return !replies_.empty() &&
            (state_ == HostState::kFailed ||
-            (committer_ != nullptr && replies_.front().after <= committer_->committed()));
+            (committer_ != nullptr && replies_.front().after <= committer_->committed()) ||
+            core::Mutated(core::Mutation::kReplyBeforeCommit));
   }
 
   // Those that were there when it began: a reply may ask for another one.

@@ -2,79 +2,20 @@
 // give the state that the live partition holds, bit for bit. And whatever happens, the promises hold.
 #include "coordinator/core/fold.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <random>
-#include <set>
 
 #include "tests/coordinator/core/partition_world.h"
+#include "tests/simulation/promises.h"
 
 namespace tessera::core {
 namespace {
 
+using ::testing::IsEmpty;
+
 class FoldTest : public ::testing::TestWithParam<int> {};
-
-// The promises that can be checked on a state, by looking at every item and lease anew.
-void CheckPromises(const PartitionState& state) {
-  for (uint32_t j = 0; j < state.jobs(); ++j) {
-    const JobState* job = state.job(JobIndex(j));
-    if (job == nullptr) continue;
-    const JobHead& head = job->head;
-    ItemCounts counts;
-    uint64_t answers = 0;
-    Micros reserved = 0;
-    Micros owed = 0;
-    for (ItemIndex i = 0; i < job->items.size(); ++i) {
-      const ItemRecord item = job->items.Get(i);
-      switch (job->EffectiveState(item.state)) {
-        case ItemState::kWaiting: ++counts.waiting; break;
-        case ItemState::kInProgress: ++counts.in_progress; break;
-        case ItemState::kResolved: ++counts.resolved; break;
-        case ItemState::kUnresolved: ++counts.unresolved; break;
-        case ItemState::kCancelled: ++counts.cancelled; break;
-      }
-      std::set<uint32_t> workers;
-      for (const ItemEntry& e : item.entries) {
-        EXPECT_TRUE(workers.insert(e.worker.value()).second) << "item " << i << " twice to one worker";
-        if (e.counted()) ++answers;
-        if (e.counted() && !(e.flags & ItemEntry::kUnpaid)) owed += e.price_micros;
-        if (e.live()) {
-          reserved += e.price_micros;
-          EXPECT_NE(job->leases.Find(e.sequence), nullptr);
-        }
-      }
-    }
-    EXPECT_EQ(Encode(counts), Encode(head.counts));
-    EXPECT_EQ(answers, head.answers);
-    EXPECT_EQ(reserved, head.ledger.reserved_micros);
-    EXPECT_EQ(owed, head.ledger.earned_micros + head.ledger.approved_micros);
-    EXPECT_LE(head.ledger.committed_micros(), head.ledger.budget_micros);
-    uint64_t open = 0;
-    for (const auto& [number, page] : job->leases.pages()) open += page.by_sequence.size();
-    EXPECT_EQ(open, head.open_assignments);
-  }
-}
-
-// Re-fusing an item's counted answers under the fit that its result names gives the same bits.
-void CheckScores(const PartitionState& state) {
-  for (uint32_t j = 0; j < state.jobs(); ++j) {
-    const JobState* job = state.job(JobIndex(j));
-    if (job == nullptr) continue;
-    const Fit prior = PriorFit(static_cast<uint16_t>(job->head.identity.classes.size()));
-    for (ItemIndex i = 0; i < job->items.size(); ++i) {
-      const ItemRecord item = job->items.Get(i);
-      std::vector<Vote> votes;
-      for (const ItemEntry& e : item.entries) {
-        if (e.counted()) votes.push_back({e.worker, e.label});
-      }
-      if (votes.empty()) continue;
-      ASSERT_TRUE(item.fit == 0 || job->fits.contains(item.fit)) << "fit " << item.fit << " is gone";
-      const Score score = ScoreVotes(item.fit == 0 ? prior : job->fits.at(item.fit).fit, votes);
-      EXPECT_EQ(score.value, item.value) << i;
-      EXPECT_EQ(score.confidence, item.confidence) << i;
-    }
-  }
-}
 
 TEST_P(FoldTest, JournalAndObjectsFoldToTheLiveStateWhateverHappens) {
   std::mt19937_64 random(static_cast<uint64_t>(GetParam()));
@@ -171,13 +112,12 @@ TEST_P(FoldTest, JournalAndObjectsFoldToTheLiveStateWhateverHappens) {
         }
     }
     if (step % 10 == 0) {
-      CheckPromises(world->state());
-      if (HasFailure()) FAIL() << "step " << step;
+      ASSERT_THAT(simulation::CheckPromises(world->state()), IsEmpty()) << "step " << step;
     }
   }
   world.Commit();
-  CheckPromises(world->state());
-  CheckScores(world->state());
+  EXPECT_THAT(simulation::CheckPromises(world->state()), IsEmpty());
+  EXPECT_THAT(simulation::CheckAllScores(world->state()), IsEmpty());
   const auto live = ObjectsOf(world->state());
   EXPECT_EQ(ObjectsOf(world.FoldJournal()), live);
   EXPECT_EQ(ObjectsOf(world.FoldObjects()), live);

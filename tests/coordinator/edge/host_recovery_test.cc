@@ -399,6 +399,29 @@ TEST_F(HostDamageTest, AMalformedObjectIsDataLoss) {
   EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss));
 }
 
+// Between a new owner's look at the last record and its fence, the old one may still append and trim.
+TEST_F(HostDamageTest, RecordsThatCameJustBeforeTheFenceAreNoHole) {
+  HostWorld world;
+  HostOptions options = world.Options();
+  options.write_interval = absl::Microseconds(1);
+  const auto old_owner = world.Open(options);
+  world.CreateJob(*old_owner, "a");
+  ASSERT_THAT(world.Commit(*old_owner), IsOk());
+  Owner new_owner(&world.disk(), world.Options());
+  std::optional<absl::Status> started;
+  new_owner->Start(world.now(), [&](absl::Status status) { started = std::move(status); });
+  ASSERT_TRUE(new_owner.store().Deliver());  // It knows the last record; its fence is on its way.
+  for (const char* id : {"b", "c", "d"}) {
+    world.CreateJob(*old_owner, id);
+    world.WriteAll(*old_owner);
+  }
+  for (int i = 0; i < 10'000 && !started.has_value(); ++i) world.Step(new_owner);
+  ASSERT_TRUE(started.has_value());
+  EXPECT_THAT(*started, IsOk());
+  EXPECT_EQ(new_owner.partition().state().jobs(), 4u);
+  EXPECT_EQ(world.Open()->partition().state().jobs(), 4u);
+}
+
 TEST_F(HostDamageTest, AStoreThatIsSlowToComeUpOnlyDelaysTheStart) {
   HostOptions options = world_.Options();
   const absl::Time before = world_.now();
