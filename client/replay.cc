@@ -172,7 +172,7 @@ v1::WorkRequest Replay::Connect(absl::Time now) {
 
 void Replay::Handle(const v1::WorkResponse& response, absl::Time now) {
   heard_time_ = now;
-  if (response.has_welcome()) Welcomed(response.welcome(), now);
+  if (response.has_welcome()) Welcomed(response.welcome());
   for (const auto& entry : response.assigned()) Assigned(entry, now);
   for (const auto& entry : response.committed()) Committed(entry);
   for (const auto& entry : response.rejected()) Rejected(entry, now);
@@ -188,7 +188,7 @@ void Replay::Handle(const v1::WorkResponse& response, absl::Time now) {
   if (response.has_drain()) draining_ = true;
 }
 
-void Replay::Welcomed(const v1::Welcome& welcome, absl::Time now) {
+void Replay::Welcomed(const v1::Welcome& welcome) {
   welcome_ = true;
   limits_ = welcome.limits();
   if (welcome.has_heartbeat_interval() && ToDuration(welcome.heartbeat_interval()) > kAskAgain) {
@@ -199,12 +199,13 @@ void Replay::Welcomed(const v1::Welcome& welcome, absl::Time now) {
     if (found == assignments_.end()) continue;
     switch (held.status()) {
       case v1::HELD_STATUS_COMMITTED: {
+        // A coordinator that does not say which items were accepted is asked by a repeat: its reply is
+        // the first one's. And what the deadline finished is still worth sending.
         const int accepted = held.accepted_item_keys_size();
-        const bool late_counts = held.has_late_until_time() && now < ToTime(held.late_until_time());
-        if (accepted == 0 && late_counts) break;  // Its deadline came first: still worth sending.
+        if (accepted == 0) break;
         counts_.answers_accepted += accepted;
         counts_.earned_micros += held.earned_micros();
-        Drop(held.assignment(), accepted > 0);
+        Drop(held.assignment(), true);
         break;
       }
       case v1::HELD_STATUS_REVOKED:

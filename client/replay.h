@@ -138,7 +138,7 @@ class Replay {
 
   void Schedule(absl::Time at, Timer::Kind kind, size_t worker, std::string assignment = "");
   void RunTimers(absl::Time now);
-  void Welcomed(const v1::Welcome& welcome, absl::Time now);
+  void Welcomed(const v1::Welcome& welcome);
   void Assigned(const v1::Assigned& assigned, absl::Time now);
   void Committed(const v1::Committed& committed);
   void Rejected(const v1::Rejected& rejected, absl::Time now);

@@ -78,6 +78,7 @@ struct LeaseRequest {
   // Only this job, and of it only these items: for a gateway that knows what its worker can answer.
   std::optional<JobIndex> only_job;
   std::vector<ItemIndex> only_items;
+  std::string gateway;  // Whom the assignment is sent to; remembered with it.
 };
 struct Lease {
   AssignmentId assignment;

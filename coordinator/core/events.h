@@ -256,6 +256,7 @@ struct Granted {
   absl::Time deadline;
   absl::Time late_until;
   std::vector<GrantedItem> items;
+  std::string gateway;  // Whom it is sent to, and sent again if it never arrived.
 };
 inline void Fields(auto& v, Granted& e) {
   v("assignment", e.assignment);
@@ -266,6 +267,7 @@ inline void Fields(auto& v, Granted& e) {
   v("deadline", e.deadline);
   v("late_until", e.late_until);
   v("items", e.items);
+  v("gateway", e.gateway);
 }
 
 // A draft was kept: durable, amendable, and counted when the assignment ends.

@@ -42,6 +42,7 @@ struct LiveAssignment {
   absl::Duration extended;
   bool expired = false;     // Its deadline has been carried out.
   std::vector<LeasedItem> items;
+  std::string gateway;      // Whom it was sent to.
 
   LeasedItem* Find(ItemIndex item);
   const LeasedItem* Find(ItemIndex item) const;
@@ -57,6 +58,7 @@ inline void Fields(auto& v, LiveAssignment& a) {
   v("extended", a.extended);
   v("expired", a.expired);
   v("items", a.items);
+  v("gateway", a.gateway);
 }
 
 // The live assignments of a job, by sequence, in pages of kLeasesPerPage.
