@@ -81,8 +81,8 @@ class Violations {
   std::vector<FieldViolation> fields_;
 };
 
-// The beginning of `utf8`, at most `bytes_max` bytes, without a part of a character at its end: what is
-// not UTF-8 is not read by Protobuf in other languages.
+// The beginning of `utf8`, at most `bytes_max` bytes, without a part of a character at its end:
+// what is not UTF-8 is not read by Protobuf in other languages.
 absl::string_view Utf8Prefix(absl::string_view utf8, size_t bytes_max);
 
 // A status with a reason of the contract.
