@@ -35,10 +35,10 @@ Label LabelOf(const JobIdentity& identity, absl::string_view choice) {
   return kNoLabel;
 }
 
-absl::Status UnknownChoice(size_t position, absl::string_view choice) {
+absl::Status UnknownChoice(absl::string_view field, absl::string_view choice) {
   return Error(StatusCode::kInvalidArgument, "ANSWER_DOES_NOT_FIT",
                absl::StrCat("\"", choice, "\" is not one of the template's choices"))
-      .Field(absl::StrCat("answers[", position, "].answer"), "is not one of the template's choices");
+      .Field(absl::StrCat(field, ".fields[0].choice"), "is not one of the template's choices");
 }
 
 // The assignment, live or over, as its items' entries remember it.
@@ -181,7 +181,7 @@ absl::Status Partition::Impl::Draft(const DraftAnswer& command, absl::Time now) 
   if (i->ended) return absl::OkStatus();
   if (i->missed) return TooLate("the deadline has passed; submit the answer instead, within the grace");
   const Label label = command.choice.empty() ? kNoLabel : LabelOf(j.head.identity, command.choice);
-  if (label == kNoLabel && !command.choice.empty()) return UnknownChoice(0, command.choice);
+  if (label == kNoLabel && !command.choice.empty()) return UnknownChoice("answer", command.choice);
   if (command.edit <= i->edit) return absl::OkStatus();
   Emit(Drafted{.assignment = id, .item = command.item, .edit = command.edit, .label = label});
   return absl::OkStatus();
@@ -202,7 +202,7 @@ absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, a
     const SubmittedAnswer& answer = command.answers[k];
     if (a->Find(answer.item) == nullptr) return NotInAssignment(k);
     const Label label = LabelOf(j.head.identity, answer.choice);
-    if (label == kNoLabel) return UnknownChoice(k, answer.choice);
+    if (label == kNoLabel) return UnknownChoice(absl::StrCat("answers[", k, "].answer"), answer.choice);
     given.push_back({answer.item, label});
   }
 
