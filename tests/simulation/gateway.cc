@@ -359,8 +359,10 @@ void Gateway::OnAssigned(const v1::Assigned& assigned) {
     demands_.erase(assigned.demand_id());  // Maybe it has credit left; then it is asked for again.
   }
   // It is durable before it is sent.
-  const core::JobState* job = world_->state(ref->partition).job(ref->id.job);
-  if (job == nullptr || ref->id.sequence >= job->head.next_sequence) {
+  const core::PartitionState& state = world_->state(ref->partition);
+  const core::JobState* job = state.job(ref->id.job);  // Nothing: deleted, if it ever was.
+  if (job == nullptr ? ref->id.job.value() >= state.jobs()
+                     : ref->id.sequence >= job->head.next_sequence) {
     return Complain("assignment ", assigned.assignment(), " was sent before it was committed");
   }
 }
@@ -441,8 +443,9 @@ void Gateway::OnRejected(const v1::Rejected& rejected) {
   }
   if (rejected.kind() != v1::WORK_KIND_SUBMIT) return;
   if (held.submit_acknowledged && JobIsThere(held)) {
-    const bool late_item =
-        rejected.reason() == "ASSIGNMENT_EXPIRED" || rejected.reason() == "ASSIGNMENT_FINISHED";
+    const bool late_item = rejected.reason() == "ASSIGNMENT_EXPIRED" ||
+                           rejected.reason() == "ASSIGNMENT_FINISHED" ||
+                           rejected.reason() == "ASSIGNMENT_REVOKED";
     if (!late_item) Complain("a repeat is refused: ", rejected.ShortDebugString());
   }
   // A partition's time may be ahead of its owner's clock, but not behind it.
