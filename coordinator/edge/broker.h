@@ -111,6 +111,7 @@ class Broker {
 
   size_t demands() const { return demands_.size(); }
   size_t demands(uint64_t session) const;
+  bool Stands(uint64_t session, uint64_t id) const { return demands_.contains(Key{session, id}); }
 
  private:
   using Key = std::pair<uint64_t, uint64_t>;  // Session, demand.

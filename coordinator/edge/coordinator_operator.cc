@@ -424,8 +424,7 @@ void Coordinator::GetPartition(const v1::GetPartitionRequest& request, Reply<v1:
                                    absl::StrCat("there is no partition ", request.name())));
   }
   if (!partitions.Serving(*p)) {
-    return partitions.Later(
-        [this, reply, partition = *p] { reply(Describe(impl_->partitions_, partition)); });
+    return partitions.Later([reply, out = Describe(partitions, *p)] { reply(out); });
   }
   v1::Partition out = Describe(partitions, *p);
   out.set_state_digest(StateDigest(partitions.state(*p)));

@@ -81,6 +81,12 @@ void WorkDesk::OnWork(uint64_t id, const v1::WorkRequest& request) {
     return EndSession(id, Error(StatusCode::kFailedPrecondition, "HELLO_MISPLACED",
                                 "Hello is in the first message, and only there"));
   }
+  if (request.leases_size() + request.drafts_size() + request.submits_size() +
+          request.returns_size() + request.extends_size() >
+      kEntriesMax) {
+    return EndSession(id, Error(StatusCode::kResourceExhausted, "MESSAGE_TOO_LARGE",
+                                absl::StrCat("a request has at most ", kEntriesMax, " entries")));
+  }
   if (request.has_hello()) OnHello(*session, request.hello());
   session = FindSession(id);
   if (session == nullptr) return;  // Hello was refused.

@@ -55,6 +55,12 @@ class WorkDesk : private Market {
   void CloseAll(const absl::Status& status);
 
  private:
+  // Limits that Welcome names.
+  static constexpr int64_t kRequestBytesMax = 4 << 20;
+  static constexpr int kEntriesMax = 10'000;
+  static constexpr int kCreditMax = 1'000;
+  static constexpr int kUnansweredMax = 100'000;
+
   using AssignmentRef = IdMaker::AssignmentRef;
   using AssignmentKey = std::pair<uint32_t, core::AssignmentId>;
 

@@ -56,7 +56,11 @@ absl::StatusOr<WorkDesk::AssignmentRef> WorkDesk::Resolve(const Session& session
   if (!ref.has_value()) return NoSuchAssignment();
   TESSERA_RETURN_IF_ERROR(partitions_->Accepting(ref->partition));
   const core::JobState* job = partitions_->state(ref->partition).job(ref->id.job);
-  if (job == nullptr || ref->id.sequence >= job->head.next_sequence) return NoSuchAssignment();
+  if (IsBeyond(*ref)) {
+    return Error(StatusCode::kUnavailable, "PARTITION_UNOWNED",
+                 "the assignment was granted after what is known here; connect again");
+  }
+  if (job == nullptr) return NoSuchAssignment();
   const core::LiveAssignment* live = Live(*ref);
   if (live != nullptr &&
       !session.Owns(partitions_->state(ref->partition).worker(live->worker).name)) {
@@ -139,7 +143,12 @@ void WorkDesk::OnLease(Session& session, const v1::Lease& lease) {
     return;
   }
   absl::StatusOr<Demand> demand = DemandFrom(session, lease);
-  if (demand.ok() && broker_.demands(session.id()) >= options_.demands_per_session_max) {
+  if (demand.ok() && lease.assignments_wanted() > kCreditMax) {
+    demand = Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
+                   absl::StrCat("a demand is for at most ", kCreditMax, " assignments"))
+                 .Field("assignments_wanted", absl::StrCat("must be at most ", kCreditMax));
+  } else if (demand.ok() && !broker_.Stands(session.id(), lease.demand_id()) &&
+             broker_.demands(session.id()) >= options_.demands_per_session_max) {
     demand = Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
                    absl::StrCat("the stream has ", options_.demands_per_session_max, " demands"));
   }

@@ -12,10 +12,6 @@ using absl::StatusCode;
 
 constexpr int kProtocolVersion = 1;
 constexpr int kHeldMax = 10'000;
-constexpr int64_t kRequestBytesMax = 4 << 20;
-constexpr int kEntriesMax = 10'000;
-constexpr int kCreditMax = 1'000;
-constexpr int kUnansweredMax = 100'000;
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "coordinator/edge/names.h"
 #include "tests/coordinator/edge/coordinator_world.h"
 #include "tests/support/status_matchers.h"
 
@@ -486,6 +487,39 @@ TEST_F(WorkTest, MoreDemandsThanAreAllowedAreRejected) {
   ASSERT_THAT(told.rejected(), SizeIs(2));
   EXPECT_EQ(told.rejected(0).demand_id(), 4);
   EXPECT_EQ(told.rejected(0).reason(), "STREAM_LIMIT");
+}
+
+TEST_F(WorkTest, ARequestAboveTheLimitsEndsTheStreamAndOneDemandAboveThemDoesNot) {
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 1, "ann", 1'000'000);
+  world_.Send(session_, request);
+  ASSERT_THAT(sink_.all.rejected(), SizeIs(1));
+  EXPECT_EQ(sink_.all.rejected(0).field(), "assignments_wanted");
+  for (int i = 0; i < 10'000; ++i) request.add_submits();
+  world_.Send(session_, request);
+  ASSERT_TRUE(sink_.closed.has_value());
+  EXPECT_THAT(*sink_.closed, HasReason("MESSAGE_TOO_LARGE"));
+}
+
+// An owner that was replaced and does not know it must not make a gateway drop what the newer one
+// granted.
+TEST_F(WorkTest, AnAssignmentBeyondTheKnownHistoryIsNotCalledUnknown) {
+  JobWith(3);
+  v1::Assigned future;
+  const IdMaker ids({.low = 17, .high = 4}, 1);
+  for (const core::AssignmentId id :
+       {core::AssignmentId{core::JobIndex(0), 5}, core::AssignmentId{core::JobIndex(5), 0}}) {
+    future.set_assignment(ids.Assignment(0, id));
+    const v1::WorkResponse told = Submit(future);
+    ASSERT_THAT(told.rejected(), SizeIs(1));
+    EXPECT_EQ(told.rejected(0).code(), static_cast<int>(StatusCode::kUnavailable));
+    v1::Hello hello;
+    hello.add_held()->set_assignment(future.assignment());
+    RecordingSink& other = world_.NewSink();
+    world_.Connect(other, "g2", "web", hello);
+    ASSERT_TRUE(other.closed.has_value());
+    EXPECT_THAT(*other.closed, StatusIs(StatusCode::kDataLoss));
+  }
 }
 
 TEST_F(WorkTest, ADrainedCoordinatorGivesNoLeasesAndStillTakesAnswers) {
