@@ -8,10 +8,11 @@
 //   TESSERA_RETURN_IF_ERROR(client->SealJob(job.name(), added.committed_offset()).status());
 //
 // Every call blocks, has a deadline, and is tried again for as long as trying again can help:
-// UNAVAILABLE and DEADLINE_EXCEEDED, with exponential back-off and full jitter (a random time
-// between nothing and the back-off, so that clients that failed together do not return together),
-// or as long as the server asked to wait. That is safe, because the contract makes every call safe
-// to repeat; a request id is made once for each logical create, and kept over the tries.
+// UNAVAILABLE, DEADLINE_EXCEEDED and what a server cut off, with exponential back-off and full
+// jitter (a random time between nothing and the back-off, so that clients that failed together do
+// not return together), or as long as the server asked to wait. That is safe, because the contract
+// makes every call safe to repeat; a request id is made once for each logical create, and kept over
+// the tries.
 //
 // Errors are those of the .proto files, with their details (common/errors.h: GetDetails). After
 // the last try it is the error of that try.

@@ -28,10 +28,6 @@ absl::Duration ToDuration(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
-absl::Time ToTime(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
 void SetDuration(absl::Duration value, google::protobuf::Duration* duration) {
   duration->set_seconds(absl::IDivDuration(value, absl::Seconds(1), &value));
   duration->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(value)));
@@ -139,7 +135,6 @@ void Replay::WantWork(size_t worker) {
 }
 
 v1::WorkRequest Replay::Connect(absl::Time now) {
-  const bool first = last_demand_ == 0 && positions_.empty() && assignments_.empty();
   welcome_ = false;
   draining_ = false;
   unanswered_ = 0;
@@ -155,8 +150,8 @@ v1::WorkRequest Replay::Connect(absl::Time now) {
   hello.set_gateway(options_.gateway);
   hello.set_protocol_version(1);
   hello.set_client("tessera replay");
-  // What an earlier process of this name left open is answered by this one.
-  hello.set_resend_all(first);
+  // What is open and not named here is sent again: its news may have been lost on the way, with the
+  // stream or with an earlier process of this name.
   for (const auto& [name, assignment] : assignments_) {
     if (hello.held_size() == kHeldMax) break;
     hello.add_held()->set_assignment(name);
@@ -199,8 +194,8 @@ void Replay::Welcomed(const v1::Welcome& welcome) {
     if (found == assignments_.end()) continue;
     switch (held.status()) {
       case v1::HELD_STATUS_COMMITTED: {
-        // A coordinator that does not say which items were accepted is asked by a repeat: its reply is
-        // the first one's. And what the deadline finished is still worth sending.
+        // A coordinator that does not say which items were accepted is asked by a repeat: its reply
+        // is the first one's. And what the deadline finished is still worth sending.
         const int accepted = held.accepted_item_keys_size();
         if (accepted == 0) break;
         counts_.answers_accepted += accepted;

@@ -13,7 +13,8 @@
 //   WaitUntil(replay.wake_time());                // Or until something comes in.
 //
 // Nothing is lost by a break: an assignment is held until its Submit is answered, is named in the
-// next Hello, and its Submit is sent again; demands are asked again.
+// next Hello, and its Submit is sent again; demands are asked again; and assignments whose news was
+// lost are sent again by the coordinator.
 //
 // Invariants: a worker has at most one demand, and none while holding an assignment; an answer is
 // sent only under an assignment that names its item; never more unanswered entries or demands than

@@ -211,6 +211,13 @@ absl::StatusOr<ReplayOutcome> ReplayGateway::Run(std::stop_token stop) {
     stop_watch.request_stop();
     watcher.join();
     if (!status.ok()) return status;
+    if (state_->end == ReplayEnd::kNothingLeft) {
+      // Demands end a moment before the job does: what its state says now is the reason.
+      const absl::StatusOr<v1::Job> job = client_->GetJob(options_.replay.job);
+      if (job.ok() && (HasEnded(*job) || job->state() == v1::JOB_STATE_CLOSING)) {
+        state_->end = ReplayEnd::kJobEnded;
+      }
+    }
     return ReplayOutcome{.end = state_->end.value_or(ReplayEnd::kStopped),
                          .counts = state_->replay.counts(),
                          .reconnects = state_->reconnects};

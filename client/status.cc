@@ -42,7 +42,9 @@ absl::Status FromGrpc(const grpc::Status& status, absl::Duration* retry_delay) {
 }
 
 bool MayRetry(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+  // CANCELLED is how calls end that were open when a server went away.
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsCancelled(status);
 }
 
 }  // namespace tessera::client

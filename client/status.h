@@ -14,7 +14,8 @@ namespace tessera::client {
 // `retry_delay`, where given, becomes what the server asked to wait, or stays as it is.
 absl::Status FromGrpc(const grpc::Status& status, absl::Duration* retry_delay = nullptr);
 
-// The outcome is not known or may change by itself: calling again, later, makes sense.
+// The outcome is not known or may change by itself: calling again, later, makes sense. Of a call
+// that nobody on this side cancelled.
 bool MayRetry(const absl::Status& status);
 
 }  // namespace tessera::client

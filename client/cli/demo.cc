@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -40,7 +41,7 @@ constexpr char kCurrency[] = "USD";
 constexpr int64_t kPriceMicros = 10'000;       // A cent for an answer.
 constexpr int64_t kBudgetMicros = 40'000'000;  // Half of what all 8,000 answers would cost.
 // Recorded time passes so fast that there is something to see, and not for long.
-constexpr double kSpeedToSee = 250;
+constexpr double kSpeedToSee = 120;
 
 v1::CreateJobRequest MakeJob() {
   v1::CreateJobRequest request;
@@ -60,6 +61,8 @@ v1::CreateJobRequest MakeJob() {
   policy.set_budget_micros(kBudgetMicros);
   policy.set_currency_code(kCurrency);
   policy.mutable_price()->set_price_per_item_micros(kPriceMicros);
+  // Surer than the default, so that five answers an item are used and not three.
+  policy.mutable_quality()->set_target_confidence(0.98);
   policy.mutable_split()->set_items_max(5);
   return request;
 }
@@ -433,7 +436,9 @@ absl::StatusOr<ExitCode> RunDemoCommand(Invocation& call) {
     if (call.Has("keep")) call.err() << "data in " << folder.path() << std::endl;
     StatusView view(&call.out(), call.terminal(), /*json=*/false);
     if (!call.json()) {
-      options.on_status = [&](const v1::JobStatus& status) {
+      options.on_status = [&](v1::JobStatus status) {
+        // That there is nothing new to lease for a moment is no news while people are at it.
+        if (status.job().counts().assignments_open() > 0) status.mutable_job()->clear_stall();
         view.Show(status, HasEnded(status.job()));
       };
       if (i == 0) {

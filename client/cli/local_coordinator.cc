@@ -178,7 +178,6 @@ absl::Status LocalCoordinator::Wait(const std::stop_token& stop) {
 
 absl::Status LocalCoordinator::Stop() {
   if (pid_ < 0) return absl::OkStatus();
-  absl::Status status;
   if (!Reap(/*block=*/false)) {
     kill(pid_, SIGTERM);
     const absl::Time give_up = absl::Now() + options_.stop_timeout;
@@ -190,8 +189,8 @@ absl::Status LocalCoordinator::Stop() {
       }
       std::this_thread::sleep_for(kPoll);
     }
-    status = EndStatus();
   }
+  const absl::Status status = EndStatus();
   pid_ = -1;
   if (output_->reader.joinable()) output_->reader.join();
   return status;

@@ -116,6 +116,11 @@ std::string StallText(v1::StallReason reason) {
   }
 }
 
+std::string StallLine(const v1::Job& job, v1::StallReason reason) {
+  return absl::StrCat(job.counts().assignments_open() > 0 ? "no new leases: " : "stands still: ",
+                      StallText(reason));
+}
+
 std::string StateText(const v1::Job& job) {
   std::vector<std::string> reasons;
   for (int i = 0; i < job.pause_reasons_size(); ++i) {
@@ -231,8 +236,7 @@ std::vector<std::string> StatusBlock(const Terminal& terminal, const v1::JobStat
   }
   lines.push_back(std::move(last));
   for (int i = 0; i < job.stall_size(); ++i) {
-    lines.push_back(
-        Styled(terminal, Style::kYellow, absl::StrCat("stands still: ", StallText(job.stall(i)))));
+    lines.push_back(Styled(terminal, Style::kYellow, StallLine(job, job.stall(i))));
   }
   return lines;
 }
@@ -247,10 +251,20 @@ std::string StatusLine(const v1::JobStatus& status) {
                       Percent(Share(ItemsDone(counts), items)), counts.items_in_progress(),
                       counts.items_waiting(), AnswersText(status), MoneyText(job.ledger()));
   for (int i = 0; i < job.stall_size(); ++i) {
-    absl::StrAppend(&line, "; stands still: ", StallText(job.stall(i)));
+    absl::StrAppend(&line, "; ", StallLine(job, job.stall(i)));
   }
   return line;
 }
+
+namespace {
+
+// An estimate of money: to the cent, where it is more than that.
+int64_t Estimate(int64_t micros) {
+  constexpr int64_t kCent = 10'000;
+  return micros < kCent ? micros : (micros + kCent / 2) / kCent * kCent;
+}
+
+}  // namespace
 
 std::string PlanText(const Terminal& terminal, const v1::SplitPlan& plan) {
   const std::string& currency = plan.currency_code();
@@ -259,8 +273,9 @@ std::string PlanText(const Terminal& terminal, const v1::SplitPlan& plan) {
                                      Plural(std::llround(plan.expected_answers()), "answer"),
                                      DurationText(absl::Seconds(plan.expected_worker_seconds())),
                                      Plural(plan.expected_microtasks(), "microtask"));
-  absl::StrAppend(&text, "expected cost ", FormatMoney(plan.expected_cost_micros(), currency),
-                  " of ", FormatMoney(plan.remaining_micros(), currency), " left; ");
+  absl::StrAppend(&text, "expected cost ",
+                  FormatMoney(Estimate(plan.expected_cost_micros()), currency), " of ",
+                  FormatMoney(plan.remaining_micros(), currency), " left; ");
   if (plan.budget_suffices()) {
     absl::StrAppend(&text, "the budget is expected to suffice\n");
   } else {
@@ -269,7 +284,7 @@ std::string PlanText(const Terminal& terminal, const v1::SplitPlan& plan) {
                            absl::StrCat("the budget is expected to pay for ",
                                         FormatCount(plan.items_admitted()), " of ",
                                         Plural(plan.items(), "item"), "; all would need ",
-                                        FormatMoney(plan.full_cost_micros(), currency))),
+                                        FormatMoney(Estimate(plan.full_cost_micros()), currency))),
                     "\n");
   }
   absl::StrAppendFormat(&text, "a microtask of length l takes %.3g + %.3g l + %.3g l^2 seconds\n",
@@ -286,7 +301,7 @@ std::string PlanText(const Terminal& terminal, const v1::SplitPlan& plan) {
                absl::StrFormat("%.2f", stratum.expected_answers_per_item()),
                absl::StrFormat("%.1f", stratum.expected_seconds_per_microtask()),
                FormatMoney(stratum.price_per_item_micros()),
-               FormatMoney(stratum.expected_cost_micros(), currency)});
+               FormatMoney(Estimate(stratum.expected_cost_micros()), currency)});
   }
   if (!table.empty()) absl::StrAppend(&text, table.Render(terminal));
   return text;

@@ -29,6 +29,8 @@ std::string Word(v1::SplitStrategy strategy);
 
 // Why a job buys nothing right now, and what would help.
 std::string StallText(v1::StallReason reason);
+// The same with what it means: `stands still: ...`, or `no new leases: ...` while open ones go on.
+std::string StallLine(const v1::Job& job, v1::StallReason reason);
 // The state with its reasons: `paused: out of budget`.
 std::string StateText(const v1::Job& job);
 

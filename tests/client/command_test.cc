@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/cli/demo.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/money.h"
@@ -272,6 +273,21 @@ TEST_F(JobFlagsTest, ClassesBecomeATemplateOfOneChoice) {
   ASSERT_EQ(task->fields_size(), 1);
   EXPECT_EQ(task->fields(0).choice().classes(0).value(), "0");
   EXPECT_EQ(task->fields(0).choice().classes(1).label(), "follows");
+}
+
+// The files that demo/README.md hands to `submit` are what they say.
+TEST_F(JobFlagsTest, TheDemosFilesAreTaken) {
+  const char* source = std::getenv("TESSERA_SOURCE_DIR");
+  if (source == nullptr) GTEST_SKIP() << "TESSERA_SOURCE_DIR is not set";
+  const Invocation call = Parse({"f.csv", "--template", absl::StrCat(source, "/demo/task.json"),
+                                 "--policy", absl::StrCat(source, "/demo/policy.json")});
+  const absl::StatusOr<v1::TaskTemplate> task = TemplateOf(call, "");
+  ASSERT_THAT(task, testing::IsOk());
+  EXPECT_EQ(task->fields(0).choice().classes_size(), 2);
+  v1::Policy policy;
+  ASSERT_THAT(ApplyPolicyFlags(call, absl::Now(), &policy), testing::IsOk());
+  EXPECT_EQ(policy.budget_micros(), 40'000'000);
+  EXPECT_EQ(policy.quality().target_confidence(), 0.98);
 }
 
 // The yardsticks of the demo are the figures that its data is known by.

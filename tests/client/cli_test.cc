@@ -1,0 +1,326 @@
+// The whole command against a real coordinator: what a stranger types in the first hour works.
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <set>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "nlohmann/json.hpp"
+#include "tests/client/program.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace tessera::client {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using Json = nlohmann::json;
+using tessera::testing::Ended;
+using tessera::testing::Program;
+using tessera::testing::RunProgram;
+
+constexpr int kItems = 40;
+constexpr int kWorkers = 8;
+
+// One `tessera up` for all tests: each has jobs of its own.
+class CliTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new tessera::testing::TempDir();
+    up_ = Start("127.0.0.1:0");
+    // Forty pairs, and eight people who answered all of them: five are right, three say yes.
+    std::ofstream items(folder_->Join("pairs.csv"));
+    std::ofstream votes(folder_->Join("votes.csv"));
+    items << "item,text,hypothesis\n";
+    votes << "item,worker,label,seconds\n";
+    for (int i = 0; i < kItems; ++i) {
+      items << "p" << i << ",\"text, " << i << "\",it follows\n";
+      for (int w = 0; w < kWorkers; ++w) {
+        votes << "p" << i << ",w" << w << "," << (w < 5 ? (i % 2 == 0 ? "yes" : "no") : "yes")
+              << "," << 1 + (i + w) % 5 << "\n";
+      }
+    }
+  }
+
+  static void TearDownTestSuite() {
+    up_->Signal(SIGINT);  // As Ctrl-C does.
+    const Ended ended = up_->Wait();
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    delete up_;
+    delete folder_;
+  }
+
+  // Starts `tessera up` on the suite's data folder and says its address to the others.
+  static Program* Start(const std::string& listen) {
+    auto* up = new Program(
+        "tessera", {"up", "--json", "--data-dir", folder_->Join("data"), "--listen", listen});
+    const std::string line = up->WaitForLine("address");
+    if (line.empty()) {
+      ADD_FAILURE() << "tessera up did not come up: " << up->Wait(absl::ZeroDuration()).err;
+      return up;
+    }
+    const Json json = Json::parse(line);
+    address_ = json["address"];
+    coordinator_ = json["pid"];
+    setenv("TESSERA_SERVER", address_.c_str(), 1);
+    return up;
+  }
+
+  static Ended Tessera(const std::vector<std::string>& words) {
+    return RunProgram("tessera", words);
+  }
+
+  static Json TesseraJson(std::vector<std::string> words) {
+    words.push_back("--json");
+    const Ended ended = Tessera(words);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    return ended.code == 0 ? Json::parse(ended.out) : Json();
+  }
+
+  static std::vector<Json> Lines(const std::string& text) {
+    std::vector<Json> lines;
+    for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+      lines.push_back(Json::parse(std::string(line)));
+    }
+    return lines;
+  }
+
+  static std::string File(const std::string& name, const std::string& text) {
+    const std::string path = folder_->Join(name);
+    std::ofstream(path) << text;
+    return path;
+  }
+
+  // Submits the pairs and returns the job's name.
+  static std::string Submit(std::vector<std::string> more = {}) {
+    std::vector<std::string> words = {
+        "submit", folder_->Join("pairs.csv"), "--classes", "no,yes", "--budget", "10", "--price",
+        "0.01"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended ended = Tessera(words);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    EXPECT_THAT(ended.out, StartsWith("tenants/default/jobs/"));
+    return std::string(absl::StripTrailingAsciiWhitespace(ended.out));
+  }
+
+  static std::string Votes() { return folder_->Join("votes.csv"); }
+
+  static inline tessera::testing::TempDir* folder_ = nullptr;
+  static inline Program* up_ = nullptr;
+  static inline std::string address_;
+  static inline pid_t coordinator_ = -1;
+};
+
+TEST_F(CliTest, AJobGoesFromFileToResults) {
+  const Json plan = TesseraJson({"plan", folder_->Join("pairs.csv"), "--classes", "no,yes",
+                                 "--budget", "10", "--price", "0.01"});
+  EXPECT_EQ(plan["items"], kItems);
+  EXPECT_EQ(plan["currency_code"], "USD");
+  EXPECT_TRUE(plan["budget_suffices"].get<bool>());
+
+  const std::string job = Submit({"--name", "first", "--request-id", "first-job"});
+  EXPECT_EQ(Submit({"--name", "first", "--request-id", "first-job"}), job);  // A repeat.
+  const Json planned = TesseraJson({"plan", job});
+  EXPECT_EQ(planned["items"], kItems);
+  EXPECT_THAT(Tessera({"plan", job}).out, HasSubstr("40 items"));
+
+  Program watch("tessera", {"watch", job, "--json"});
+  const Json replay = TesseraJson({"replay", job, Votes(), "--speed", "200", "--seed", "3"});
+  EXPECT_EQ(replay["end"], "job_ended");
+  const Ended watched = watch.Wait();
+  EXPECT_EQ(watched.code, 0) << watched.err;
+  const std::vector<Json> statuses = Lines(watched.out);
+  ASSERT_FALSE(statuses.empty());
+  const Json last = statuses.back()["job"];
+  EXPECT_EQ(last["state"], "JOB_STATE_FINALISED");
+  EXPECT_EQ(last["counts"]["items_resolved"], kItems);
+  EXPECT_EQ(last["counts"]["answers"], replay["answers_accepted"]);
+  const Json& ledger = last["ledger"];
+  EXPECT_EQ(ledger["approved_micros"].get<int64_t>() + ledger["earned_micros"].get<int64_t>() +
+                ledger["settled_micros"].get<int64_t>(),
+            replay["earned_micros"].get<int64_t>());
+  EXPECT_EQ(replay["earned_micros"], 10'000 * replay["answers_accepted"].get<int64_t>());
+
+  const Ended csv = Tessera({"results", job});
+  EXPECT_EQ(csv.code, 0);
+  const std::vector<std::string> lines = absl::StrSplit(csv.out, '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 1u + kItems);
+  EXPECT_THAT(lines[0], StartsWith("item_key,value,confidence,"));
+  int right = 0;
+  for (int i = 0; i < kItems; ++i) {
+    EXPECT_THAT(lines[1 + static_cast<size_t>(i)],
+                AllOf(StartsWith(absl::StrCat("p", i, ",")), HasSubstr(",final,")));
+    right += absl::StrContains(lines[1 + static_cast<size_t>(i)],
+                               absl::StrCat("p", i, i % 2 == 0 ? ",yes," : ",no,"));
+  }
+  EXPECT_GE(right, kItems * 9 / 10);
+
+  const Json story = TesseraJson({"explain", job, "p1"});
+  EXPECT_EQ(story["item"]["key"], "p1");
+  EXPECT_EQ(story["answers"].size(), story["result"]["answers"].get<size_t>());
+  EXPECT_THAT(Tessera({"explain", job, "p1"}).out, HasSubstr("posterior = prior x exp"));
+
+  const std::string id = job.substr(job.rfind('/') + 1);
+  EXPECT_THAT(Tessera({"jobs"}).out,
+              AllOf(HasSubstr(id), HasSubstr("first"), HasSubstr("finalised")));
+  EXPECT_EQ(TesseraJson({"jobs", id})["name"], job);
+  const Json workers = TesseraJson({"workers", "--job", id});
+  EXPECT_EQ(workers["workers"].size(), static_cast<size_t>(last["counts"]["workers"]));
+  EXPECT_THAT(Tessera({"watch", id}).out, HasSubstr("finalised"));  // Plain lines into a pipe.
+
+  EXPECT_EQ(Tessera({"delete", id}).code, 0);
+  EXPECT_EQ(Tessera({"delete", id}).code, 3);
+}
+
+TEST_F(CliTest, ResultsAreFollowedAndResumed) {
+  const std::string job = Submit({"--paused"});
+  Program follow("tessera", {"results", job, "--follow", "--json"});
+  EXPECT_THAT(Tessera({"resume", job}).out, HasSubstr("is running"));
+  TesseraJson({"replay", job, Votes(), "--speed", "max"});
+  const Ended followed = follow.Wait();
+  EXPECT_EQ(followed.code, 0) << followed.err;
+  std::map<std::string, Json> newest;
+  for (const Json& result : Lines(followed.out)) {
+    Json& kept = newest[result["item_key"]];
+    if (kept.is_null() || kept["revision"] < result["revision"]) kept = result;
+  }
+  EXPECT_EQ(newest.size(), static_cast<size_t>(kItems));
+  for (const Json& result : Lines(Tessera({"results", job, "--json"}).out)) {
+    const Json& streamed = newest[result["item_key"]];
+    EXPECT_EQ(streamed["revision"], result["revision"]);
+    EXPECT_EQ(streamed["value"], result["value"]);
+    EXPECT_EQ(result["finality"], "FINALITY_FINAL");
+  }
+
+  const std::string token = Json::parse(followed.err)["resume_token"];
+  const Ended rest = Tessera({"results", job, "--resume-token", token, "--json"});
+  EXPECT_EQ(rest.code, 0) << rest.err;
+  EXPECT_EQ(rest.out, "");  // Nothing is newer.
+}
+
+TEST_F(CliTest, AJobsCourseIsChanged) {
+  const std::string job = Submit();
+  EXPECT_THAT(Tessera({"pause", job}).out, HasSubstr("is paused: requested"));
+  EXPECT_EQ(TesseraJson(
+                {"update", job, "--budget", "2.50", "--priority", "3"})["policy"]["budget_micros"],
+            2'500'000);
+  EXPECT_THAT(Tessera({"resume", job}).out, HasSubstr("is running"));
+  EXPECT_EQ(Tessera({"delete", job}).code, 5);
+  EXPECT_THAT(Tessera({"cancel", job, "--wait"}).out, HasSubstr("is cancelled"));
+  EXPECT_EQ(Tessera({"watch", job}).code, 5);
+  EXPECT_EQ(Tessera({"resume", job}).code, 5);
+
+  const std::string other = Submit();
+  EXPECT_THAT(Tessera({"finalise", other, "--wait"}).out, HasSubstr("is finalised"));
+  const Ended unresolved = Tessera({"results", other, "--state", "unresolved"});
+  EXPECT_EQ(std::count(unresolved.out.begin(), unresolved.out.end(), '\n'), 1 + kItems);
+}
+
+TEST_F(CliTest, JsonLinesAndTemplatesAreTakenToo) {
+  const std::string items = File("items.jsonl",
+                                 "{\"key\":\"a\",\"content\":[{\"name\":\"t\",\"text\":\"x\"}]}\n"
+                                 "{\"id\":\"b\",\"text\":\"y\"}\n");
+  const std::string task = File(
+      "task.json",
+      R"({"title":"Is it so?","fields":[{"name":"f","choice":{"classes":[{"value":"no"},{"value":"yes"}]}}]})");
+  const Json job = TesseraJson({"submit", items, "--template", task, "--budget", "1"});
+  EXPECT_EQ(job["counts"]["items"], 2);
+  EXPECT_EQ(job["template"]["title"], "Is it so?");
+  EXPECT_TRUE(job["sealed"].get<bool>());
+}
+
+TEST_F(CliTest, WrongInputsEndWithTheCodeThatSaysWhatToDo) {
+  const std::string job = Submit();
+  const struct {
+    std::vector<std::string> words;
+    int code;
+    const char* message;
+  } cases[] = {
+      {{"watch", "0-nothing"}, 3, "tessera jobs"},
+      {{"explain", job, "nothing"}, 3, "tessera results"},
+      {{"results", job, "--resume-token", "nonsense"}, 2, "RESUME_TOKEN_INVALID"},
+      {{"update", job, "--target", "2"}, 2, "target_confidence"},
+      {{"submit", File("empty.csv", "id,a\n"), "--classes", "a,b", "--budget", "1"}, 2, "no items"},
+      {{"submit", File("bad.csv", "id,a\n1,\"x\n"), "--classes", "a,b", "--budget", "1"},
+       2,
+       "line 2: the quote that opens here is never closed"},
+      {{"submit", folder_->Join("pairs.csv"), "--classes", "a,a", "--budget", "1"}, 2, "classes"},
+      {{"submit", folder_->Join("pairs.csv"), "--classes", "a,b", "--budget", "1", "--pool", "x"},
+       5,
+       "POOL_NOT_FOUND"},
+      {{"submit", File("twice.csv", "id,a\n1,x\n1,y\n"), "--classes", "a,b", "--budget", "1"},
+       5,
+       "goes on with it"},
+      {{"replay", job, File("v.csv", "item,worker,label\np0,w0,maybe\n"), "--speed", "max"},
+       2,
+       "does not fit the job's template"},
+      {{"workers", "local/nobody"}, 3, ""},
+      {{"partitions", "99"}, 3, ""},
+  };
+  for (const auto& c : cases) {
+    const Ended ended = Tessera(c.words);
+    EXPECT_EQ(ended.code, c.code) << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr(c.message));
+    EXPECT_EQ(ended.out, "");
+  }
+}
+
+TEST_F(CliTest, OperatorsSeePoolsWorkersAndPartitions) {
+  EXPECT_EQ(TesseraJson({"pools"})["pools"][0]["name"], "pools/default");
+  EXPECT_THAT(Tessera({"pools"}).out, HasSubstr("default"));
+  const Json partitions = TesseraJson({"partitions"})["partitions"];
+  ASSERT_FALSE(partitions.empty());
+  const std::string name = partitions[0]["name"];
+  const Json one = TesseraJson({"partitions", name});
+  EXPECT_FALSE(one["state_digest"].get<std::string>().empty());
+  EXPECT_THAT(Tessera({"partitions", name}).out, HasSubstr("digest"));
+  EXPECT_EQ(Tessera({"workers"}).code, 0);
+}
+
+// A crowd at work, its coordinator killed again and again: the job ends, and what was acknowledged
+// to the gateway is what the job has.
+TEST_F(CliTest, AReplaySurvivesACoordinatorThatIsKilled) {
+  const std::string job = Submit();
+  Program replay("tessera",
+                 {"replay", job, Votes(), "--speed", "25", "--json", "--items-max", "3"});
+  const std::string listen = address_;
+  for (int round = 0; round < 2; ++round) {
+    // Not a moment but an event: some answers more than before are committed.
+    const int64_t before = TesseraJson({"jobs", job})["counts"]["answers"];
+    for (int tries = 0; tries < 500; ++tries) {
+      const Json now = TesseraJson({"jobs", job});
+      if (now["counts"]["answers"] > before || now["state"] != "JOB_STATE_RUNNING") break;
+    }
+    kill(coordinator_, SIGKILL);
+    EXPECT_EQ(up_->Wait().code, 1);  // It says so, and ends.
+    delete up_;
+    up_ = Start(listen);
+  }
+  const Ended ended = replay.Wait();
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const Json outcome = Json::parse(ended.out);
+  EXPECT_EQ(outcome["end"], "job_ended") << ended.err;
+  EXPECT_GE(outcome["reconnects"], 1);
+  const Json last = TesseraJson({"jobs", job});
+  EXPECT_EQ(last["state"], "JOB_STATE_FINALISED");
+  EXPECT_EQ(last["counts"]["items_resolved"], kItems);
+  EXPECT_EQ(last["counts"]["answers"], outcome["answers_accepted"]);
+}
+
+TEST(CliWithoutACoordinatorTest, OneProgramNeedsNoOther) {
+  EXPECT_EQ(RunProgram("tessera", {"--help"}).code, 0);
+  const Ended down = RunProgram("tessera", {"jobs", "--server", "127.0.0.1:1", "--timeout", "0.1"});
+  EXPECT_EQ(down.code, 4);
+  EXPECT_THAT(down.err, HasSubstr("tessera up"));
+}
+
+}  // namespace
+}  // namespace tessera::client

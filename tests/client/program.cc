@@ -1,0 +1,103 @@
+#include "tests/client/program.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/check.h"
+
+namespace tessera::testing {
+namespace {
+
+constexpr absl::Duration kPoll = absl::Milliseconds(10);
+
+}  // namespace
+
+Program::Program(const std::string& name, const std::vector<std::string>& words) {
+  const char* bin = std::getenv("TESSERA_BIN_DIR");
+  TESSERA_CHECK(bin != nullptr) << "TESSERA_BIN_DIR is not set; run this with ctest";
+  folder_ = "/tmp/tessera-program-XXXXXX";
+  TESSERA_CHECK(mkdtemp(folder_.data()) != nullptr);
+  std::vector<std::string> line = {absl::StrCat(bin, "/", name)};
+  line.insert(line.end(), words.begin(), words.end());
+  std::vector<char*> arguments;
+  for (std::string& word : line) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  const std::string out = folder_ + "/out";
+  const std::string err = folder_ + "/err";
+  pid_ = fork();
+  TESSERA_CHECK(pid_ >= 0);
+  if (pid_ == 0) {
+    const int out_fd = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    const int err_fd = open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    const int in_fd = open("/dev/null", O_RDONLY);
+    signal(SIGINT, SIG_DFL);  // A shell's background jobs ignore it; what they start would, too.
+    dup2(in_fd, 0);
+    dup2(out_fd, 1);
+    dup2(err_fd, 2);
+    execv(arguments[0], arguments.data());
+    _exit(127);
+  }
+}
+
+Program::~Program() {
+  if (!HasEnded()) {
+    Signal(SIGKILL);
+    waitpid(pid_, &status_, 0);
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+void Program::Signal(int signal) const { kill(pid_, signal); }
+
+std::string Program::ReadFile(const std::string& path) const {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+bool Program::HasEnded() {
+  if (!ended_) ended_ = waitpid(pid_, &status_, WNOHANG) == pid_;
+  return ended_;
+}
+
+std::string Program::WaitForLine(const std::string& text, absl::Duration timeout) {
+  const absl::Time end = absl::Now() + timeout;
+  while (true) {
+    const bool last = HasEnded() || absl::Now() > end;
+    std::istringstream lines(ReadFile(folder_ + "/out"));
+    std::string line;
+    while (std::getline(lines, line) && !lines.eof()) {
+      if (line.find(text) != std::string::npos) return line;
+    }
+    if (last) return "";
+    absl::SleepFor(kPoll);
+  }
+}
+
+Ended Program::Wait(absl::Duration timeout) {
+  const absl::Time end = absl::Now() + timeout;
+  while (!HasEnded()) {
+    if (absl::Now() > end) Signal(SIGKILL);
+    absl::SleepFor(kPoll);
+  }
+  return {.code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_),
+          .out = ReadFile(folder_ + "/out"),
+          .err = ReadFile(folder_ + "/err")};
+}
+
+Ended RunProgram(const std::string& name, const std::vector<std::string>& words) {
+  return Program(name, words).Wait();
+}
+
+}  // namespace tessera::testing

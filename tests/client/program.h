@@ -1,0 +1,50 @@
+// Programs as people run them: started, read, interrupted.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace tessera::testing {
+
+struct Ended {
+  int code = -1;  // Exit code; 128 + signal where a signal ended it.
+  std::string out;
+  std::string err;
+};
+
+// A program of the build, by its name, with its output in files of its own.
+class Program {
+ public:
+  // Starts bin/`name`. TESSERA_SERVER and the like come from this process' environment.
+  Program(const std::string& name, const std::vector<std::string>& words);
+  // Kills what still runs.
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  pid_t pid() const { return pid_; }
+  void Signal(int signal) const;
+  // Waits until its stdout has a whole line that holds `text`, and returns it; empty if it ends, or
+  // `timeout` passes, before.
+  std::string WaitForLine(const std::string& text, absl::Duration timeout = absl::Seconds(60));
+  // Waits for its end. Killed after `timeout`.
+  Ended Wait(absl::Duration timeout = absl::Minutes(5));
+
+ private:
+  std::string ReadFile(const std::string& path) const;
+  bool HasEnded();
+
+  std::string folder_;
+  pid_t pid_ = -1;
+  int status_ = 0;
+  bool ended_ = false;
+};
+
+// Starts it and waits for its end.
+Ended RunProgram(const std::string& name, const std::vector<std::string>& words);
+
+}  // namespace tessera::testing
