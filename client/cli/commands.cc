@@ -238,7 +238,7 @@ constexpr Command kCommands[] = {
      "[PARTITION]",
      "List partitions, or show one with its digest",
      "Who owns them, where their journals stand, what they take in Redis.",
-     "tessera partitions\ntessera partitions 0 --json",
+     "tessera partitions\ntessera partitions p0 --json",
      {},
      RunPartitions},
     {"replay", "JOB VOTES.csv", "Bring a crowd of recorded workers",

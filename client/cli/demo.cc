@@ -298,16 +298,16 @@ absl::StatusOr<DemoRun> RunDemo(const DemoData& data, const DemoRunOptions& opti
   ReplayGateway gateway(client.get(), data.crowd, std::move(gateway_options));
   TESSERA_ASSIGN_OR_RETURN(const ReplayOutcome outcome, gateway.Run(stop));
   if (outcome.end == ReplayEnd::kStopped) return absl::CancelledError("stopped");
-  TESSERA_ASSIGN_OR_RETURN(v1::Job job, client->GetJob(created.name()));
-  if (!HasEnded(job)) {
+  if (outcome.end != ReplayEnd::kJobEnded) {
     // Out of money, or of people: what is known is the result.
-    TESSERA_RETURN_IF_ERROR(client->FinaliseJob(job.name()).status());
-    TESSERA_RETURN_IF_ERROR(client->WatchJob(job.name(), stop, [&](const v1::JobStatus& status) {
-      if (options.on_status) options.on_status(status);
-      return !HasEnded(status.job());
-    }));
-    TESSERA_ASSIGN_OR_RETURN(job, client->GetJob(job.name()));
+    TESSERA_RETURN_IF_ERROR(client->FinaliseJob(created.name()).status());
   }
+  v1::Job job;
+  TESSERA_RETURN_IF_ERROR(client->WatchJob(created.name(), stop, [&](const v1::JobStatus& status) {
+    job = status.job();
+    if (options.on_status) options.on_status(status);
+    return !HasEnded(job);
+  }));
   run.seconds = absl::ToDoubleSeconds(absl::Now() - begun);
 
   TESSERA_ASSIGN_OR_RETURN(const auto results,

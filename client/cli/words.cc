@@ -200,7 +200,7 @@ std::vector<std::string> StatusBlock(const Terminal& terminal, const v1::JobStat
   const v1::Job& job = status.job();
   const v1::JobCounts& counts = job.counts();
   const int64_t items = counts.items() - counts.items_gold();
-  const int cells = std::clamp(terminal.width - 44, 10, 50);
+  const int cells = std::clamp(terminal.width - 66, 10, 40);
   std::vector<std::string> lines;
 
   const Style style = job.state() == v1::JOB_STATE_FINALISED ? Style::kGreen

@@ -40,7 +40,7 @@ v1::JobStatus MakeStatus() {
 
 TEST(StatusTest, TheBlockHasABarForEachState) {
   EXPECT_THAT(
-      StatusBlock(Terminal{.width = 64}, MakeStatus()),
+      StatusBlock(Terminal{.width = 86}, MakeStatus()),
       ElementsAre("0-ab pairs running",
                   "resolved     ##########..........       500 of 1,000  50.0 %",
                   "in progress  #####...............       250 of 1,000  25.0 %",
