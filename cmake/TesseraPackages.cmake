@@ -22,6 +22,9 @@ set_target_properties(hiredis::hiredis PROPERTIES
   INTERFACE_INCLUDE_DIRECTORIES ${HIREDIS_INCLUDE}
   INTERFACE_LINK_LIBRARIES ${HIREDIS_LIBRARY})
 
+# Optional: the coordinator's allocator (coordinator/CMakeLists.txt). No header is needed.
+find_library(JEMALLOC_LIBRARY NAMES jemalloc libjemalloc.so.2)
+
 if(BUILD_TESTING)
   find_package(GTest REQUIRED)
   find_package(benchmark CONFIG REQUIRED)
