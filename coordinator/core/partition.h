@@ -93,8 +93,7 @@ class Partition {
 
   absl::Status SealJob(JobIndex job, absl::Time now);      // Idempotent.
   absl::Status PauseJob(JobIndex job, absl::Time now);     // Idempotent; open leases go on.
-  absl::Status ResumeJob(JobIndex job, absl::Time now);    // Idempotent. FAILED_PRECONDITION: ended,
-                                                           // or still out of money or time.
+  absl::Status ResumeJob(JobIndex job, absl::Time now);    // Idempotent; other reasons to pause stay.
   absl::Status CancelJob(JobIndex job, absl::Time now);    // Idempotent. CLOSING, then CANCELLED.
   absl::Status FinaliseJob(JobIndex job, absl::Time now);  // Idempotent. CLOSING, then FINALISED.
   absl::Status DeleteJob(JobIndex job, absl::Time now);    // FAILED_PRECONDITION: not ended.

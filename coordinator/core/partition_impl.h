@@ -84,7 +84,9 @@ class Partition::Impl {
   uint32_t Allowance(const JobState& job, const Asker& asker, absl::Time now) const;
   // The items for this worker, best first; at most `room`. Empty: none.
   std::vector<ItemIndex> Pick(JobIndex index, const Asker& asker, uint32_t room, Micros price);
-  std::vector<ItemIndex> PickAmong(JobIndex index, const Asker& asker, uint32_t room);
+  // Of the items that the request names; at most `waiting_max` of those that wait for a first answer.
+  std::vector<ItemIndex> PickAmong(JobIndex index, const Asker& asker, uint32_t room,
+                                   uint64_t waiting_max);
   void PickReady(JobIndex index, const Asker& asker, uint32_t room, std::vector<ItemIndex>* picked);
   void PickWaiting(JobIndex index, uint32_t room, Micros price, std::vector<ItemIndex>* picked);
   // The next waiting items in the plan's order, one stratum's only.

@@ -130,15 +130,8 @@ absl::Status Partition::Impl::ResumeJob(JobIndex index, absl::Time now) {
   const JobHead& head = (*found)->head;
   if (Ended(head)) return JobEndedError();
   if (head.phase == JobPhase::kClosing) return JobClosingError();
-  if (head.pause_reasons & kPauseDeadline) {
-    return Error(StatusCode::kFailedPrecondition, "PAST_DEADLINE",
-                 "the job's deadline has passed; set a later one with UpdateJob");
-  }
-  if (head.pause_reasons & kPauseBudget) {
-    return Error(StatusCode::kFailedPrecondition, "OUT_OF_BUDGET",
-                 "the job's budget buys no further answer; raise it with UpdateJob");
-  }
-  SetPause(index, 0, now);
+  // What else holds it stays: more money or time ends that by itself.
+  SetPause(index, head.pause_reasons & ~kPauseRequested, now);
   MoveOn(index, now);
   return absl::OkStatus();
 }

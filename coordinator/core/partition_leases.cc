@@ -249,7 +249,8 @@ void Partition::Impl::PickReady(JobIndex index, const Asker& asker, uint32_t roo
   for (size_t k = 0; k < ranked.size() && picked->size() < room; ++k) picked->push_back(ranked[k].second);
 }
 
-std::vector<ItemIndex> Partition::Impl::PickAmong(JobIndex index, const Asker& asker, uint32_t room) {
+std::vector<ItemIndex> Partition::Impl::PickAmong(JobIndex index, const Asker& asker, uint32_t room,
+                                                  uint64_t waiting_max) {
   const JobState& j = job(index);
   const Fit& fit = NewestFit(index);
   const WorkerIndex worker = asker.worker.value_or(WorkerIndex(state_.workers()));
@@ -272,7 +273,13 @@ std::vector<ItemIndex> Partition::Impl::PickAmong(JobIndex index, const Asker& a
   for (size_t k = 0; k < ranked.size() && picked.size() < room; ++k) {
     const ItemIndex i = ranked[k].second;
     // The same item named twice is still one item.
-    if (std::find(picked.begin(), picked.end(), i) == picked.end()) picked.push_back(i);
+    if (std::find(picked.begin(), picked.end(), i) != picked.end()) continue;
+    // Waiting items are admitted as the budget reaches them, like everybody's.
+    if (j.items.State(i) == ItemState::kWaiting) {
+      if (waiting_max == 0) continue;
+      --waiting_max;
+    }
+    picked.push_back(i);
   }
   return picked;
 }
@@ -287,14 +294,7 @@ std::vector<ItemIndex> Partition::Impl::Pick(JobIndex index, const Asker& asker,
   }
   if (room == 0) return {};
   if (asker.request->only_job.has_value() && !asker.request->only_items.empty()) {
-    std::vector<ItemIndex> picked = PickAmong(index, asker, room);
-    // Waiting items are admitted as the budget reaches them, like everybody's.
-    uint64_t affordable = ItemsAffordable(index, price);
-    std::erase_if(picked, [&](ItemIndex i) {
-      if (j.items.State(i) != ItemState::kWaiting) return false;
-      return affordable == 0 || (--affordable, false);
-    });
-    return picked;
+    return PickAmong(index, asker, room, ItemsAffordable(index, price));
   }
   // The first answer to an item is worth most, so items that wait come before those in progress; but
   // an item that was given back unanswered is as good as new.

@@ -159,7 +159,8 @@ TEST_F(PartitionTest, AJobOutOfMoneyPausesAndGoesOnWhenTheBudgetIsRaised) {
   EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
   EXPECT_EQ(Job(job).pause_reasons, kPauseBudget);
   EXPECT_EQ(Job(job).stall, StallReason::kOutOfBudget);
-  EXPECT_THAT(world_->ResumeJob(job, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_THAT(world_->ResumeJob(job, world_.now()), IsOk());
+  EXPECT_EQ(Job(job).pause_reasons, kPauseBudget);  // Resuming brings no money.
   const JobView view = Job(job);
   UpdateJob update{.job = job, .document = "", .priority = 1, .budget_micros = 100'000,
                    .deadline = view.policy.deadline, .quality = view.policy.quality};
@@ -368,6 +369,18 @@ TEST_F(PartitionTest, OnlyItemsKeepsAGatewayToWhatItsWorkerCanAnswer) {
     for (const ItemIndex i : lease->items) EXPECT_TRUE(got.insert(i).second);
   }
   EXPECT_THAT(got, ::testing::ElementsAre(3, 7));
+}
+
+TEST_F(PartitionTest, OnlyItemsThatTheBudgetDoesNotReachDoNotHideThoseThatWantAnotherAnswer) {
+  // Money for one item and not for two; the one in progress is named last and is worth least.
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a", 6'000, 1000), 10);
+  ASSERT_THAT(world_.Answer(*world_.TryLease(1), "yes"), IsOk());
+  LeaseRequest request = PartitionWorld::Ask(2, 1);
+  request.only_job = job;
+  request.only_items = {5, 6, 7, 8, 9, 0};
+  const auto lease = world_->RequestLease(request, world_.now()).value();
+  ASSERT_TRUE(lease.has_value());
+  EXPECT_THAT(lease->items, ::testing::ElementsAre(0));
 }
 
 TEST_F(PartitionTest, RefusedCallsChangeNothing) {
