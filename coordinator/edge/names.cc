@@ -114,7 +114,11 @@ std::optional<std::string> UnBase32(absl::string_view digits) {
   return bytes;
 }
 
-IdMaker::IdMaker(SipKey key, uint32_t partitions) : key_(key), partitions_(partitions) {
+IdMaker::IdMaker(SipKey key, uint32_t partitions)
+    : key_(key),
+      partitions_(partitions),
+      home_key_(KeyFor("home")),
+      assignment_key_(KeyFor("assignment")) {
   TESSERA_CHECK(partitions > 0 && partitions <= 1u << 16);
 }
 
@@ -128,7 +132,7 @@ uint64_t IdMaker::Digest(absl::string_view purpose, absl::string_view bytes) con
 }
 
 uint32_t IdMaker::HomeOf(absl::string_view name) const {
-  return static_cast<uint32_t>(Digest("home", name) % partitions_);
+  return static_cast<uint32_t>(SipHash24(home_key_, name) % partitions_);
 }
 
 std::string IdMaker::JobId(absl::string_view tenant, absl::string_view request_id) const {
@@ -146,7 +150,7 @@ std::string IdMaker::Assignment(uint32_t partition, core::AssignmentId id) const
   AppendBigEndian(id.job.value(), 4, &bytes);
   AppendBigEndian(id.sequence, 4, &bytes);
   std::string check;
-  AppendBigEndian(Digest("assignment", bytes), 8, &check);
+  AppendBigEndian(SipHash24(assignment_key_, bytes), 8, &check);
   return absl::StrCat(Base32(bytes), Base32(check).substr(0, kCheckDigits));
 }
 

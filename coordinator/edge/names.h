@@ -86,6 +86,8 @@ class IdMaker {
 
   SipKey key_;
   uint32_t partitions_;
+  SipKey home_key_;  // Of what is asked for with every lease and answer.
+  SipKey assignment_key_;
 };
 
 }  // namespace tessera::edge
