@@ -352,6 +352,10 @@ struct BonusPaid {
   std::string request_id;
   std::string reason;
 };
+// What tells a bonus from another one under the same request id.
+inline std::string BonusKey(absl::string_view request_id, WorkerIndex worker, Micros amount_micros) {
+  return absl::StrCat(request_id, "\x1f", worker.value(), "\x1f", amount_micros);
+}
 inline void Fields(auto& v, BonusPaid& e) {
   v("job", e.job);
   v("worker", e.worker);

@@ -307,7 +307,14 @@ void PartitionState::NotStored(const DirtyObject& object) {
   rep_->Untake(object);
   // It may be marked again since; twice in the list is harmless, and the older entry is the one that
   // holds the journal.
-  if (Version* version = rep_->FindVersion(object.key)) version->dirty = true;
+  Version* version = rep_->FindVersion(object.key);
+  if (version != nullptr) version->dirty = true;
+  if (version == nullptr && object.key.kind > ObjectKind::kJob && !rep_->dirty.empty()) {
+    // A page of a deleted job, to be erased: not before the mark in the head is written, which holds
+    // the journal for all of them.
+    rep_->dirty.push_back({object.key, std::max(object.since, rep_->dirty.back().since)});
+    return;
+  }
   const auto at = std::lower_bound(
       rep_->dirty.begin(), rep_->dirty.end(), object,
       [](const DirtyObject& a, const DirtyObject& b) { return a.since < b.since; });

@@ -92,7 +92,7 @@ struct JobHead {
   uint64_t fit_answers = 0;    // What the newest was computed from.
   Ledger ledger;
   CostMoments moments;
-  std::vector<std::string> bonus_requests;  // Request ids that were paid.
+  std::vector<std::string> bonus_requests;  // BonusKey() of each bonus that was paid.
   // Which of the job's pages of leases and tallies there are, so that recovery reads no others.
   std::vector<PageUse> lease_pages;     // With their live assignments; ascending, none at 0.
   std::vector<uint32_t> tally_pages;    // Ascending.
@@ -162,6 +162,9 @@ struct JobState {
 
   // Nothing where the worker did nothing here.
   const Tally* FindTally(WorkerIndex worker) const;
+  bool ended() const {
+    return head.phase == JobPhase::kFinalised || head.phase == JobPhase::kCancelled;
+  }
   // An item as the job's end left it: RESOLVED stays, the rest is UNRESOLVED or CANCELLED.
   ItemState EffectiveState(ItemState stored) const;
 };

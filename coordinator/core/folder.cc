@@ -333,7 +333,7 @@ class PartitionState::Folder {
     if (job == nullptr) return;
     if (JobHead* head = Head(e.job)) {
       head->ledger.bonus_micros += e.amount_micros;
-      head->bonus_requests.push_back(e.request_id);
+      head->bonus_requests.push_back(BonusKey(e.request_id, e.worker, e.amount_micros));
     }
     if (Tally* tally = TallyOf(e.job, *job, e.worker)) tally->earned_micros += e.amount_micros;
   }
@@ -471,6 +471,9 @@ class PartitionState::Folder {
       since = std::min(since, d.since);
       return true;
     });
+    for (const DirtyObject& t : rep_.taken) {
+      if (t.key.job == j && t.key.kind >= ObjectKind::kJob) since = std::min(since, t.since);
+    }
     job.head_version.dirty = true;
     const auto at = std::lower_bound(rep_.dirty.begin(), rep_.dirty.end(), since,
                                      [](const DirtyObject& d, RecordId id) { return d.since < id; });

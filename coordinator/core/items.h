@@ -53,6 +53,9 @@ struct ItemEntry {
   friend bool operator==(const ItemEntry&, const ItemEntry&) = default;
 };
 static_assert(sizeof(ItemEntry) == 16);
+// Workers to whom one item may ever be given; above the highest cap of answers (1,000), so that some
+// may give it back. Beyond, nobody is asked any more.
+inline constexpr uint32_t kEntriesPerItemMax = 2'000;
 inline constexpr Micros kPriceMaxMicros = std::numeric_limits<uint32_t>::max();
 
 // An item, decoded. Entries are in the order of their assignments.

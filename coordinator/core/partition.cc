@@ -80,7 +80,7 @@ void Partition::Impl::RebuildJob(JobIndex index) {
   jobs_by_tenant_[job->head.identity.tenant].insert(index.value());
   for (ItemIndex i = 0; i < job->items.size(); ++i) AfterChange(index, i);
   // A crash may have ended a sweep half way; one that finds nothing to move writes nothing.
-  if (job->head.fit > 0) r.refit_page = 0;
+  r.refit_page = 0;
 }
 
 Partition::Impl::Runtime& Partition::Impl::runtime(JobIndex index) {
@@ -101,7 +101,7 @@ JobState& Partition::Impl::job(JobIndex index) {
 
 void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
   const JobState& j = job(index);
-  if (item >= j.items.size()) return;
+  if (item >= j.items.size() || j.ended()) return;
   const std::optional<uint32_t> slot = j.items.OpenSlot(item);
   if (!slot.has_value()) return;
   Runtime& r = runtime(index);
@@ -114,6 +114,7 @@ void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
 
 void Partition::Impl::AfterChange(JobIndex index, ItemIndex item) {
   const JobState& j = job(index);
+  if (j.ended()) return;  // It offers nothing.
   const std::optional<uint32_t> slot = j.items.OpenSlot(item);
   if (!slot.has_value()) return;
   const ItemRecord after = j.items.Get(item);
@@ -197,6 +198,7 @@ void Partition::Impl::Tick(absl::Time now) {
   }
   for (const JobIndex index : active) {
     Runtime& r = runtime(index);
+    if (r.rate_waiting && TakesRate(index, now)) notices_.work_appeared = true;
     while (pages > 0 && r.refit_page.has_value()) {
       RefitPage(index);
       --pages;
@@ -213,6 +215,13 @@ absl::Time Partition::Impl::NextWake() const {
     for (const uint32_t j : jobs) {
       if (runtimes_[j] != nullptr && runtimes_[j]->refit_page.has_value()) return now_;
       const JobPolicy& policy = state_.job(JobIndex(j))->head.policy;
+      if (runtimes_[j] != nullptr && runtimes_[j]->rate_waiting) {
+        const double missing = std::max(0.0, 1 - runtimes_[j]->rate_tokens);
+        // A microsecond more than that, so that the token is there however it rounds.
+        wake = std::min(wake, runtimes_[j]->rate_at +
+                                  absl::Seconds(missing / policy.assignments_per_second_max) +
+                                  absl::Microseconds(1));
+      }
       for (const absl::Time t : {policy.start_time, policy.deadline}) {
         if (t > now_) wake = std::min(wake, t);
       }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/errors.h"
@@ -353,12 +354,18 @@ absl::Status Partition::Impl::PayBonus(const core::PayBonus& command) {
   const absl::StatusOr<JobState*> found = Find(command.job);
   if (!found.ok()) return found.status();
   const JobHead& head = (*found)->head;
-  const auto& paid = head.bonus_requests;
-  if (std::find(paid.begin(), paid.end(), command.request_id) != paid.end()) return absl::OkStatus();
   const std::optional<WorkerIndex> worker = state_.FindWorker(command.worker);
   if (!worker.has_value() || (*found)->FindTally(*worker) == nullptr) {
     return Error(StatusCode::kNotFound, "WORKER_NOT_FOUND", "this worker has not worked on the job")
         .Field("worker", "has not worked on the job");
+  }
+  const std::string key = BonusKey(command.request_id, *worker, command.amount_micros);
+  for (const std::string& paid : head.bonus_requests) {
+    if (paid == key) return absl::OkStatus();
+    if (!absl::StartsWith(paid, absl::StrCat(command.request_id, "\x1f"))) continue;
+    return Error(StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                 "this request id has paid another bonus; use a new one for a new bonus")
+        .Field("request_id", "was used for a different bonus");
   }
   if (command.amount_micros > head.ledger.remaining_micros()) {
     return Error(StatusCode::kFailedPrecondition, "OUT_OF_BUDGET",

@@ -39,7 +39,9 @@ ItemOutcome Partition::Impl::Score(JobIndex index, ItemIndex item, absl::Span<co
   }
   const core::Score score = ScoreVotes(NewestFit(index), votes);
   const auto counted = static_cast<uint32_t>(votes.size());
-  const bool resolved = counted >= quality.answers_max ||
+  // Nobody is left to be asked: what there is has to do.
+  const bool exhausted = counted > 0 && entries.size() >= kEntriesPerItemMax;
+  const bool resolved = counted >= quality.answers_max || exhausted ||
                         (counted >= quality.answers_min && score.confidence >= quality.target_confidence);
   ItemOutcome o{.item = item,
                 .before = before.state,

@@ -37,6 +37,8 @@ class Partition::Impl {
     absl::Time last_granted = absl::InfinitePast();
     double rate_tokens = 0;        // Of the job's limit of assignments a second; see TakesRate.
     absl::Time rate_at = absl::InfinitePast();
+    bool rate_waiting = false;     // Somebody was refused for want of a token.
+    uint64_t grants = 0;           // Since the start.
     bool refused_lately = false;   // Somebody asked since the last grant and could not have any.
   };
 
@@ -87,7 +89,9 @@ class Partition::Impl {
   // Of the items that the request names; at most `waiting_max` of those that wait for a first answer.
   std::vector<ItemIndex> PickAmong(JobIndex index, const Asker& asker, uint32_t room,
                                    uint64_t waiting_max);
-  void PickReady(JobIndex index, const Asker& asker, uint32_t room, std::vector<ItemIndex>* picked);
+  // Items in progress; with `nearest_first` those that are nearest to their end.
+  void PickReady(JobIndex index, const Asker& asker, uint32_t room, bool nearest_first,
+                 std::vector<ItemIndex>* picked);
   void PickWaiting(JobIndex index, uint32_t room, Micros price, std::vector<ItemIndex>* picked);
   // The next waiting items in the plan's order, one stratum's only.
   std::vector<ItemIndex> NextWaiting(JobIndex index, uint32_t room);

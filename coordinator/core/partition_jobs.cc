@@ -12,6 +12,9 @@ namespace {
 
 using absl::StatusCode;
 
+// Indexes are never used again.
+constexpr uint32_t kJobsEverMax = std::numeric_limits<uint32_t>::max() - 1;
+
 bool Ended(const JobHead& head) {
   return head.phase == JobPhase::kFinalised || head.phase == JobPhase::kCancelled;
 }
@@ -40,9 +43,11 @@ absl::StatusOr<JobIndex> Partition::Impl::CreateJob(const core::CreateJob& comma
                  "this request id has created another job; use a new one for a new job")
         .Field("request_id", "was used for a different request");
   }
-  if (state_.jobs() >= options_.jobs_max) {
+  size_t running = 0;
+  for (const auto& [tenant, jobs] : jobs_by_tenant_) running += jobs.size();
+  if (running >= options_.jobs_max || state_.jobs() >= kJobsEverMax) {
     return Error(StatusCode::kResourceExhausted, "JOBS_MAX",
-                 absl::StrCat("the partition has had its ", options_.jobs_max, " jobs"));
+                 absl::StrCat("the partition has ", running, " jobs that have not ended"));
   }
   const JobIndex index(state_.jobs());
   Emit(JobCreated{.job = index,
@@ -203,6 +208,11 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
     if (now >= head.policy.deadline && !(head.pause_reasons & kPauseDeadline)) {
       SetPause(index, head.pause_reasons | kPauseDeadline, now);
     }
+    // A rejection, or a fit that opens an item again, frees money or work.
+    if ((head.pause_reasons & kPauseBudget) && HasWork(index) &&
+        head.ledger.remaining_micros() >= ItemMinimum(*j)) {
+      SetPause(index, head.pause_reasons & ~kPauseBudget, now);
+    }
     MaybeFit(index);
     const bool all_done = head.sealed && head.counts.waiting == 0 && head.counts.in_progress == 0;
     const bool idle = head.open_assignments == 0 && !r.fit_asked.has_value() && !r.refit_page.has_value();
@@ -222,8 +232,10 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
   Emit(JobEnded{.job = index,
                 .phase = head.cancelling ? JobPhase::kCancelled : JobPhase::kFinalised,
                 .at = now});
-  r.fit_asked.reset();
-  r.ready = ReadyQueue();
+  // Nothing is offered any more: what was derived for that goes, the prior stays for explanations.
+  Fit prior = std::move(r.prior);
+  r = Runtime();
+  r.prior = std::move(prior);
   auto& jobs = jobs_by_tenant_[head.identity.tenant];
   jobs.erase(index.value());
   if (jobs.empty()) jobs_by_tenant_.erase(head.identity.tenant);

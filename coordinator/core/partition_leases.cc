@@ -19,6 +19,9 @@ using absl::StatusCode;
 // age to its own (docs/decisions/0005).
 constexpr absl::Duration kAgeing = absl::Minutes(1);
 
+// Of so many assignments one is taken from the items in progress first.
+constexpr uint64_t kReadyFirstEvery = 8;
+
 // From this many resolved items on, the mean of their answers says what the next will need.
 constexpr uint64_t kResolvedToLearnFrom = 20;
 
@@ -46,7 +49,7 @@ bool HasAny(const std::vector<std::string>& needed, const std::vector<std::strin
 // --- What a job has to offer ----------------------------------------------------------------------
 
 bool Partition::Impl::Wants(const JobState& job, const ItemRecord& item) const {
-  if (item.state == ItemState::kResolved) return false;
+  if (item.state == ItemState::kResolved || item.entries.size() >= kEntriesPerItemMax) return false;
   const QualityPolicy& quality = job.head.policy.quality;
   const uint32_t counted = item.Counted();
   const uint32_t leased = item.Leased();
@@ -138,7 +141,8 @@ bool Partition::Impl::TakesRate(JobIndex index, absl::Time now) {
                         : std::min(burst, r.rate_tokens + rate * absl::ToDoubleSeconds(now - r.rate_at));
     r.rate_at = now;
   }
-  return r.rate_tokens >= 1;
+  r.rate_waiting = r.rate_tokens < 1;
+  return !r.rate_waiting;
 }
 
 double Partition::Impl::Index(JobIndex index, absl::Time now) const {
@@ -226,12 +230,12 @@ void Partition::Impl::PickWaiting(JobIndex index, uint32_t room, Micros price,
 }
 
 void Partition::Impl::PickReady(JobIndex index, const Asker& asker, uint32_t room,
-                                std::vector<ItemIndex>* picked) {
+                                bool nearest_first, std::vector<ItemIndex>* picked) {
   const JobState& j = job(index);
   const Fit& fit = NewestFit(index);
   std::vector<std::pair<double, ItemIndex>> ranked;
   std::vector<Vote> votes;
-  runtime(index).ready.ForEach([&](ItemIndex i) {
+  const auto consider = [&](ItemIndex i) {
     const ItemRecord item = j.items.Get(i);
     const bool had = asker.worker.has_value() && item.FindWorker(*asker.worker) != nullptr;
     if (had && !Mutated(Mutation::kLeaseTwice)) return true;
@@ -243,7 +247,12 @@ void Partition::Impl::PickReady(JobIndex index, const Asker& asker, uint32_t roo
     const double gain = ExpectedGain(fit, Posterior(fit, votes), worker);
     ranked.push_back({gain * j.items.Traits(i).importance, i});
     return ranked.size() < std::max(options_.candidates_max, room);
-  });
+  };
+  if (nearest_first) {
+    runtime(index).ready.ForEachFromLeast(consider);
+  } else {
+    runtime(index).ready.ForEach(consider);
+  }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& a, const auto& b) { return a.first > b.first; });
   for (size_t k = 0; k < ranked.size() && picked->size() < room; ++k) picked->push_back(ranked[k].second);
@@ -297,10 +306,13 @@ std::vector<ItemIndex> Partition::Impl::Pick(JobIndex index, const Asker& asker,
     return PickAmong(index, asker, room, ItemsAffordable(index, price));
   }
   // The first answer to an item is worth most, so items that wait come before those in progress; but
-  // an item that was given back unanswered is as good as new.
+  // an item that was given back unanswered is as good as new. Now and then it is the other way round,
+  // so that items in progress come to their end while new ones are added without end.
   std::vector<ItemIndex> picked;
-  PickWaiting(index, room, price, &picked);
-  if (picked.empty()) PickReady(index, asker, room, &picked);
+  const bool ready_first = runtime(index).grants % kReadyFirstEvery == kReadyFirstEvery - 1;
+  if (ready_first) PickReady(index, asker, room, /*nearest_first=*/true, &picked);
+  if (picked.empty()) PickWaiting(index, room, price, &picked);
+  if (picked.empty() && !ready_first) PickReady(index, asker, room, /*nearest_first=*/false, &picked);
   return picked;
 }
 
@@ -378,6 +390,7 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
     Runtime& r = runtime(index);
     r.last_granted = now;
     r.rate_tokens -= 1;
+    ++r.grants;
     r.refused_lately = false;
     return reply;
   }

@@ -2,7 +2,8 @@
 //
 // Buckets of intrusive lists: insertion, removal and finding the best bucket cost a few instructions
 // whatever the size (measured beside heaps and trees in docs/decisions/0004). Within a bucket, first
-// in, first out, so that items of equal worth keep the plan's order and none waits for ever.
+// in, first out, so that items of equal worth keep the plan's order. That none waits for ever while
+// others come is up to the caller, who can look from the other end, too.
 // Derived state: rebuilt on a start, no part of the digest.
 #pragma once
 
@@ -30,6 +31,19 @@ class ReadyQueue {
   void Insert(uint32_t slot, ItemIndex item, uint32_t bucket);
   // Takes it out. Does nothing for a slot that is not in the queue.
   void Remove(uint32_t slot);
+
+  // The same from the least bucket on: the items that are nearest to their end.
+  template <typename Visit>
+  void ForEachFromLeast(Visit visit) const {
+    for (size_t word = 0; word < kWords; ++word) {
+      for (uint64_t bits = used_[word]; bits != 0; bits &= bits - 1) {
+        const auto bit = static_cast<uint32_t>(__builtin_ctzll(bits));
+        for (uint32_t slot = head_[word * 64 + bit]; slot != kNone; slot = At(slot).next) {
+          if (!visit(At(slot).item)) return;
+        }
+      }
+    }
+  }
 
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }

@@ -223,6 +223,9 @@ TEST_F(PartitionTest, ABonusComesOutOfTheBudgetOncePerRequest) {
   ASSERT_THAT(world_->PayBonus(bonus, world_.now()), IsOk());
   ASSERT_THAT(world_->PayBonus(bonus, world_.now()), IsOk());
   EXPECT_EQ(Job(job).ledger.bonus_micros, 5000);
+  bonus.amount_micros = 1;
+  EXPECT_THAT(world_->PayBonus(bonus, world_.now()), StatusIs(StatusCode::kAlreadyExists));
+  bonus.amount_micros = 5000;
   bonus.request_id = "other";
   EXPECT_THAT(world_->PayBonus(bonus, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
 }
@@ -381,6 +384,63 @@ TEST_F(PartitionTest, OnlyItemsThatTheBudgetDoesNotReachDoNotHideThoseThatWantAn
   const auto lease = world_->RequestLease(request, world_.now()).value();
   ASSERT_TRUE(lease.has_value());
   EXPECT_THAT(lease->items, ::testing::ElementsAre(0));
+}
+
+TEST_F(PartitionTest, MoneyThatComesFreeEndsThePauseThatTheLackOfItCaused) {
+  CreateJob create = PartitionWorld::TwoClasses("a", 4'000, 1000);
+  create.policy.quality = {.target_confidence = 0.8, .answers_min = 2, .answers_max = 4};
+  const JobIndex job = world_.Create(create, 5);
+  AnswerAll("yes", 0, 10);
+  world_.Pass(absl::Seconds(1));
+  ASSERT_EQ(Job(job).pause_reasons, kPauseBudget);
+  for (uint32_t sequence = 0; sequence < 2; ++sequence) {
+    const AssignmentId id{job, sequence};
+    for (ItemIndex i = 0; i < 5; ++i) {
+      (void)world_->ReviewAnswer({.assignment = id, .item = i, .approve = false, .reason = "x"}, world_.now());
+    }
+  }
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);
+  EXPECT_TRUE(world_.TryLease(20).has_value());
+}
+
+TEST_F(PartitionTest, AnItemThatEverybodyGivesBackIsNotGivenAroundForEver) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
+  uint32_t given = 0;
+  while (const auto lease = world_.TryLease(static_cast<int>(given))) {
+    ASSERT_THAT(world_->Return({.assignment = lease->assignment, .items = {}}, world_.now()), IsOk());
+    ASSERT_LE(++given, kEntriesPerItemMax);
+  }
+  EXPECT_EQ(given, kEntriesPerItemMax);
+  ASSERT_THAT(world_->FinaliseJob(job, world_.now()), IsOk());
+  EXPECT_EQ(world_->Item(job, 0).state, ItemState::kUnresolved);
+}
+
+TEST_F(PartitionTest, ASweepThatACrashCutOffIsMadeGood) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.quality = {.target_confidence = 0.999, .answers_min = 2, .answers_max = 10};
+  const JobIndex job = world_.Create(create, 1);
+  for (int w = 0; w < 4; ++w) ASSERT_THAT(world_.Answer(*world_.TryLease(w), w % 2 ? "yes" : "no"), IsOk());
+  world_.Commit();
+  UpdateJob update{.job = job, .document = "", .priority = 1, .budget_micros = 1'000'000'000,
+                   .deadline = absl::InfiniteFuture(),
+                   .quality = {.target_confidence = 0.999, .answers_min = 2, .answers_max = 3}};
+  ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
+  world_.Commit(/*fits=*/false);
+  world_.Crash(absl::Seconds(1));
+  world_.Pass(absl::Seconds(1));
+  world_.Commit();
+  EXPECT_EQ(Job(job).counts.resolved, 1);
+}
+
+TEST_F(PartitionTest, ItemsInProgressComeToTheirEndWhileNewOnesAreAddedWithoutEnd) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 100, /*seal=*/false);
+  for (int w = 0; w < 100; ++w) {
+    ASSERT_THAT(world_.Answer(*world_.TryLease(w), "yes"), IsOk());
+    AddItems add{.job = job, .offset = 100u + static_cast<uint64_t>(w), .size = 1, .fresh = 1};
+    ASSERT_THAT(world_->AddItems(add, world_.now()), IsOk());
+  }
+  EXPECT_GT(Job(job).counts.resolved, 0);
 }
 
 TEST_F(PartitionTest, RefusedCallsChangeNothing) {
