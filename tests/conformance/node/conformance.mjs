@@ -62,8 +62,8 @@ function stopCoordinator(child) {
 
 // --- The gateway ------------------------------------------------------------------------------------
 
-// Answers whatever it is given until `done` says so; resolves to what was committed.
-function work(client, job, done) {
+// Answers whatever it is given until `ended` is fulfilled; resolves to what was seen.
+function work(client, job, ended) {
   return new Promise((resolve, reject) => {
     const stream = client.Work({ deadline: Date.now() + 60_000 });
     const seen = { assigned: 0, committed: 0, earned: 0, contentSeen: 0, templates: 0 };
@@ -73,6 +73,10 @@ function work(client, job, done) {
     };
     stream.on('error', (error) => (seen.finished ? resolve(seen) : fail(error)));
     stream.on('end', () => resolve(seen));
+    ended.then(() => {
+      seen.finished = true;
+      stream.end();
+    }, fail);
     stream.on('data', (message) => {
       try {
         if (message.welcome) {
@@ -100,10 +104,6 @@ function work(client, job, done) {
           seen.earned += committed.earnedMicros;
         }
         assert.deepEqual(message.rejected, []);
-        if (!seen.finished && done(message)) {
-          seen.finished = true;
-          stream.end();
-        }
       } catch (error) {
         fail(error);
       }
@@ -151,7 +151,7 @@ try {
     for (let offset = 0; offset < ITEMS; offset += 10) {
       const items = Array.from({ length: 10 }, (_, i) => {
         const key = `item-${offset + i}`;
-        return { key, content: [{ text: `Is ${key} divisible?` }] };
+        return { key, content: [{ name: "question", text: `Is ${key} divisible?` }] };
       });
       stream.write({ job: job.name, offset, items });
     }
@@ -161,7 +161,7 @@ try {
   assert.equal(added.added, ITEMS);
   await call(jobs, 'SealJob', { name: job.name, expectedOffset: ITEMS });
 
-  const plan = await call(jobs, 'PlanJob', { job: job.name });
+  const plan = await call(jobs, 'PlanJob', { parent: 'tenants/acme', job: job.name });
   assert.ok(plan.strata.length > 0, 'a plan has strata');
 
   // Results are followed while the work goes on.
@@ -190,16 +190,8 @@ try {
     watch.on('error', reject);
     watch.on('end', () => reject(new Error('the watch ended before the job')));
   });
-  let final;
-  ended.then((value) => (final = value), () => {});
-  let committed = 0;
-  const seen = await work(workers, job.name, (message) => {
-    committed += message.committed.filter((c) => c.finished).length;
-    return final !== undefined || (committed > 0 && message.demandsEnded.length === WORKERS.length);
-  }).catch((error) => {
-    throw error;
-  });
-  final = await ended;
+  const seen = await work(workers, job.name, ended);
+  const final = await ended;
   await followed;
 
   assert.equal(final.counts.itemsResolved, ITEMS);
@@ -224,7 +216,7 @@ try {
   assert.equal(refused.code, grpc.status.NOT_FOUND);
   assert.ok(refused.metadata.get('grpc-status-details-bin').length > 0);
 
-  const list = await call(operators, 'ListWorkers', {});
+  const list = await call(operators, 'ListWorkers', { parent: 'platforms/default' });
   assert.ok(list.workers.length > 0);
   console.log(`ok: ${final.counts.answers} answers, ${paid} micros, ${results.size} results`);
   exitCode = 0;
