@@ -1,6 +1,8 @@
 #include "coordinator/inspect/inspector.h"
 
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -50,6 +52,11 @@ absl::StatusOr<std::unique_ptr<Inspector>> Inspector::Open(InspectorOptions opti
   if (!options.redis.empty()) {
     TESSERA_ASSIGN_OR_RETURN(address, store::RedisAddress::Parse(options.redis));
   } else {
+    // Starting a server there would make a data folder of whatever it is.
+    std::error_code error;
+    if (!std::filesystem::is_directory(options.data_folder + "/appendonlydir", error)) {
+      return absl::NotFoundError(absl::StrCat(options.data_folder, " is no coordinator's data folder"));
+    }
     TESSERA_ASSIGN_OR_RETURN(
         rep->embedded, store::EmbeddedRedis::Start({.data_folder = options.data_folder,
                                                     .owner_timeout = absl::ZeroDuration()}));

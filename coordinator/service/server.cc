@@ -67,6 +67,17 @@ absl::Status CheckDoors(const ServerOptions& options, bool has_tokens) {
   if (!tls.client_ca.empty() && !tls.enabled()) {
     return absl::InvalidArgumentError("--tls-client-ca goes with --tls-cert and --tls-key");
   }
+  if (!absl::StartsWith(options.listen, "unix:")) {
+    // gRPC would take a larger number modulo 65,536.
+    const absl::string_view listen = options.listen;
+    const size_t colon = listen.rfind(':');
+    int port = -1;
+    if (colon == absl::string_view::npos || !absl::SimpleAtoi(listen.substr(colon + 1), &port) ||
+        port < 0 || port > 65'535) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--listen takes host:port with a port up to 65535, not ", listen));
+    }
+  }
   if (IsLocalAddress(options.listen)) return absl::OkStatus();
   if (!tls.enabled()) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -110,7 +121,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   server->server_ = builder.BuildAndStart();
   const bool is_unix = absl::StartsWith(options.listen, "unix:");
   if (server->server_ == nullptr || (port == 0 && !is_unix)) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen));
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen, ": the port is taken, or not ours to take"));
   }
   server->address_ =
       is_unix ? options.listen
