@@ -234,6 +234,7 @@ TEST(EmbeddedRedisTest, AnEndThatWasAskedForIsNotTold) {
   const auto redis = StartIn(folder.path());
   redis->OnUnexpectedEnd([](const std::string& why) { ADD_FAILURE() << why; });
   redis->Stop();
+  EXPECT_FALSE(redis->running());  // It did end; nobody was told.
 }
 
 TEST(EmbeddedRedisTest, ItEndsWithAnOwnerThatIsKilled) {
