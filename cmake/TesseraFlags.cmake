@@ -16,6 +16,9 @@ add_compile_options(-ffp-contract=off)
 # depend on where the tree lies.
 add_compile_options(-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)
 
+# Some packages ask for it and some do not; a precompiled header serves only who was compiled alike.
+add_compile_options(-pthread)
+
 set(TESSERA_SANITIZE "" CACHE STRING "Sanitizers, as in -fsanitize=; empty means none")
 if(TESSERA_SANITIZE)
   add_compile_options(-fsanitize=${TESSERA_SANITIZE} -fno-omit-frame-pointer)
