@@ -228,7 +228,10 @@ absl::Status PartitionState::LoadObject(const ObjectKey& key, std::optional<absl
       if (!rows.has_value()) return malformed();
       LeaseTable::Page& page = job->leases.pages()[key.page];
       page.version = version;
-      for (LeaseRow& row : *rows) page.by_sequence[row.sequence] = std::move(row.assignment);
+      for (LeaseRow& row : *rows) {
+        row.assignment.route = job->leases.Share(*row.assignment.route);
+        page.by_sequence[row.sequence] = std::move(row.assignment);
+      }
       return absl::OkStatus();
     }
     case ObjectKind::kTallies: {

@@ -214,12 +214,11 @@ class PartitionState::Folder {
     if (Changes({ObjectKind::kLeases, index.value(), lease_page}, page.version)) {
       LiveAssignment& a = page.by_sequence[e.assignment.sequence];
       a.worker = e.worker;
-      a.pool = e.pool;
       a.price_micros = e.price_micros;
       a.granted_at = e.at;
       a.deadline = e.deadline;
       a.late_until = e.late_until;
-      a.gateway = e.gateway;
+      a.route = job->leases.Share({.pool = e.pool, .gateway = e.gateway});
       a.items.reserve(items);
       for (const GrantedItem& i : e.items) a.items.push_back(LeasedItem{.item = i.item});
     }

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "common/check.h"
 #include "coordinator/core/archive.h"
+#include "coordinator/core/open_items.h"
+#include "coordinator/core/packed_page.h"
+#include "coordinator/core/revision_log.h"
 
 namespace tessera::core {
 namespace {
@@ -63,154 +65,37 @@ bool DecodeItem(Reader& r, ItemRecord* item, std::vector<ItemEntry>* entries) {
   return true;
 }
 
-constexpr uint32_t kHoldingShift = 30;
-constexpr uint32_t kSlotMask = (1u << kHoldingShift) - 1;
-enum Holding : uint32_t { kUntouched = 0, kOpen = 1, kPacked = 2 };
+// What a page from the store may claim to be, at most; jobs are limited far below.
+constexpr uint32_t kItemPagesMax = (uint32_t{1} << 30) / kItemsPerPage;
 
-// Room for `wanted` elements, growing by a sixteenth: a million items must not waste half of what
-// they hold, as doubling would have it.
-template <typename T>
-void Reserve(std::vector<T>& v, size_t wanted) {
-  if (wanted > v.capacity()) v.reserve(std::max(wanted, v.capacity() + v.capacity() / 16 + 64));
-}
+// What is held of one page's items, by their place in it. A page none of whose items is in progress
+// holds no slots; one none of whose items is resolved, no bytes: where millions wait or are done,
+// most pages are like that.
+struct Page {
+  using Slots = std::array<uint32_t, kItemsPerPage>;
 
-// An item in progress. 32 bytes, and 16 for each entry.
-struct OpenItem {
-  std::unique_ptr<ItemEntry[]> entries;
-  uint16_t size = 0;
-  uint16_t capacity = 0;
-  Label value = kNoLabel;
-  ItemState state = ItemState::kWaiting;
-  float confidence = 0;
-  uint32_t fit = 0;
-  uint32_t revision = 0;
+  Version version;
+  std::unique_ptr<Slots> slots;  // In OpenItems; kNoSlot for an item that is not in progress.
+  uint32_t open = 0;             // Items in progress.
+  std::unique_ptr<PackedPage> packed;
 
-  void Append(const ItemEntry& entry) {
-    TESSERA_CHECK(size < std::numeric_limits<uint16_t>::max());
-    if (size == capacity) {
-      // One by one at first, then by half: most items see a handful of workers.
-      const int more = std::max(1, capacity / 2 - 1);
-      const auto grown = static_cast<uint16_t>(std::min<uint32_t>(capacity + more, 0xffff));
-      auto larger = std::make_unique<ItemEntry[]>(grown);
-      std::copy_n(entries.get(), size, larger.get());
-      entries = std::move(larger);
-      capacity = grown;
-    }
-    entries[size++] = entry;
+  uint32_t SlotOf(uint32_t place) const {
+    return slots == nullptr ? OpenItems::kNoSlot : (*slots)[place];
   }
+  void SetSlot(uint32_t place, uint32_t slot) {
+    if (slots == nullptr) {
+      slots = std::make_unique<Slots>();
+      slots->fill(OpenItems::kNoSlot);
+    }
+    (*slots)[place] = slot;
+    ++open;
+  }
+  void ClearSlot(uint32_t place) {
+    (*slots)[place] = OpenItems::kNoSlot;
+    if (--open == 0) slots.reset();
+  }
+  bool HasPacked(uint32_t place) const { return packed != nullptr && packed->Has(place); }
 };
-static_assert(sizeof(OpenItem) == 32);
-
-// The items in progress, by slot. The lowest free slot is taken first and free ones at the end are
-// given back: a job whose items were once all in progress does not hold their room for ever.
-class OpenItems {
- public:
-  OpenItem& operator[](uint32_t slot) { return (*chunks_[slot / kPerChunk])[slot % kPerChunk]; }
-  const OpenItem& operator[](uint32_t slot) const {
-    return (*chunks_[slot / kPerChunk])[slot % kPerChunk];
-  }
-
-  uint32_t Take() {
-    if (free_ == 0) {
-      const uint32_t slot = size_++;
-      TESSERA_CHECK(slot <= kSlotMask);
-      if (slot / kPerChunk == chunks_.size()) chunks_.push_back(std::make_unique<Chunk>());
-      if (slot / 64 == free_bits_.size()) free_bits_.push_back(0);
-      return slot;
-    }
-    while (free_bits_[lowest_] == 0) ++lowest_;
-    const auto slot = lowest_ * 64 + static_cast<uint32_t>(__builtin_ctzll(free_bits_[lowest_]));
-    Flip(slot);
-    --free_;
-    return slot;
-  }
-
-  void Give(uint32_t slot) {
-    (*this)[slot] = OpenItem();
-    Flip(slot);
-    ++free_;
-    lowest_ = std::min(lowest_, slot / 64);
-    while (size_ > 0 && IsFree(size_ - 1)) {
-      Flip(--size_);
-      --free_;
-    }
-    // One chunk more than is needed stays, for the next.
-    while (chunks_.size() > size_ / kPerChunk + 2) chunks_.pop_back();
-  }
-
-  size_t bytes() const {
-    size_t bytes = chunks_.size() * sizeof(Chunk) + chunks_.capacity() * sizeof(chunks_[0]) +
-                   free_bits_.capacity() * sizeof(uint64_t);
-    for (uint32_t slot = 0; slot < size_; ++slot) {
-      // A block of the allocator's is a multiple of 16, its header of 8 included.
-      const uint16_t capacity = (*this)[slot].capacity;
-      if (capacity > 0) bytes += capacity * sizeof(ItemEntry) + 16;
-    }
-    return bytes;
-  }
-
- private:
-  static constexpr uint32_t kPerChunk = 256;
-  using Chunk = std::array<OpenItem, kPerChunk>;
-
-  bool IsFree(uint32_t slot) const { return free_bits_[slot / 64] >> (slot % 64) & 1; }
-  void Flip(uint32_t slot) { free_bits_[slot / 64] ^= uint64_t{1} << (slot % 64); }
-
-  std::vector<std::unique_ptr<Chunk>> chunks_;
-  uint32_t size_ = 0;
-  std::vector<uint64_t> free_bits_;
-  size_t free_ = 0;
-  uint32_t lowest_ = 0;  // No word of free_bits_ before this one has a free slot.
-};
-
-// The packed items of one page, in their order, without a gap. Where one begins follows from the
-// lengths of those before it, from the last of every sixteen on.
-class PackedPage {
- public:
-  bool Has(uint32_t place) const { return length_[place] != 0; }
-
-  absl::string_view Get(uint32_t place) const {
-    return absl::string_view(bytes_.data() + OffsetOf(place), length_[place]);
-  }
-
-  // `item` is not empty.
-  void Put(uint32_t place, absl::string_view item) {
-    Drop(place);
-    const size_t wanted = bytes_.size() + item.size();
-    if (wanted > bytes_.capacity()) bytes_.reserve(wanted + kSpareBytes);
-    bytes_.insert(bytes_.begin() + OffsetOf(place), item.begin(), item.end());
-    length_[place] = static_cast<uint16_t>(item.size());
-    Shift(place, static_cast<uint32_t>(item.size()));
-  }
-
-  void Drop(uint32_t place) {
-    if (!Has(place)) return;
-    const auto from = bytes_.begin() + OffsetOf(place);
-    bytes_.erase(from, from + length_[place]);
-    Shift(place, -uint32_t{length_[place]});
-    length_[place] = 0;
-  }
-
-  size_t bytes() const { return sizeof(PackedPage) + bytes_.capacity(); }
-
- private:
-  static constexpr uint32_t kStride = 16;
-  static constexpr size_t kSpareBytes = 512;
-
-  uint32_t OffsetOf(uint32_t place) const {
-    uint32_t offset = start_[place / kStride];
-    for (uint32_t p = place / kStride * kStride; p < place; ++p) offset += length_[p];
-    return offset;
-  }
-  void Shift(uint32_t place, uint32_t by) {
-    for (uint32_t s = place / kStride + 1; s < start_.size(); ++s) start_[s] += by;
-  }
-
-  std::vector<char> bytes_;
-  std::array<uint32_t, kItemsPerPage / kStride> start_{};  // Where every sixteenth item begins.
-  std::array<uint16_t, kItemsPerPage> length_{};           // 0: not packed.
-};
-constexpr size_t kPackedItemBytesMax = std::numeric_limits<uint16_t>::max();
 
 }  // namespace
 
@@ -240,37 +125,39 @@ const ItemEntry* ItemRecord::FindAssignment(uint32_t sequence) const {
 }
 
 struct ItemTable::Rep {
-  std::vector<uint32_t> slots;  // Holding in the top two bits; the open slot below, if it is open.
+  uint32_t size = 0;
+  std::vector<Page> pages;
   OpenItems open;
-  std::vector<std::unique_ptr<PackedPage>> packed;  // By page; nothing where none is packed.
-  std::vector<Version> versions;
   std::vector<ItemTraits> traits;
-  std::vector<uint32_t> revisions;  // [revision - 1] = item; stale where the item moved on.
+  RevisionLog revisions;
   mutable std::vector<ItemEntry> scratch;
 
-  uint32_t holding(ItemIndex item) const { return slots[item] >> kHoldingShift; }
+  static uint32_t Place(ItemIndex item) { return item % kItemsPerPage; }
+  Page& PageOf(ItemIndex item) { return pages[item / kItemsPerPage]; }
+  const Page& PageOf(ItemIndex item) const { return pages[item / kItemsPerPage]; }
+  uint32_t SlotOf(ItemIndex item) const { return PageOf(item).SlotOf(Place(item)); }
 
-  PackedPage& PackedOf(ItemIndex item) {
-    const uint32_t page = item / kItemsPerPage;
-    if (packed.size() <= page) packed.resize(page + 1);
-    if (packed[page] == nullptr) packed[page] = std::make_unique<PackedPage>();
-    return *packed[page];
+  void GrowPages(uint32_t count) {
+    if (count <= pages.size()) return;
+    // By a sixteenth: doubling would waste half of what a million items hold.
+    if (count > pages.capacity()) pages.reserve(count + count / 16);
+    pages.resize(count);
   }
 
   OpenItem& Open(ItemIndex item) {
-    if (holding(item) == kOpen) return open[slots[item] & kSlotMask];
+    Page& page = PageOf(item);
+    if (const uint32_t slot = SlotOf(item); slot != OpenItems::kNoSlot) return open[slot];
     const uint32_t slot = open.Take();
     OpenItem& record = open[slot];
-    if (holding(item) == kPacked) {
-      PackedPage& page = PackedOf(item);
-      Reader reader(page.Get(item % kItemsPerPage));
+    if (page.HasPacked(Place(item))) {
+      Reader reader(page.packed->Get(Place(item)));
       ItemRecord decoded;
       DecodeItem(reader, &decoded, &scratch);
       TESSERA_CHECK(reader.ok());
       Assign(record, decoded);
-      page.Drop(item % kItemsPerPage);
+      page.packed->Drop(Place(item));
     }
-    slots[item] = kOpen << kHoldingShift | slot;
+    page.SetSlot(Place(item), slot);
     return record;
   }
 
@@ -284,21 +171,20 @@ struct ItemTable::Rep {
     for (const ItemEntry& e : item.entries) record.Append(e);
   }
 
+  // Makes the item one that nobody has touched.
   void Release(ItemIndex item) {
-    if (holding(item) == kOpen) {
-      open.Give(slots[item] & kSlotMask);
-    } else if (holding(item) == kPacked) {
-      PackedOf(item).Drop(item % kItemsPerPage);
+    Page& page = PageOf(item);
+    if (const uint32_t slot = SlotOf(item); slot != OpenItems::kNoSlot) {
+      revisions.Drop(open[slot].revision);
+      open.Give(slot);
+      page.ClearSlot(Place(item));
+    } else if (page.HasPacked(Place(item))) {
+      Reader reader(page.packed->Get(Place(item)));
+      ItemRecord decoded;
+      DecodeItem(reader, &decoded, &scratch);
+      revisions.Drop(decoded.revision);
+      page.packed->Drop(Place(item));
     }
-    slots[item] = 0;
-  }
-
-  void LogRevision(uint32_t revision, ItemIndex item) {
-    if (revisions.size() < revision) {
-      Reserve(revisions, revision);
-      revisions.resize(revision, std::numeric_limits<uint32_t>::max());
-    }
-    revisions[revision - 1] = item;
   }
 };
 
@@ -307,19 +193,19 @@ ItemTable::ItemTable(ItemTable&&) noexcept = default;
 ItemTable& ItemTable::operator=(ItemTable&&) noexcept = default;
 ItemTable::~ItemTable() = default;
 
-uint32_t ItemTable::size() const { return static_cast<uint32_t>(rep_->slots.size()); }
+uint32_t ItemTable::size() const { return rep_->size; }
 
 void ItemTable::Grow(uint32_t size) {
-  if (size <= rep_->slots.size()) return;
-  Reserve(rep_->slots, size);
-  rep_->slots.resize(size, 0);
+  if (size <= rep_->size) return;
+  rep_->size = size;
+  rep_->GrowPages(pages());
   if (!rep_->traits.empty()) rep_->traits.resize(size);
 }
 
 void ItemTable::SetTraits(ItemIndex item, const ItemTraits& traits) {
   if (rep_->traits.empty()) {
     if (traits == ItemTraits()) return;
-    rep_->traits.resize(rep_->slots.size());
+    rep_->traits.resize(rep_->size);
   }
   rep_->traits[item] = traits;
 }
@@ -331,30 +217,29 @@ ItemTraits ItemTable::Traits(ItemIndex item) const {
 absl::Span<const ItemTraits> ItemTable::AllTraits() const { return rep_->traits; }
 
 ItemState ItemTable::State(ItemIndex item) const {
-  switch (rep_->holding(item)) {
-    case kOpen:
-      return rep_->open[rep_->slots[item] & kSlotMask].state;
-    case kPacked: {
-      const uint32_t place = item % kItemsPerPage;
-      return static_cast<ItemState>(rep_->packed[item / kItemsPerPage]->Get(place)[0] - 1);
-    }
-    default:
-      return ItemState::kWaiting;
+  const Page& page = rep_->PageOf(item);
+  const uint32_t place = Rep::Place(item);
+  if (const uint32_t slot = page.SlotOf(place); slot != OpenItems::kNoSlot) {
+    return rep_->open[slot].state;
   }
+  if (!page.HasPacked(place)) return ItemState::kWaiting;
+  return static_cast<ItemState>(page.packed->Get(place)[0] - 1);
 }
 
 ItemRecord ItemTable::Get(ItemIndex item) const {
   ItemRecord result;
-  if (rep_->holding(item) == kOpen) {
-    const OpenItem& record = rep_->open[rep_->slots[item] & kSlotMask];
+  const Page& page = rep_->PageOf(item);
+  const uint32_t place = Rep::Place(item);
+  if (const uint32_t slot = page.SlotOf(place); slot != OpenItems::kNoSlot) {
+    const OpenItem& record = rep_->open[slot];
     result.state = record.state;
     result.value = record.value;
     result.confidence = record.confidence;
     result.fit = record.fit;
     result.revision = record.revision;
     result.entries = absl::MakeConstSpan(record.entries.get(), record.size);
-  } else if (rep_->holding(item) == kPacked) {
-    Reader reader(rep_->packed[item / kItemsPerPage]->Get(item % kItemsPerPage));
+  } else if (page.HasPacked(place)) {
+    Reader reader(page.packed->Get(place));
     DecodeItem(reader, &result, &rep_->scratch);
   }
   return result;
@@ -367,7 +252,9 @@ void ItemTable::AddEntry(ItemIndex item, const ItemEntry& entry) {
 }
 
 ItemEntry* ItemTable::MutableEntry(ItemIndex item, uint32_t sequence) {
-  if (item >= size() || rep_->holding(item) == kUntouched) return nullptr;
+  if (item >= size()) return nullptr;
+  if (!OpenSlot(item).has_value() && !rep_->PageOf(item).HasPacked(Rep::Place(item)))
+    return nullptr;
   OpenItem& record = rep_->Open(item);
   for (uint16_t i = 0; i < record.size; ++i) {
     if (record.entries[i].sequence == sequence) return &record.entries[i];
@@ -382,13 +269,13 @@ void ItemTable::SetOutcome(const ItemOutcome& outcome) {
   record.confidence = outcome.confidence;
   record.fit = outcome.fit;
   if (outcome.revision == 0) return;
+  rep_->revisions.Add(outcome.revision, outcome.item, record.revision);
   record.revision = outcome.revision;
-  rep_->LogRevision(outcome.revision, outcome.item);
 }
 
 void ItemTable::PackIfDone(ItemIndex item) {
-  if (rep_->holding(item) != kOpen) return;
-  const uint32_t slot = rep_->slots[item] & kSlotMask;
+  const uint32_t slot = rep_->SlotOf(item);
+  if (slot == OpenItems::kNoSlot) return;
   const OpenItem& record = rep_->open[slot];
   if (record.state != ItemState::kResolved) return;
   for (uint16_t i = 0; i < record.size; ++i) {
@@ -396,24 +283,21 @@ void ItemTable::PackIfDone(ItemIndex item) {
   }
   std::string bytes;
   EncodeItem(&bytes, Get(item));
-  if (bytes.size() > kPackedItemBytesMax) return;  // Thousands of answers: it stays as it is.
-  rep_->PackedOf(item).Put(item % kItemsPerPage, bytes);
+  if (bytes.size() > PackedPage::kItemBytesMax) return;  // Thousands of answers: it stays as it is.
+  Page& page = rep_->PageOf(item);
+  if (page.packed == nullptr) page.packed = std::make_unique<PackedPage>();
+  page.packed->Put(Rep::Place(item), bytes);
+  page.ClearSlot(Rep::Place(item));
   rep_->open.Give(slot);
-  rep_->slots[item] = kPacked << kHoldingShift;
 }
 
 std::vector<ItemIndex> ItemTable::RevisedAfter(uint32_t after, size_t max) const {
-  std::vector<ItemIndex> items;
-  for (size_t r = after; r < rep_->revisions.size() && items.size() < max; ++r) {
-    const ItemIndex item = rep_->revisions[r];
-    if (item < size() && Get(item).revision == r + 1) items.push_back(item);
-  }
-  return items;
+  return rep_->revisions.After(after, max);
 }
 
 Version& ItemTable::PageVersion(uint32_t page) {
-  if (rep_->versions.size() <= page) rep_->versions.resize(page + 1);
-  return rep_->versions[page];
+  rep_->GrowPages(page + 1);
+  return rep_->pages[page].version;
 }
 
 std::string ItemTable::EncodePage(uint32_t page) const {
@@ -428,8 +312,8 @@ std::string ItemTable::EncodePage(uint32_t page) const {
   w.Put(traits);
   for (ItemIndex i = first; i < end; ++i) {
     if (traits) w.Put(Traits(i));
-    if (rep_->holding(i) == kPacked) {
-      const absl::string_view item = rep_->packed[page]->Get(i % kItemsPerPage);
+    if (const Page& held = rep_->pages[page]; held.HasPacked(Rep::Place(i))) {
+      const absl::string_view item = held.packed->Get(Rep::Place(i));
       out.append(item.data(), item.size());
     } else {
       EncodeItem(&out, Get(i));
@@ -441,7 +325,7 @@ std::string ItemTable::EncodePage(uint32_t page) const {
 bool ItemTable::LoadPage(uint32_t page, absl::string_view bytes) {
   Reader r(bytes);
   const uint64_t count = r.GetVarint();
-  if (!r.ok() || count > kItemsPerPage || page > kSlotMask / kItemsPerPage) return false;
+  if (!r.ok() || count > kItemsPerPage || page >= kItemPagesMax) return false;
   const ItemIndex first = page * kItemsPerPage;
   Grow(first + static_cast<uint32_t>(count));
   bool traits = false;
@@ -459,7 +343,7 @@ bool ItemTable::LoadPage(uint32_t page, absl::string_view bytes) {
     if (!DecodeItem(r, &item, &entries)) continue;
     if (!r.ok()) return false;
     Rep::Assign(rep_->Open(i), item);
-    if (item.revision != 0) rep_->LogRevision(item.revision, i);
+    if (item.revision != 0) rep_->revisions.Add(item.revision, i, 0);
     PackIfDone(i);
   }
   return r.ok() && r.AtEnd();
@@ -467,21 +351,21 @@ bool ItemTable::LoadPage(uint32_t page, absl::string_view bytes) {
 
 ItemTable::Memory ItemTable::MemoryUsed() const {
   Memory m;
-  m.slots_bytes = rep_->slots.capacity() * sizeof(uint32_t) +
-                  rep_->revisions.capacity() * sizeof(uint32_t) +
-                  rep_->traits.capacity() * sizeof(ItemTraits) +
-                  rep_->versions.capacity() * sizeof(Version);
+  m.pages_bytes = rep_->pages.capacity() * sizeof(Page);
+  m.revisions_bytes = rep_->revisions.bytes();
+  m.traits_bytes = rep_->traits.capacity() * sizeof(ItemTraits);
   m.in_progress_bytes = rep_->open.bytes();
-  m.packed_bytes = rep_->packed.capacity() * sizeof(void*);
-  for (const auto& page : rep_->packed) {
-    if (page != nullptr) m.packed_bytes += page->bytes();
+  for (const Page& page : rep_->pages) {
+    if (page.slots != nullptr) m.in_progress_bytes += sizeof(Page::Slots);
+    if (page.packed != nullptr) m.packed_bytes += page.packed->bytes();
   }
   return m;
 }
 
 std::optional<uint32_t> ItemTable::OpenSlot(ItemIndex item) const {
-  if (rep_->holding(item) != kOpen) return std::nullopt;
-  return rep_->slots[item] & kSlotMask;
+  const uint32_t slot = rep_->SlotOf(item);
+  if (slot == OpenItems::kNoSlot) return std::nullopt;
+  return slot;
 }
 
 }  // namespace tessera::core

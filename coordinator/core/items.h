@@ -1,9 +1,10 @@
 // A job's items: a million of them must fit, so each state costs what it needs and no more.
 //
-// A waiting item is four bytes. An item in progress has a record: value, confidence, and sixteen
-// bytes for every worker who was given it. A resolved one is packed into the bytes of its page (the
-// same bytes that the store keeps), four bytes here and four in the log of revisions. Reading a packed
-// item decodes it; changing one unpacks it first.
+// A waiting item is next to nothing: its page's share. An item in progress has a record
+// (open_items.h): value, confidence, and sixteen bytes for every worker who was given it. A
+// resolved one is packed into the bytes of its page, the same bytes that the store keeps
+// (packed_page.h), beside four in the log of revisions. Reading a packed item decodes it; changing
+// one unpacks it first.
 //
 // Threads: none; belongs to its JobState.
 #pragma once
@@ -22,17 +23,17 @@
 
 namespace tessera::core {
 
-// One worker's part in an item: leased, and what came of it. The pair (item, worker) is unique, which
-// is what keeps a worker from being given an item twice.
+// One worker's part in an item: leased, and what came of it. The pair (item, worker) is unique,
+// which is what keeps a worker from being given an item twice.
 struct ItemEntry {
   enum Status : uint8_t {
     kLeased = 0,
-    kAnswered = 1,   // Counts.
+    kAnswered = 1,  // Counts.
     kReturned = 2,
-    kMissed = 3,     // Past the deadline; may still count, until its grace ends.
+    kMissed = 3,  // Past the deadline; may still count, until its grace ends.
     kForfeited = 4,
     kRevoked = 5,
-    kRejected = 6,   // Was counted, then rejected by the requester.
+    kRejected = 6,  // Was counted, then rejected by the requester.
   };
   enum Flag : uint8_t {
     kLate = 1,
@@ -53,8 +54,8 @@ struct ItemEntry {
   friend bool operator==(const ItemEntry&, const ItemEntry&) = default;
 };
 static_assert(sizeof(ItemEntry) == 16);
-// Workers to whom one item may ever be given; above the highest cap of answers (1,000), so that some
-// may give it back. Beyond, nobody is asked any more.
+// Workers to whom one item may ever be given; above the highest cap of answers (1,000), so that
+// some may give it back. Beyond, nobody is asked any more.
 inline constexpr uint32_t kEntriesPerItemMax = 2'000;
 inline constexpr Micros kPriceMaxMicros = std::numeric_limits<uint32_t>::max();
 
@@ -122,14 +123,16 @@ class ItemTable {
   // --- Memory, for the benchmark ----------------------------------------------------------------
 
   struct Memory {
-    uint64_t slots_bytes = 0;      // 4 an item, the log of revisions, traits where there are some.
-    uint64_t in_progress_bytes = 0;
-    uint64_t packed_bytes = 0;     // The page cache.
+    uint64_t pages_bytes = 0;  // The table of pages, with their versions.
+    uint64_t revisions_bytes = 0;
+    uint64_t traits_bytes = 0;       // Where some item has traits.
+    uint64_t in_progress_bytes = 0;  // Their records, entries and slots.
+    uint64_t packed_bytes = 0;       // The page cache.
   };
   Memory MemoryUsed() const;
 
-  // The place of an item in progress among those in progress: dense, reused. Derived structures (the
-  // ready queue) index by it. Nothing for other items.
+  // The place of an item in progress among those in progress: dense, reused. Derived structures
+  // (the ready queue) index by it. Nothing for other items.
   std::optional<uint32_t> OpenSlot(ItemIndex item) const;
 
  private:

@@ -30,4 +30,18 @@ const LiveAssignment* LeaseTable::Find(uint32_t sequence) const {
   return const_cast<LeaseTable*>(this)->Find(sequence);
 }
 
+std::shared_ptr<const Route> LeaseTable::Share(Route route) {
+  if (routes_.size() >= sweep_at_) {
+    absl::erase_if(routes_, [](const auto& r) { return r.second.expired(); });
+    sweep_at_ = 2 * routes_.size() + 16;
+  }
+  std::weak_ptr<const Route>& known = routes_[route];
+  std::shared_ptr<const Route> shared = known.lock();
+  if (shared == nullptr) {
+    shared = std::make_shared<const Route>(std::move(route));
+    known = shared;
+  }
+  return shared;
+}
+
 }  // namespace tessera::core

@@ -349,7 +349,7 @@ v1::ItemExplanation ExplanationToProto(const core::ItemStory& story, const core:
       open.set_worker(entry.worker);
       open.set_price_micros(entry.price_micros);
       if (live == nullptr) continue;
-      open.set_pool(absl::StrCat("pools/", live->pool));
+      open.set_pool(absl::StrCat("pools/", live->pool()));
       *open.mutable_lease_time() = TimeToProto(live->granted_at);
       *open.mutable_expire_time() = TimeToProto(live->deadline);
       *open.mutable_late_until_time() = TimeToProto(live->late_until);
@@ -361,7 +361,7 @@ v1::ItemExplanation ExplanationToProto(const core::ItemStory& story, const core:
     v1::ExplainedAnswer& answer = *out.add_answers();
     answer.set_assignment(assignment);
     answer.set_worker(entry.worker);
-    if (live != nullptr) answer.set_pool(absl::StrCat("pools/", live->pool));
+    if (live != nullptr) answer.set_pool(absl::StrCat("pools/", live->pool()));
     *answer.mutable_answer() = ChoiceAnswer(words, entry.label);
     answer.set_status(entry.rejected                             ? v1::ANSWER_STATUS_REJECTED
                       : !entry.counted                           ? v1::ANSWER_STATUS_AFTER_END

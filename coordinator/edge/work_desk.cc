@@ -159,7 +159,7 @@ v1::Assigned WorkDesk::AssignedFrom(const AssignmentRef& ref, const core::LiveAs
   out.set_assignment(partitions_->ids().Assignment(ref.partition, ref.id));
   out.set_job(words.name);
   out.set_worker(partitions_->state(ref.partition).worker(live.worker).name);
-  out.set_pool(absl::StrCat("pools/", live.pool));
+  out.set_pool(absl::StrCat("pools/", live.pool()));
   out.set_template_version(words.template_version);
   out.set_price_per_item_micros(live.price_micros);
   *out.mutable_lease_time() = TimeToProto(live.granted_at);
@@ -193,9 +193,9 @@ void WorkDesk::Adopt() {
       for (const auto& [number, page] : job->leases.pages()) {
         for (const auto& [sequence, live] : page.by_sequence) {
           const AssignmentRef ref{p, {core::JobIndex(j), sequence}};
-          if (live.gateway.empty() || holdings_.contains({ref.partition, ref.id})) continue;
+          if (live.gateway().empty() || holdings_.contains({ref.partition, ref.id})) continue;
           Holding holding{
-              .gateway = live.gateway, .tenant = job->head.identity.tenant, .pool = live.pool};
+              .gateway = live.gateway(), .tenant = job->head.identity.tenant, .pool = live.pool()};
           for (const core::LeasedItem& item : live.items) holding.items.push_back(item.item);
           Hold(ref, std::move(holding));
         }

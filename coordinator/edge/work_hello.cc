@@ -138,7 +138,7 @@ absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held
     *out.mutable_expire_time() = TimeToProto(live->deadline);
     *out.mutable_late_until_time() = TimeToProto(live->late_until);
     Holding holding{
-        .gateway = session.gateway(), .tenant = job->head.identity.tenant, .pool = live->pool};
+        .gateway = session.gateway(), .tenant = job->head.identity.tenant, .pool = live->pool()};
     for (const core::LeasedItem& item : live->items) holding.items.push_back(item.item);
     items = holding.items;
     Hold(*ref, std::move(holding));

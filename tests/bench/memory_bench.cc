@@ -265,8 +265,10 @@ void MeasureCore(uint32_t items, Figures* figures) {
   figures->Add("core_resolved_page_cache", "bytes/item", packed);
   figures->Add("core_all", "bytes/item", (done - empty) / items);
   // The same by the structures' own count: what of it are items, and what the rest (leases, their
-  // deadlines, tallies, pages' versions).
-  figures->Add("core_own_slots", "bytes/item", static_cast<double>(all.slots_bytes) / items);
+  // deadlines, tallies).
+  figures->Add("core_own_pages", "bytes/item", static_cast<double>(all.pages_bytes) / items);
+  figures->Add("core_own_revisions", "bytes/item",
+               static_cast<double>(all.revisions_bytes) / totals.resolved);
   figures->Add("core_own_in_progress", "bytes/item",
                static_cast<double>(open.in_progress_bytes) / totals.in_progress);
   figures->Add("core_own_ready_queue", "bytes/item",

@@ -4,9 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <numeric>
 #include <random>
+#include <string>
+#include <vector>
 
+#include "coordinator/core/leases.h"
 #include "coordinator/core/ready_queue.h"
+#include "coordinator/core/revision_log.h"
 
 namespace tessera::core {
 namespace {
@@ -21,8 +29,13 @@ ItemEntry Entry(uint32_t worker, uint32_t sequence, ItemEntry::Status status = I
 }
 
 ItemOutcome Resolved(ItemIndex item, uint32_t revision) {
-  return {.item = item, .before = ItemState::kInProgress, .after = ItemState::kResolved, .value = 1,
-          .confidence = 0.97f, .fit = 2, .revision = revision};
+  return {.item = item,
+          .before = ItemState::kInProgress,
+          .after = ItemState::kResolved,
+          .value = 1,
+          .confidence = 0.97f,
+          .fit = 2,
+          .revision = revision};
 }
 
 TEST(ItemTableTest, AResolvedItemIsPackedAndComesBackUnchanged) {
@@ -99,12 +112,101 @@ TEST(ItemTableTest, NoBytesBreakLoadPage) {
   int refused = 0;
   for (int round = 0; round < 2000; ++round) {
     std::string bad = good.substr(0, random() % (good.size() + 1));
-    for (int flips = random() % 4; flips > 0 && !bad.empty(); --flips) bad[random() % bad.size()] ^= 1 << (random() % 8);
+    for (int flips = random() % 4; flips > 0 && !bad.empty(); --flips)
+      bad[random() % bad.size()] ^= 1 << (random() % 8);
     ItemTable fresh;
     if (!fresh.LoadPage(0, bad)) ++refused;
     EXPECT_LE(fresh.size(), kItemsPerPage);
   }
   EXPECT_GT(refused, 1000);
+}
+
+TEST(ItemTableTest, APageThatIsLoadedAgainLeavesNothingOfTheOldOne) {
+  ItemTable items;
+  items.Grow(2);
+  const std::string untouched = items.EncodePage(0);
+  for (ItemIndex i : {0u, 1u}) {
+    items.AddEntry(i, Entry(1, i, ItemEntry::kAnswered));
+    items.SetOutcome(Resolved(i, i + 1));
+  }
+  items.PackIfDone(0);
+  ASSERT_TRUE(items.LoadPage(0, untouched));
+  for (ItemIndex i : {0u, 1u}) EXPECT_EQ(items.State(i), ItemState::kWaiting);
+  EXPECT_THAT(items.RevisedAfter(0, 10), ::testing::IsEmpty());
+  EXPECT_EQ(items.EncodePage(0), untouched);
+}
+
+// Against the plain thing: every revision in a map.
+TEST(RevisionLogTest, KnowsTheLatestRevisionOfEachItemAndOnlyThat) {
+  std::mt19937 random(3);
+  RevisionLog log;
+  std::map<uint32_t, ItemIndex> by_revision;
+  std::map<ItemIndex, uint32_t> latest;
+  for (uint32_t revision = 1; revision <= 20'000; ++revision) {
+    const ItemIndex item = random() % 700;
+    uint32_t& of_item = latest[item];
+    log.Add(revision, item, of_item);
+    by_revision.erase(of_item);
+    of_item = revision;
+    by_revision[revision] = item;
+    if (random() % 16 == 0) {
+      const ItemIndex dropped = random() % 700;
+      log.Drop(latest[dropped]);
+      by_revision.erase(latest[dropped]);
+      latest[dropped] = 0;
+    }
+    if (revision % 500 != 0) continue;
+    const uint32_t after = random() % (revision + 300);
+    const size_t max = random() % 900;
+    std::vector<ItemIndex> expected;
+    for (auto r = by_revision.upper_bound(after); r != by_revision.end() && expected.size() < max;
+         ++r) {
+      expected.push_back(r->second);
+    }
+    EXPECT_EQ(log.After(after, max), expected) << "after " << after << ", at most " << max;
+  }
+}
+
+TEST(RevisionLogTest, TakesRevisionsInAnyOrder) {
+  std::vector<uint32_t> revisions(2000);
+  std::iota(revisions.begin(), revisions.end(), 1);
+  std::shuffle(revisions.begin(), revisions.end(), std::mt19937(4));
+  RevisionLog log;
+  for (const uint32_t r : revisions) log.Add(r, 10'000 + r, 0);
+  const std::vector<ItemIndex> all = log.After(0, 5000);
+  ASSERT_EQ(all.size(), revisions.size());
+  EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
+  EXPECT_EQ(all.front(), 10'001);
+}
+
+TEST(RevisionLogTest, GrowsWithTheItemsNotWithTheirRevisions) {
+  constexpr uint32_t kItems = 10'000;
+  std::mt19937 random(5);
+  RevisionLog log;
+  std::vector<uint32_t> latest(kItems, 0);
+  uint32_t revision = 0;
+  for (ItemIndex i = 0; i < kItems; ++i) {
+    log.Add(++revision, i, 0);
+    latest[i] = revision;
+  }
+  EXPECT_LT(log.bytes(), 5 * kItems);
+  for (int n = 0; n < 30 * static_cast<int>(kItems); ++n) {
+    const ItemIndex item = random() % kItems;
+    log.Add(++revision, item, latest[item]);
+    latest[item] = revision;
+  }
+  EXPECT_LT(log.bytes(), 20 * kItems);  // 1.2 million bytes if none were forgotten.
+}
+
+TEST(LeaseTableTest, AssignmentsToOneGatewayShareItsNameAndForgottenOnesGo) {
+  LeaseTable leases;
+  const auto a = leases.Share({.pool = "default", .gateway = "g1"});
+  EXPECT_EQ(leases.Share({.pool = "default", .gateway = "g1"}), a);
+  EXPECT_NE(leases.Share({.pool = "default", .gateway = "g2"}), a);
+  const std::weak_ptr<const Route> gone = leases.Share({.pool = "experts", .gateway = "g1"});
+  EXPECT_TRUE(gone.expired());
+  for (int i = 0; i < 1000; ++i) leases.Share({.pool = "p", .gateway = std::to_string(i)});
+  EXPECT_EQ(leases.Share({.pool = "default", .gateway = "g1"}), a);
 }
 
 TEST(ReadyQueueTest, TheBestBucketComesFirstAndWithinItTheOldest) {
