@@ -233,8 +233,8 @@ class StoriesTest : public ::testing::Test {
   FaultyDisk disk_{FaultyDisk::Options{}};
   PromptFits fits_;
   std::unique_ptr<FaultyStore> store_;
+  Inbox inbox_;  // Outlives the coordinator, which says goodbye to it.
   std::unique_ptr<Coordinator> coordinator_;
-  Inbox inbox_;
   std::optional<Coordinator::SessionId> session_;
   absl::Time now_ = absl::FromUnixSeconds(1'700'000'000);
   uint64_t nonce_ = 0;
