@@ -19,6 +19,7 @@
 #include "client/client.h"
 #include "client/items.h"
 #include "client/json.h"
+#include "client/retry.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
 
