@@ -97,12 +97,15 @@ constexpr Flag kJobsFlags[] = {
 constexpr Flag kResultsFlags[] = {
     {"format", "FORMAT", "csv or jsonl (csv; jsonl with --json)"},
     {"follow", "", "go on until the job has ended; revisions in the order of their commits"},
-    {"resume-token", "TOKEN", "go on after an earlier run; its token is told on stderr"},
+    {.name = "resume-token",
+     .value = "TOKEN",
+     .help = "go on after an earlier run; its token is told on stderr (empty: from the start)",
+     .may_be_empty = true},
     {"state", "STATE", "only waiting, in_progress, resolved, unresolved or cancelled items", true},
 };
 
 constexpr Flag kUpdateFlags[] = {
-    {"name", "TEXT", "name of the job, for people"},
+    {.name = "name", .value = "TEXT", .help = "name of the job, for people", .may_be_empty = true},
     {"budget", "MONEY", "the most that may ever be spent"},
     {"priority", "WEIGHT", "weight among the tenant's jobs"},
     {"deadline", "TIME", "RFC 3339, or from now on like 2h; `none` takes it away"},

@@ -26,8 +26,6 @@
 namespace tessera::client {
 namespace {
 
-constexpr absl::Duration kOutageMax = absl::Minutes(1);
-
 bool IsItemFile(absl::string_view name) {
   return absl::EndsWithIgnoreCase(name, ".csv") || absl::EndsWithIgnoreCase(name, ".jsonl") ||
          absl::EndsWithIgnoreCase(name, ".ndjson");

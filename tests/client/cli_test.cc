@@ -247,7 +247,7 @@ TEST_F(CliTest, WrongInputsEndWithTheCodeThatSaysWhatToDo) {
       {{"watch", "0-nothing"}, 3, "tessera jobs"},
       {{"explain", job, "nothing"}, 3, "tessera results"},
       {{"results", job, "--resume-token", "nonsense"}, 2, "RESUME_TOKEN_INVALID"},
-      {{"update", job, "--target", "2"}, 2, "target_confidence"},
+      {{"update", job, "--target", "2"}, 2, "--target: '2' must be above 0.5 and below 1"},
       {{"submit", File("empty.csv", "id,a\n"), "--classes", "a,b", "--budget", "1"}, 2, "no items"},
       {{"submit", File("bad.csv", "id,a\n1,\"x\n"), "--classes", "a,b", "--budget", "1"},
        2,
