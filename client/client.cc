@@ -2,17 +2,13 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <algorithm>
-#include <cmath>
-#include <condition_variable>
-#include <mutex>
-#include <random>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "client/address.h"
+#include "client/retry.h"
 #include "client/status.h"
 #include "common/status_macros.h"
 #include "tessera/v1/job_service.grpc.pb.h"
@@ -24,50 +20,6 @@ namespace {
 constexpr int kBatchItemsMax = 1000;
 constexpr size_t kBatchBytesMax = 1 << 20;  // A quarter of what a message may have.
 constexpr int kBatchesPerCall = 8;          // Then half-close, to learn what is committed.
-constexpr int kMessageBytesMax = 64 << 20;  // Received: explanations and pages can be large.
-
-std::mt19937_64& Random() {
-  thread_local std::mt19937_64 random([] {
-    std::random_device device;
-    return (static_cast<uint64_t>(device()) << 32) ^ device();
-  }());
-  return random;
-}
-
-// Waits, unless `stop` is requested first: then false.
-bool WaitFor(absl::Duration wait, const std::stop_token& stop) {
-  std::mutex mutex;
-  std::condition_variable_any woken;
-  std::unique_lock lock(mutex);
-  woken.wait_for(lock, stop, absl::ToChronoNanoseconds(wait), [] { return false; });
-  return !stop.stop_requested();
-}
-
-// Tries of one logical call: when to try again, and when to give up.
-class Tries {
- public:
-  explicit Tries(const ConnectOptions& options) : options_(options) { Restart(); }
-
-  // Something was achieved: as if it were the first try again.
-  void Restart() {
-    give_up_ = absl::Now() + options_.retry_for;
-    attempt_ = 0;
-  }
-
-  // After `error`: waits for the next try. False if there is none.
-  bool Again(const absl::Status& error, absl::Duration asked, const std::stop_token& stop = {}) {
-    const bool limited = absl::IsResourceExhausted(error) && asked > absl::ZeroDuration();
-    if (!MayRetry(error) && !limited) return false;
-    const absl::Duration wait = std::max(asked, Backoff(options_, attempt_++, RandomUniform()));
-    if (absl::Now() + wait >= give_up_) return false;
-    return WaitFor(wait, stop);
-  }
-
- private:
-  const ConnectOptions& options_;
-  absl::Time give_up_;
-  int attempt_ = 0;
-};
 
 // A stream that is cancelled when somebody asks to stop.
 class Cancellable {
@@ -81,21 +33,6 @@ class Cancellable {
 
 }  // namespace
 
-absl::Duration Backoff(const ConnectOptions& options, int attempt, double uniform) {
-  const absl::Duration ceiling =
-      std::min(options.backoff_max, options.backoff_first * std::exp2(std::min(attempt, 30)));
-  return ceiling * uniform;
-}
-
-double RandomUniform() { return std::uniform_real_distribution<double>(0, 1)(Random()); }
-
-std::string RandomRequestId() {
-  const uint64_t high = Random()();
-  const uint64_t low = Random()();
-  return absl::StrFormat("%08x-%04x-4%03x-%04x-%012x", high >> 32, (high >> 16) & 0xFFFF,
-                         high & 0xFFF, 0x8000 | ((low >> 48) & 0x3FFF), low & 0xFFFFFFFFFFFF);
-}
-
 struct Client::Stubs {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::JobService::Stub> jobs;
@@ -108,11 +45,10 @@ Client::Client(ConnectOptions options)
 Client::~Client() = default;
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ConnectOptions options) {
-  if (options.address.empty())
-    return absl::InvalidArgumentError("there is no address to connect to");
+  TESSERA_RETURN_IF_ERROR(CheckAddress(options.address));
   if (options.tenant.empty()) return absl::InvalidArgumentError("there is no tenant");
   grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  arguments.SetMaxReceiveMessageSize(kReceiveBytesMax);
   // A coordinator that is back is noticed soon; one that vanished without a word, too.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);  // How long a connect may take.
@@ -153,7 +89,7 @@ void Client::Authorize(grpc::ClientContext* context) const {
 
 template <typename Response, typename Try>
 absl::StatusOr<Response> Client::Call(const Try& attempt) {
-  Tries tries(options_);
+  Tries tries(options_.retry());
   while (true) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + options_.try_timeout));
@@ -277,7 +213,7 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
   int64_t offset = 0;  // Of `next`.
   bool has_next = false;
   v1::Item next;
-  Tries tries(options_);
+  Tries tries(options_.retry());
   while (true) {
     if (!has_next) {
       TESSERA_ASSIGN_OR_RETURN(has_next, source->Next(&next));
@@ -337,7 +273,7 @@ absl::Status Client::WatchJob(absl::string_view job, std::stop_token stop,
                               const std::function<bool(const v1::JobStatus&)>& on_status,
                               const std::function<void(const absl::Status&)>& on_break) {
   const v1::WatchJobRequest request = Named<v1::WatchJobRequest>(JobName(job));
-  Tries tries(options_);
+  Tries tries(options_.retry());
   while (true) {
     grpc::ClientContext context;  // No deadline: a job may take weeks. Keepalive finds dead peers.
     Authorize(&context);
@@ -366,7 +302,7 @@ absl::Status Client::StreamResults(
     const std::function<bool(const v1::StreamResultsResponse&)>& on_results) {
   v1::StreamResultsRequest next = request;
   next.set_job(JobName(request.job()));
-  Tries tries(options_);
+  Tries tries(options_.retry());
   while (true) {
     grpc::ClientContext context;  // No deadline: as WatchJob.
     Authorize(&context);

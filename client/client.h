@@ -31,6 +31,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/items.h"
+#include "client/retry.h"
 #include "tessera/v1/job.pb.h"
 #include "tessera/v1/job_service.pb.h"
 #include "tessera/v1/operator.pb.h"
@@ -43,8 +44,13 @@ class ClientContext;
 
 namespace tessera::client {
 
+// The largest message that is taken in. gRPC's own limit is 4 MiB, and far too little: an
+// assignment alone may be 1,000 items of 64 KiB, and a page of results more than that. Other
+// clients raise theirs, too (`grpc.max_receive_message_length` and the like).
+inline constexpr int kReceiveBytesMax = 256 << 20;
+
 struct ConnectOptions {
-  std::string address = "127.0.0.1:7070";  // Any coordinator, or a name that leads to several.
+  std::string address = "127.0.0.1:7070";  // As client/address.h takes it.
   std::string tenant = "default";          // Jobs without a tenant in their name are this one's.
   std::string token;                       // Sent as `authorization: Bearer ...`; empty: none.
   bool tls = false;                        // Implied by `tls_ca_pem`.
@@ -53,15 +59,11 @@ struct ConnectOptions {
   absl::Duration retry_for = absl::Seconds(30);    // Of all tries of one call together.
   absl::Duration backoff_first = absl::Milliseconds(100);
   absl::Duration backoff_max = absl::Seconds(3);
+
+  RetryOptions retry() const {
+    return {.retry_for = retry_for, .backoff_first = backoff_first, .backoff_max = backoff_max};
+  }
 };
-
-// How long to wait before try `attempt` (0 is the second one): a random share of a back-off that
-// doubles. `uniform` is in [0, 1).
-absl::Duration Backoff(const ConnectOptions& options, int attempt, double uniform);
-
-// A random number in [0, 1), and a random UUID, from the machine's source of randomness.
-double RandomUniform();
-std::string RandomRequestId();
 
 class Client {
  public:

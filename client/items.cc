@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -69,6 +70,11 @@ absl::StatusOr<std::string> KeyColumn(const ItemColumns& columns,
 }
 
 absl::Status CheckColumns(const ItemColumns& columns, const std::vector<std::string>& present) {
+  for (const std::string& name : present) {
+    if (IsUtf8(name)) continue;
+    return absl::InvalidArgumentError(absl::StrCat("line 1: the column '", absl::CHexEscape(name),
+                                                   "' is not UTF-8; save the file as UTF-8"));
+  }
   std::vector<std::string> wanted = columns.content;
   wanted.insert(wanted.end(), columns.metadata.begin(), columns.metadata.end());
   wanted.insert(wanted.end(), columns.links.begin(), columns.links.end());
@@ -190,6 +196,8 @@ class FileItems : public ItemSource {
     return more;
   }
 
+  absl::Status At(const absl::Status& problem) const final { return Named(AtLine(problem)); }
+
   absl::Status Seek(int64_t offset) final {
     if (offset < position_) TESSERA_RETURN_IF_ERROR(Open());
     v1::Item skipped;
@@ -206,6 +214,11 @@ class FileItems : public ItemSource {
  protected:
   virtual absl::Status Begin() = 0;
   virtual absl::StatusOr<bool> Read(v1::Item* item) = 0;
+
+  absl::Status AtLine(const absl::Status& problem) const {
+    if (problem.ok()) return problem;
+    return absl::Status(problem.code(), absl::StrCat("line ", line(), ": ", problem.message()));
+  }
 
   std::ifstream in_;
   const ItemColumns& columns() const { return columns_; }
@@ -224,6 +237,7 @@ class FileItems : public ItemSource {
 class CsvItems final : public FileItems {
  public:
   using FileItems::FileItems;
+  int64_t line() const override { return table_->line(); }
 
  private:
   absl::Status Begin() override {
@@ -242,10 +256,8 @@ class CsvItems final : public FileItems {
     for (size_t i = 0; i < fields.size(); ++i) {
       record.emplace_back(table_->columns()[i], std::move(fields[i]));
     }
-    const absl::Status status = ToItem(columns(), key_column_, record, item);
-    if (status.ok()) return true;
-    return absl::InvalidArgumentError(
-        absl::StrCat("line ", table_->line(), ": ", status.message()));
+    TESSERA_RETURN_IF_ERROR(AtLine(ToItem(columns(), key_column_, record, item)));
+    return true;
   }
 
   std::optional<CsvTable> table_;
@@ -255,6 +267,7 @@ class CsvItems final : public FileItems {
 class JsonItems final : public FileItems {
  public:
   using FileItems::FileItems;
+  int64_t line() const override { return line_; }
 
  private:
   absl::Status Begin() override {
@@ -268,9 +281,8 @@ class JsonItems final : public FileItems {
       ++line_;
       if (line_ == 1 && absl::StartsWith(line, "\xEF\xBB\xBF")) line.erase(0, 3);
       if (absl::StripAsciiWhitespace(line).empty()) continue;
-      const absl::Status status = Parse(line, item);
-      if (status.ok()) return true;
-      return absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", status.message()));
+      TESSERA_RETURN_IF_ERROR(AtLine(Parse(line, item)));
+      return true;
     }
     if (in_.bad()) return absl::UnavailableError("reading failed");
     return false;
@@ -332,6 +344,11 @@ absl::Status ItemList::Seek(int64_t offset) {
   }
   next_ = static_cast<size_t>(offset);
   return absl::OkStatus();
+}
+
+absl::Status ItemList::At(const absl::Status& problem) const {
+  if (problem.ok()) return problem;
+  return absl::Status(problem.code(), absl::StrCat("item ", line(), ": ", problem.message()));
 }
 
 absl::StatusOr<std::unique_ptr<ItemSource>> OpenItems(const std::string& path,

@@ -38,6 +38,12 @@ class ItemSource {
 
   // Makes item number `offset`, from 0, the next one. OUT_OF_RANGE beyond the end.
   virtual absl::Status Seek(int64_t offset) = 0;
+
+  // Where the item that was read last stands: its line in the file; its number, from 1, in memory.
+  virtual int64_t line() const = 0;
+
+  // `problem` with that place before it: `pairs.csv: line 7: ...`.
+  virtual absl::Status At(const absl::Status& problem) const = 0;
 };
 
 // Items in memory.
@@ -46,6 +52,8 @@ class ItemList final : public ItemSource {
   explicit ItemList(std::vector<v1::Item> items) : items_(std::move(items)) {}
   absl::StatusOr<bool> Next(v1::Item* item) override;
   absl::Status Seek(int64_t offset) override;
+  int64_t line() const override { return static_cast<int64_t>(next_); }
+  absl::Status At(const absl::Status& problem) const override;
 
  private:
   std::vector<v1::Item> items_;

@@ -110,9 +110,11 @@ Json ToJson(const Message& message) {
   return object;
 }
 
-std::string ToJsonLine(const Message& message) {
-  return ToJson(message).dump(-1, ' ', false, Json::error_handler_t::replace);
+std::string ToLine(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
+
+std::string ToJsonLine(const Message& message) { return ToLine(ToJson(message)); }
 
 absl::Status FromJson(absl::string_view json, Message* message) {
   const auto status = google::protobuf::util::JsonStringToMessage(

@@ -21,7 +21,8 @@ namespace tessera::client {
 
 nlohmann::ordered_json ToJson(const google::protobuf::Message& message);
 
-// On one line, without a line's end.
+// On one line, without a line's end. Bytes that are not UTF-8 are replaced.
+std::string ToLine(const nlohmann::ordered_json& json);
 std::string ToJsonLine(const google::protobuf::Message& message);
 
 // Reads proto3 JSON, with names of fields in either form. INVALID_ARGUMENT names what is wrong,

@@ -13,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/retry.h"
 #include "client/status.h"
 #include "tessera/v1/work_service.grpc.pb.h"
 
@@ -241,7 +242,7 @@ absl::StatusOr<ReplayOutcome> ReplayGateway::Run(std::stop_token stop) {
     if (options_.on_break) options_.on_break(status);
     std::unique_lock lock(state_->mutex);
     ++state_->reconnects;
-    const absl::Duration wait = Backoff(client_->options(), attempt++, RandomUniform());
+    const absl::Duration wait = Backoff(client_->options().retry(), attempt++, RandomUniform());
     state_->changed.wait_for(lock, stop, absl::ToChronoNanoseconds(wait), [] { return false; });
     if (stop.stop_requested()) {
       lock.unlock();

@@ -4,28 +4,23 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
-#include <sstream>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/job_flags.h"
 #include "client/cli/money.h"
 #include "client/client.h"
-#include "common/errors.h"
 #include "common/status_macros.h"
 
 namespace tessera::client {
 namespace {
 
-constexpr char kUsageReason[] = "USAGE";
 constexpr char kVersion[] = "0.1.0";
 
 std::string Environment(const char* name) {
@@ -71,136 +66,7 @@ std::string DidYouMean(absl::string_view word, const std::vector<absl::string_vi
   return near.empty() ? "" : absl::StrCat("; did you mean ", before, near, "?");
 }
 
-std::string FlagsHelp(absl::Span<const Flag> flags) {
-  size_t width = 0;
-  const auto left = [](const Flag& flag) {
-    return absl::StrCat("  --", flag.name, flag.value.empty() ? "" : " ", flag.value);
-  };
-  for (const Flag& flag : flags) width = std::max(width, left(flag).size());
-  width = std::min<size_t>(width, 30);
-  std::string text;
-  for (const Flag& flag : flags) {
-    std::string line = left(flag);
-    if (line.size() > width) {
-      absl::StrAppend(&text, line, "\n");
-      line.clear();
-    }
-    line.resize(width + 2, ' ');
-    // Wrapped at 100 columns, under its own beginning.
-    for (const absl::string_view word : absl::StrSplit(flag.help, ' ')) {
-      if (line.size() + word.size() > 99) {
-        absl::StrAppend(&text, absl::StripTrailingAsciiWhitespace(line), "\n");
-        line.assign(width + 2, ' ');
-      }
-      absl::StrAppend(&line, word, " ");
-    }
-    absl::StrAppend(&text, absl::StripTrailingAsciiWhitespace(line), "\n");
-  }
-  return text;
-}
-
-void ReportError(const absl::Status& status, const std::string& server, const Command* command,
-                 bool json, std::ostream& err) {
-  const ErrorDetails details = GetDetails(status);
-  const bool usage = details.reason == kUsageReason;
-  std::string next = NextStep(status, server);
-  if (usage) {
-    next = absl::StrCat("see `tessera ", command == nullptr ? "" : command->name,
-                        command == nullptr ? "" : " ", "--help`");
-  }
-  if (json) {
-    nlohmann::ordered_json error;
-    error["code"] = absl::StatusCodeToString(status.code());
-    error["reason"] = details.reason;
-    error["message"] = std::string(status.message());
-    error["fields"] = nlohmann::ordered_json::array();
-    for (const FieldViolation& field : details.fields) {
-      error["fields"].push_back({{"field", field.field}, {"description", field.description}});
-    }
-    error["metadata"] = nlohmann::ordered_json::object();
-    for (const auto& [key, value] : details.metadata) error["metadata"][key] = value;
-    error["next"] = next;
-    error["exit_code"] = static_cast<int>(ExitCodeOf(status));
-    err << nlohmann::ordered_json{{"error", error}}.dump(
-               -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
-        << "\n";
-    return;
-  }
-  const Terminal terminal = DetectTerminal(STDERR_FILENO);
-  err << Styled(terminal, Style::kRed, "tessera:") << " " << status.message();
-  if (!usage && !details.reason.empty()) err << " (" << details.reason << ")";
-  err << "\n";
-  for (const FieldViolation& field : details.fields) {
-    err << "  " << field.field << ": " << field.description << "\n";
-  }
-  if (!next.empty()) err << Styled(terminal, Style::kDim, "next:") << " " << next << "\n";
-}
-
 }  // namespace
-
-ExitCode ExitCodeOf(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return kExitOk;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kUnimplemented:
-      return kExitUsage;
-    case absl::StatusCode::kNotFound:
-      return kExitNotFound;
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kResourceExhausted:
-      return kExitUnavailable;
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kOutOfRange:
-      return kExitRefused;
-    case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kPermissionDenied:
-      return kExitDenied;
-    case absl::StatusCode::kCancelled:
-      return kExitInterrupted;
-    default:
-      return kExitFailed;
-  }
-}
-
-std::string NextStep(const absl::Status& status, absl::string_view server) {
-  const std::string reason = GetDetails(status).reason;
-  if (reason == "JOB_NOT_FOUND") return "`tessera jobs` lists the jobs that there are";
-  if (reason == "ITEM_NOT_FOUND") return "`tessera results JOB` lists the items of a job";
-  if (reason == "BUDGET_BELOW_COMMITTED") {
-    return "a budget cannot fall below what is reserved and spent; see `tessera watch JOB`";
-  }
-  if (reason == "JOB_NOT_ENDED")
-    return "end it first: `tessera cancel JOB` or `tessera finalise JOB`";
-  if (reason == "JOB_ENDED") return "submit a new job; this one has ended";
-  if (reason == "ITEM_DIFFERS") {
-    return "the key is there with another content: give each item a key of its own";
-  }
-  if (reason == "REQUEST_ID_REUSED") {
-    return "this --request-id belongs to another job: leave the flag out, or choose another id";
-  }
-  switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-      return absl::StrCat("is a coordinator serving at ", server,
-                          "? `tessera up` starts one; --server names another");
-    case absl::StatusCode::kDeadlineExceeded:
-      return "the coordinator did not answer in time; try again, or give it longer with --timeout";
-    case absl::StatusCode::kUnauthenticated:
-      return "give a token with --token-file FILE or TESSERA_TOKEN";
-    case absl::StatusCode::kPermissionDenied:
-      return "this token may not do that; is --tenant right?";
-    case absl::StatusCode::kResourceExhausted:
-      return "try again later, or with less";
-    default:
-      return "";
-  }
-}
-
-absl::Status UsageError(absl::string_view message) {
-  return Error(absl::StatusCode::kInvalidArgument, kUsageReason, message);
-}
 
 const Command* FindCommand(absl::string_view name) {
   for (const Command& command : Commands()) {
@@ -248,6 +114,11 @@ absl::Status Invocation::Parse(const Command& command, const std::vector<std::st
       value = words[++i];
     } else {
       return UsageError(absl::StrCat("--", name, " needs a value: --", name, " ", flag->value));
+    }
+    if (!flag->value.empty() && !flag->may_be_empty &&
+        value.find_first_not_of(", \t") == std::string::npos) {
+      return UsageError(absl::StrCat("--", name, " is empty: write --", name, " ", flag->value,
+                                     ", or leave it out"));
     }
     std::vector<std::string>& values = flags_[name];
     if (!values.empty() && !flag->repeated && !flag->value.empty()) {
@@ -297,25 +168,36 @@ std::vector<std::string> Invocation::GetAll(absl::string_view flag) const {
   return all;
 }
 
-absl::StatusOr<std::optional<int64_t>> Invocation::GetInt(absl::string_view flag) const {
+absl::StatusOr<std::optional<int64_t>> Invocation::GetInt(absl::string_view flag, int64_t low,
+                                                          int64_t high) const {
   if (!Has(flag)) return std::nullopt;
   int64_t value = 0;
-  if (absl::SimpleAtoi(Get(flag), &value)) return value;
-  return UsageError(absl::StrCat("--", flag, ": '", Get(flag), "' is no whole number"));
+  if (!absl::SimpleAtoi(Get(flag), &value)) return FlagError(flag, Get(flag), "is no whole number");
+  if (value >= low && value <= high) return value;
+  const bool bounded = high < std::numeric_limits<int64_t>::max();
+  return FlagError(flag, Get(flag),
+                   bounded ? absl::StrCat("must be from ", low, " to ", high)
+                           : absl::StrCat("must be ", low, " or more"));
 }
 
-absl::StatusOr<std::optional<double>> Invocation::GetDouble(absl::string_view flag) const {
+absl::StatusOr<std::optional<double>> Invocation::GetDouble(absl::string_view flag, double low,
+                                                            double high,
+                                                            absl::string_view rule) const {
   if (!Has(flag)) return std::nullopt;
   double value = 0;
-  if (absl::SimpleAtod(Get(flag), &value)) return value;
-  return UsageError(absl::StrCat("--", flag, ": '", Get(flag), "' is no number"));
+  if (!absl::SimpleAtod(Get(flag), &value)) return FlagError(flag, Get(flag), "is no number");
+  if (value >= low && value <= high) return value;
+  if (!rule.empty()) return FlagError(flag, Get(flag), rule);
+  return FlagError(flag, Get(flag), absl::StrCat("must be from ", low, " to ", high));
 }
 
-absl::StatusOr<std::optional<int64_t>> Invocation::GetMoney(absl::string_view flag) const {
+absl::StatusOr<std::optional<int64_t>> Invocation::GetMoney(absl::string_view flag,
+                                                            int64_t low_micros) const {
   if (!Has(flag)) return std::nullopt;
   const absl::StatusOr<int64_t> micros = ParseMoney(Get(flag));
-  if (micros.ok()) return *micros;
-  return UsageError(absl::StrCat("--", flag, ": ", micros.status().message()));
+  if (!micros.ok()) return UsageError(absl::StrCat("--", flag, ": ", micros.status().message()));
+  if (*micros >= low_micros) return *micros;
+  return FlagError(flag, Get(flag), absl::StrCat("must be ", FormatMoney(low_micros), " or more"));
 }
 
 absl::StatusOr<std::optional<absl::Duration>> Invocation::GetDuration(
@@ -326,12 +208,9 @@ absl::StatusOr<std::optional<absl::Duration>> Invocation::GetDuration(
   if (absl::SimpleAtod(Get(flag), &seconds)) {
     value = absl::Seconds(seconds);
   } else if (!absl::ParseDuration(Get(flag), &value)) {
-    return UsageError(
-        absl::StrCat("--", flag, ": '", Get(flag), "' is no duration; write it like 90s, 5m, 2h"));
+    return FlagError(flag, Get(flag), "is no duration; write it like 90s, 5m, 2h");
   }
-  if (value < absl::ZeroDuration()) {
-    return UsageError(absl::StrCat("--", flag, " must not be negative"));
-  }
+  if (value < absl::ZeroDuration()) return FlagError(flag, Get(flag), "must not be negative");
   return value;
 }
 
@@ -357,59 +236,22 @@ absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(absl::Duration retry
   options.tenant = Get("tenant", Environment("TESSERA_TENANT"));
   if (options.tenant.empty()) options.tenant = "default";
   TESSERA_ASSIGN_OR_RETURN(const std::optional<absl::Duration> timeout, GetDuration("timeout"));
+  if (timeout == absl::ZeroDuration()) {
+    return FlagError("timeout", Get("timeout"), "must be above 0");
+  }
   options.retry_for = std::max(retry_for, timeout.value_or(absl::Seconds(5)));
-  options.try_timeout = std::max(absl::Seconds(10), timeout.value_or(absl::ZeroDuration()));
-  if (timeout.has_value()) options.try_timeout = *timeout;
-  const auto read = [](const std::string& path) -> absl::StatusOr<std::string> {
-    std::ifstream in(path, std::ios::binary);
-    std::stringstream content;
-    content << in.rdbuf();
-    if (!in) return absl::NotFoundError(absl::StrCat("cannot read '", path, "'"));
-    return content.str();
-  };
+  options.try_timeout = timeout.value_or(absl::Seconds(10));
   if (Has("token-file")) {
-    TESSERA_ASSIGN_OR_RETURN(options.token, read(Get("token-file")));
+    TESSERA_ASSIGN_OR_RETURN(options.token, ReadTextFile(Get("token-file")));
   } else {
     options.token = Environment("TESSERA_TOKEN");
   }
   options.token = std::string(absl::StripAsciiWhitespace(options.token));
   options.tls = Has("tls");
   if (Has("tls-ca")) {
-    TESSERA_ASSIGN_OR_RETURN(options.tls_ca_pem, read(Get("tls-ca")));
+    TESSERA_ASSIGN_OR_RETURN(options.tls_ca_pem, ReadTextFile(Get("tls-ca")));
   }
   return Client::Connect(std::move(options));
-}
-
-std::string HelpText() {
-  std::string text =
-      "Tessera buys answers from people and models, and fuses them into results.\n"
-      "\n"
-      "usage: tessera COMMAND [ARGUMENTS] [FLAGS]\n"
-      "\n";
-  for (const Command& command : Commands()) {
-    absl::StrAppendFormat(&text, "  %-11s %s\n", command.name, command.summary);
-  }
-  absl::StrAppend(
-      &text, "\nFlags of every command:\n", FlagsHelp(GlobalFlags()),
-      "\nA first look, with real people's answers:\n"
-      "  tessera demo\n"
-      "\n`tessera COMMAND --help` says more. docs/cli.md has exit codes and formats.\n");
-  return text;
-}
-
-std::string CommandHelp(const Command& command) {
-  std::string text =
-      absl::StrCat("tessera ", command.name, ": ", command.summary, "\n\n", "usage: tessera ",
-                   command.name, command.arguments.empty() ? "" : " ", command.arguments,
-                   command.flags.empty() ? "" : " [FLAGS]", "\n\n", command.text, "\n\n");
-  if (!command.flags.empty()) {
-    absl::StrAppend(&text, "Flags:\n", FlagsHelp(command.flags), "\n");
-  }
-  absl::StrAppend(&text, "Flags of every command:\n", FlagsHelp(GlobalFlags()), "\nExample:\n");
-  for (const absl::string_view line : absl::StrSplit(command.example, '\n')) {
-    absl::StrAppend(&text, "  ", line, "\n");
-  }
-  return text;
 }
 
 int RunCommand(const std::vector<std::string>& words, std::ostream& out, std::ostream& err) {

@@ -43,8 +43,12 @@ struct Flag {
   absl::string_view name;   // Without dashes.
   absl::string_view value;  // What stands for its value in --help; empty: a switch.
   absl::string_view help;
-  bool repeated = false;  // May be given several times.
+  bool repeated = false;      // May be given several times, and with commas.
+  bool may_be_empty = false;  // `--name ''` means something; else it is refused.
 };
+
+// For how long commands that have begun something wait for a coordinator that went away.
+inline constexpr absl::Duration kOutageMax = absl::Minutes(1);
 
 class Invocation;
 
@@ -71,8 +75,8 @@ class Invocation {
   Invocation(std::ostream* out, std::ostream* err) : out_(*out), err_(*err) {}
 
   // Reads what comes after the command's name (and, in `before`, global flags before it).
-  // INVALID_ARGUMENT for flags that are not known, values that are missing, and too few or too many
-  // arguments.
+  // INVALID_ARGUMENT for flags that are not known, values that are missing or empty, and too few or
+  // too many arguments.
   absl::Status Parse(const Command& command, const std::vector<std::string>& words);
 
   const std::vector<std::string>& arguments() const { return arguments_; }
@@ -82,10 +86,14 @@ class Invocation {
   bool Has(absl::string_view flag) const;
   std::string Get(absl::string_view flag, absl::string_view otherwise = "") const;
   std::vector<std::string> GetAll(absl::string_view flag) const;  // Commas separate, too.
-  // INVALID_ARGUMENT names the flag. Nothing where it is not given.
-  absl::StatusOr<std::optional<int64_t>> GetInt(absl::string_view flag) const;
-  absl::StatusOr<std::optional<double>> GetDouble(absl::string_view flag) const;
-  absl::StatusOr<std::optional<int64_t>> GetMoney(absl::string_view flag) const;
+  // Nothing where the flag is not given. INVALID_ARGUMENT names the flag and says what is allowed:
+  // the bounds are, and `rule` says it better where it is given.
+  absl::StatusOr<std::optional<int64_t>> GetInt(absl::string_view flag, int64_t low,
+                                                int64_t high) const;
+  absl::StatusOr<std::optional<double>> GetDouble(absl::string_view flag, double low, double high,
+                                                  absl::string_view rule = "") const;
+  absl::StatusOr<std::optional<int64_t>> GetMoney(absl::string_view flag,
+                                                  int64_t low_micros = 0) const;
   absl::StatusOr<std::optional<absl::Duration>> GetDuration(absl::string_view flag) const;
 
   bool json() const { return Has("json"); }
@@ -95,8 +103,8 @@ class Invocation {
   Terminal terminal() const;
   Terminal err_terminal() const;
 
-  // A client as the global flags and the environment say. Commands that outlast an outage pass a
-  // longer time.
+  // A client as the global flags and the environment say. Commands that outlast an outage pass
+  // kOutageMax.
   absl::StatusOr<std::unique_ptr<Client>> Connect(
       absl::Duration retry_for = absl::ZeroDuration()) const;
   std::string server() const;
@@ -111,13 +119,22 @@ class Invocation {
 
 // A usage error, which ends with kExitUsage and a pointer to --help.
 absl::Status UsageError(absl::string_view message);
+// A usage error about one flag: `--target: '0' must be above 0.5 and below 1`.
+absl::Status FlagError(absl::string_view flag, absl::string_view value, absl::string_view rule);
 
 // `--help` of everything, and of one command.
 std::string HelpText();
 std::string CommandHelp(const Command& command);
 
-// What to do about an error, in a sentence; empty if there is nothing to say.
+// What to do about an error, in a sentence; empty if there is nothing to say. It is told by the
+// error's reason and code, unless WithNextStep() has put it beside the error.
 std::string NextStep(const absl::Status& status, absl::string_view server);
+absl::Status WithNextStep(absl::Status status, absl::string_view next);
+
+// Writes an error as people, or with `json` programs, read it. `command` is null where none is
+// known.
+void ReportError(const absl::Status& status, const std::string& server, const Command* command,
+                 bool json, std::ostream& err);
 
 // The whole command: `words` are what stands after `tessera`.
 int RunCommand(const std::vector<std::string>& words, std::ostream& out, std::ostream& err);

@@ -66,8 +66,11 @@ constexpr Flag kDemoFlags[] = {
       {"length-column", "NAME", "column of the item's length, in units of your choice"},         \
       {"stratum-column", "NAME", "column of the stratum, for --split stratified"},               \
       {"importance-column", "NAME", "column of the item's weight"},                              \
-      {"language-column", "NAME", "column of the item's language"}, {                            \
-    "gold-column", "NAME", "column of the known answer; where it is not empty, the item is gold" \
+      {"language-column", "NAME", "column of the item's language"},                              \
+      {"gold-column", "NAME",                                                                    \
+       "column of the known answer; where it is not empty, the item is gold"},                   \
+  {                                                                                              \
+    "item-bytes-max", "N", "largest item, where the coordinator allows more (65536)"             \
   }
 
 constexpr Flag kSubmitFlags[] = {
@@ -97,12 +100,15 @@ constexpr Flag kJobsFlags[] = {
 constexpr Flag kResultsFlags[] = {
     {"format", "FORMAT", "csv or jsonl (csv; jsonl with --json)"},
     {"follow", "", "go on until the job has ended; revisions in the order of their commits"},
-    {"resume-token", "TOKEN", "go on after an earlier run; its token is told on stderr"},
+    {.name = "resume-token",
+     .value = "TOKEN",
+     .help = "go on after an earlier run; its token is told on stderr (empty: from the start)",
+     .may_be_empty = true},
     {"state", "STATE", "only waiting, in_progress, resolved, unresolved or cancelled items", true},
 };
 
 constexpr Flag kUpdateFlags[] = {
-    {"name", "TEXT", "name of the job, for people"},
+    {.name = "name", .value = "TEXT", .help = "name of the job, for people", .may_be_empty = true},
     {"budget", "MONEY", "the most that may ever be spent"},
     {"priority", "WEIGHT", "weight among the tenant's jobs"},
     {"deadline", "TIME", "RFC 3339, or from now on like 2h; `none` takes it away"},
@@ -149,19 +155,25 @@ constexpr Command kCommands[] = {
      "tessera up --data-dir ./tessera-data", kUpFlags, RunUp},
     {"submit", "FILE", "Create a job from a file of items",
      "FILE is CSV (the first line names the columns) or JSON lines. One column is the item's key;\n"
-     "the others are shown to workers, unless a flag gives them a meaning. The file is checked as "
-     "a\n"
-     "whole before anything is created. Items are sent in batches; a broken connection is waited\n"
-     "out, and the rest goes on from what is committed. Then the job is sealed and its name "
-     "printed.\n"
-     "A repeat with the same --request-id goes on with the same job.",
+     "the others are shown to workers, unless a flag gives them a meaning. The whole file is "
+     "checked\n"
+     "against all limits of the contract before anything is created: a fault names its line. A "
+     "budget\n"
+     "that brings no item to its end is warned of, with --json in `warnings`. Items are sent in\n"
+     "batches; a broken connection is waited out, and the rest goes on from what is committed. "
+     "Then\n"
+     "the job is sealed and its name printed. Where that breaks off, the job stays, unsealed: a\n"
+     "repeat with the same --request-id goes on with it; `cancel` and `delete` take it away.",
      "tessera submit pairs.csv --classes 0=no,1=yes --question 'Does it follow?' \\\n"
      "  --budget 40 --price 0.01",
      kSubmitFlags, RunSubmit},
     {"plan", "JOB|FILE", "Say how a job would be split and what it would cost",
      "Of a job that exists, with what is known of it; or of a file of items, before it is\n"
-     "submitted, with the flags of `submit`. Nothing is changed or spent. Flags given with a JOB\n"
-     "plan it as if its policy were changed.",
+     "submitted, with the flags and the checks of `submit`. Nothing is changed or spent. Flags "
+     "given\n"
+     "with a JOB plan it as if its policy were changed. How many answers an item takes is a guess "
+     "at\n"
+     "first, from --target alone; it is learnt as the job goes on.",
      "tessera plan pairs.csv --classes no,yes --budget 40 --price 0.01\ntessera plan JOB --budget "
      "20",
      kPlanFlags, RunPlan},

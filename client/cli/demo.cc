@@ -409,11 +409,8 @@ std::string DemoText(const DemoData& data, const std::vector<DemoRun>& runs) {
 }
 
 absl::StatusOr<ExitCode> RunDemoCommand(Invocation& call) {
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> seed, call.GetInt("seed"));
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> seeds, call.GetInt("seeds"));
-  if (seeds.value_or(1) < 1 || seeds.value_or(1) > 1000) {
-    return UsageError("--seeds must be 1 to 1000");
-  }
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> seed, call.GetInt("seed", 0, kSeedMax));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> seeds, call.GetInt("seeds", 1, 1000));
   TESSERA_ASSIGN_OR_RETURN(const double speed, SpeedOf(call, kSpeedToSee));
   TESSERA_ASSIGN_OR_RETURN(const DemoData data, LoadDemoData());
   const Interrupt interrupt;

@@ -103,7 +103,7 @@ absl::StatusOr<core::RecordId> ParseRecordId(const std::string& text) {
   const std::vector<std::string> parts = absl::StrSplit(text, '-');
   if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &id.epoch) ||
       !absl::SimpleAtoi(parts[1], &id.sequence)) {
-    return UsageError("--from takes EPOCH-SEQUENCE, such as 1-0");
+    return FlagError("from", text, "is no record; write EPOCH-SEQUENCE, such as 1-0");
   }
   return id;
 }
@@ -117,15 +117,15 @@ absl::StatusOr<ExitCode> RunInspect(Invocation& call) {
   // A password on a command line is everybody's.
   if (const char* password = std::getenv("TESSERA_REDIS_PASSWORD"))
     options.redis_password = password;
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> partition, call.GetInt("partition"));
-  if (partition.value_or(0) < 0) return UsageError("--partition is a number from 0 on");
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> partition,
+                           call.GetInt("partition", 0, std::numeric_limits<uint32_t>::max()));
   options.partition = static_cast<uint32_t>(partition.value_or(0));
   core::RecordId from;
   if (call.Has("from")) {
     TESSERA_ASSIGN_OR_RETURN(from, ParseRecordId(call.Get("from")));
   }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> limit, call.GetInt("limit"));
-  if (limit.value_or(1) < 1) return UsageError("--limit is at least 1");
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> limit,
+                           call.GetInt("limit", 1, std::numeric_limits<int64_t>::max()));
 
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Inspector> inspector, Inspector::Open(options));
   if (call.Has("digest")) return ShowDigests(call, *inspector);

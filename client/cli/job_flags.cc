@@ -2,7 +2,9 @@
 
 #include <google/protobuf/util/time_util.h>
 
+#include <cmath>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -23,13 +25,17 @@ constexpr absl::string_view kPolicyFlags[] = {
     "priority", "deadline", "split",       "bundle-max",  "pool",
     "skill",    "language", "gold-rate",   "manual"};
 
+// Limits of proto/tessera/v1/job.proto.
+constexpr int64_t kAnswersMax = 1'000;
+constexpr int64_t kBundleMax = 1'000;
+
 absl::Status ApplyPrices(const Invocation& call, v1::PricePolicy* price) {
   TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> micros, call.GetMoney("price"));
   if (micros.has_value()) price->set_price_per_item_micros(*micros);
   for (const std::string& entry : call.GetAll("pool-price")) {
     const size_t equals = entry.find('=');
-    if (equals == std::string::npos) {
-      return UsageError(absl::StrCat("--pool-price: '", entry, "' is not POOL=MONEY"));
+    if (equals == std::string::npos || equals == 0) {
+      return FlagError("pool-price", entry, "is not POOL=MONEY");
     }
     const absl::StatusOr<int64_t> amount = ParseMoney(entry.substr(equals + 1));
     if (!amount.ok()) return UsageError(absl::StrCat("--pool-price: ", amount.status().message()));
@@ -41,15 +47,19 @@ absl::Status ApplyPrices(const Invocation& call, v1::PricePolicy* price) {
 }
 
 absl::Status ApplyQuality(const Invocation& call, v1::QualityPolicy* quality) {
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> target, call.GetDouble("target"));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> target,
+                           call.GetDouble("target", std::nextafter(0.5, 1), std::nextafter(1.0, 0),
+                                          "must be above 0.5 and below 1, such as 0.95"));
   if (target.has_value()) quality->set_target_confidence(*target);
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> min, call.GetInt("answers-min"));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> min,
+                           call.GetInt("answers-min", 1, kAnswersMax));
   if (min.has_value()) quality->set_answers_min(static_cast<int32_t>(*min));
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> max, call.GetInt("answers-max"));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> max,
+                           call.GetInt("answers-max", 1, kAnswersMax));
   if (max.has_value()) quality->set_answers_max(static_cast<int32_t>(*max));
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> worker_max,
-                           call.GetInt("answers-per-worker-max"));
-  if (worker_max.has_value()) quality->set_answers_per_worker_max(*worker_max);
+  if (min.has_value() && max.has_value() && *max < *min) {
+    return FlagError("answers-max", call.Get("answers-max"), "must not be below --answers-min");
+  }
   return absl::OkStatus();
 }
 
@@ -65,7 +75,8 @@ absl::Status ApplySplit(const Invocation& call, v1::SplitPolicy* split) {
     return UsageError(
         absl::StrCat("--split: '", strategy, "' is none of uniform, stratified, adaptive"));
   }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> max, call.GetInt("bundle-max"));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> max,
+                           call.GetInt("bundle-max", 1, kBundleMax));
   if (max.has_value()) split->set_items_max(static_cast<int32_t>(*max));
   return absl::OkStatus();
 }
@@ -148,24 +159,20 @@ absl::Status ApplyPolicyFlags(const Invocation& call, absl::Time now, v1::Policy
     }
     *policy = std::move(stated);
   }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> budget, call.GetMoney("budget"));
-  if (budget.has_value()) policy->set_budget_micros(*budget);
+  TESSERA_RETURN_IF_ERROR(ApplyUpdatableFlags(call, now, policy));
   if (call.Has("currency")) policy->set_currency_code(call.Get("currency"));
   if (policy->currency_code().empty()) policy->set_currency_code("USD");
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> value, call.GetMoney("value"));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> value, call.GetMoney("value", 1));
   if (value.has_value()) policy->set_value_micros(*value);
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> priority, call.GetDouble("priority"));
-  if (priority.has_value()) policy->set_priority(*priority);
-  if (call.Has("deadline")) {
-    TESSERA_ASSIGN_OR_RETURN(const absl::Time deadline,
-                             ParseTime("deadline", call.Get("deadline"), now));
-    *policy->mutable_deadline() =
-        google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(deadline));
-  }
   if (call.Has("price") || call.Has("pool-price")) {
     TESSERA_RETURN_IF_ERROR(ApplyPrices(call, policy->mutable_price()));
   }
-  TESSERA_RETURN_IF_ERROR(ApplyQuality(call, policy->mutable_quality()));
+  TESSERA_ASSIGN_OR_RETURN(
+      const std::optional<int64_t> worker_max,
+      call.GetInt("answers-per-worker-max", 1, std::numeric_limits<uint32_t>::max()));
+  if (worker_max.has_value()) {
+    policy->mutable_quality()->set_answers_per_worker_max(*worker_max);
+  }
   TESSERA_RETURN_IF_ERROR(ApplySplit(call, policy->mutable_split()));
   for (const std::string& pool : call.GetAll("pool")) {
     policy->mutable_eligibility()->add_pools(PoolName(pool));
@@ -176,10 +183,28 @@ absl::Status ApplyPolicyFlags(const Invocation& call, absl::Time now, v1::Policy
   for (const std::string& language : call.GetAll("language")) {
     policy->mutable_eligibility()->add_languages(language);
   }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> gold, call.GetDouble("gold-rate"));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> gold, call.GetDouble("gold-rate", 0, 0.5));
   if (gold.has_value()) policy->mutable_gold()->set_rate(*gold);
   if (call.Has("manual")) policy->set_finalise_mode(v1::FINALISE_MODE_MANUAL);
   return absl::OkStatus();
+}
+
+absl::Status ApplyUpdatableFlags(const Invocation& call, absl::Time now, v1::Policy* policy) {
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> budget, call.GetMoney("budget", 1));
+  if (budget.has_value()) policy->set_budget_micros(*budget);
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> priority,
+                           call.GetDouble("priority", std::numeric_limits<double>::min(), 1'000,
+                                          "must be above 0, at most 1000"));
+  if (priority.has_value()) policy->set_priority(*priority);
+  if (call.Get("deadline") == "none") {
+    policy->clear_deadline();
+  } else if (call.Has("deadline")) {
+    TESSERA_ASSIGN_OR_RETURN(const absl::Time deadline,
+                             ParseTime("deadline", call.Get("deadline"), now));
+    *policy->mutable_deadline() =
+        google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(deadline));
+  }
+  return ApplyQuality(call, policy->mutable_quality());
 }
 
 ItemColumns ColumnsOf(const Invocation& call) {

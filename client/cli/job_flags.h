@@ -17,6 +17,10 @@ absl::StatusOr<v1::TaskTemplate> TemplateOf(const Invocation& call, absl::string
 // Writes what --policy and the flags say into `policy`; the rest of it stays.
 absl::Status ApplyPolicyFlags(const Invocation& call, absl::Time now, v1::Policy* policy);
 
+// The part of it that `update` may change as well: budget, priority, deadline (`none`: no deadline)
+// and the numbers of quality.
+absl::Status ApplyUpdatableFlags(const Invocation& call, absl::Time now, v1::Policy* policy);
+
 // Some flag says something about the policy.
 bool HasPolicyFlags(const Invocation& call);
 

@@ -1,7 +1,5 @@
 // watch, jobs, results, explain, and what changes a job's course.
 
-#include <google/protobuf/util/time_util.h>
-
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -25,8 +23,6 @@
 
 namespace tessera::client {
 namespace {
-
-constexpr absl::Duration kOutageMax = absl::Minutes(1);
 
 // `in_progress` of the given enum, whose values are PREFIX_IN_PROGRESS.
 template <typename Enum>
@@ -128,8 +124,7 @@ absl::StatusOr<ExitCode> RunJobs(Invocation& call) {
   if (call.json()) {
     nlohmann::ordered_json list = {{"jobs", nlohmann::ordered_json::array()}};
     for (const v1::Job& job : jobs) list["jobs"].push_back(ToJson(job));
-    call.out() << list.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
-               << "\n";
+    call.out() << ToLine(list) << "\n";
     return kExitOk;
   }
   if (jobs.empty()) {
@@ -248,48 +243,20 @@ absl::StatusOr<ExitCode> RunDelete(Invocation& call) {
 }
 
 absl::StatusOr<ExitCode> RunUpdate(Invocation& call) {
+  static constexpr std::pair<absl::string_view, absl::string_view> kUpdatable[] = {
+      {"name", "display_name"},
+      {"budget", "policy.budget_micros"},
+      {"priority", "policy.priority"},
+      {"deadline", "policy.deadline"},
+      {"target", "policy.quality.target_confidence"},
+      {"answers-min", "policy.quality.answers_min"},
+      {"answers-max", "policy.quality.answers_max"}};
   v1::UpdateJobRequest request;
-  v1::Policy& policy = *request.mutable_job()->mutable_policy();
-  const auto mask = [&request](absl::string_view path) {
-    request.mutable_update_mask()->add_paths(std::string(path));
-  };
-  if (call.Has("name")) {
-    request.mutable_job()->set_display_name(call.Get("name"));
-    mask("display_name");
-  }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> budget, call.GetMoney("budget"));
-  if (budget.has_value()) {
-    policy.set_budget_micros(*budget);
-    mask("policy.budget_micros");
-  }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> priority, call.GetDouble("priority"));
-  if (priority.has_value()) {
-    policy.set_priority(*priority);
-    mask("policy.priority");
-  }
-  if (call.Has("deadline")) {
-    if (call.Get("deadline") != "none") {
-      TESSERA_ASSIGN_OR_RETURN(const absl::Time deadline,
-                               ParseTime("deadline", call.Get("deadline"), absl::Now()));
-      *policy.mutable_deadline() =
-          google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(deadline));
-    }
-    mask("policy.deadline");
-  }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> target, call.GetDouble("target"));
-  if (target.has_value()) {
-    policy.mutable_quality()->set_target_confidence(*target);
-    mask("policy.quality.target_confidence");
-  }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> min, call.GetInt("answers-min"));
-  if (min.has_value()) {
-    policy.mutable_quality()->set_answers_min(static_cast<int32_t>(*min));
-    mask("policy.quality.answers_min");
-  }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> max, call.GetInt("answers-max"));
-  if (max.has_value()) {
-    policy.mutable_quality()->set_answers_max(static_cast<int32_t>(*max));
-    mask("policy.quality.answers_max");
+  request.mutable_job()->set_display_name(call.Get("name"));
+  TESSERA_RETURN_IF_ERROR(
+      ApplyUpdatableFlags(call, absl::Now(), request.mutable_job()->mutable_policy()));
+  for (const auto& [flag, path] : kUpdatable) {
+    if (call.Has(flag)) request.mutable_update_mask()->add_paths(std::string(path));
   }
   if (request.update_mask().paths().empty())
     return UsageError("say what to change, such as --budget");

@@ -71,9 +71,7 @@ template <typename Message>
 void PrintJsonList(const Invocation& call, const char* name, const std::vector<Message>& messages) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Message& message : messages) list.push_back(ToJson(message));
-  const nlohmann::ordered_json object = {{name, list}};
-  call.out() << object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
-             << "\n";
+  call.out() << ToLine({{name, list}}) << "\n";
 }
 
 void PrintPartition(const Invocation& call, const v1::Partition& partition) {

@@ -62,8 +62,7 @@ absl::StatusOr<double> SpeedOf(const Invocation& call, double otherwise) {
   if (absl::SimpleAtod(call.Get("speed"), &speed) && std::isfinite(speed) && speed > 0) {
     return speed;
   }
-  return UsageError(
-      absl::StrCat("--speed: '", call.Get("speed"), "' is neither a number above 0 nor `max`"));
+  return FlagError("speed", call.Get("speed"), "is neither a number above 0 nor `max`");
 }
 
 absl::StatusOr<ExitCode> RunUp(Invocation& call) {
@@ -93,19 +92,16 @@ absl::StatusOr<ExitCode> RunUp(Invocation& call) {
 absl::StatusOr<ExitCode> RunReplay(Invocation& call) {
   ReplayGatewayOptions options;
   TESSERA_ASSIGN_OR_RETURN(options.replay.speed, SpeedOf(call, 1));
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> seed, call.GetInt("seed"));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> seed, call.GetInt("seed", 0, kSeedMax));
   options.replay.seed = static_cast<uint64_t>(seed.value_or(1));
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> mean, call.GetDouble("mean-seconds"));
-  if (mean.has_value()) {
-    if (!std::isfinite(*mean) || *mean < 0)
-      return UsageError("--mean-seconds must not be negative");
-    options.replay.mean_answer_time = absl::Seconds(*mean);
-  }
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> mean,
+                           call.GetDouble("mean-seconds", 0, 86'400));
+  if (mean.has_value()) options.replay.mean_answer_time = absl::Seconds(*mean);
   TESSERA_ASSIGN_OR_RETURN(const std::optional<absl::Duration> window,
                            call.GetDuration("arrival-window"));
   if (window.has_value()) options.replay.arrival_window = *window;
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> items_max, call.GetInt("items-max"));
-  if (items_max.value_or(1) < 1) return UsageError("--items-max must be 1 or more");
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> items_max,
+                           call.GetInt("items-max", 1, 1000));
   options.replay.items_max = static_cast<int32_t>(items_max.value_or(0));
   if (call.Has("worker-pool")) options.replay.pool = PoolName(call.Get("worker-pool"));
   options.replay.gateway = call.Get("gateway");

@@ -1,31 +1,36 @@
 // submit and plan.
 
+#include <google/protobuf/util/time_util.h>
+
 #include <algorithm>
-#include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "client/cli/command.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/money.h"
+#include "client/cli/survey.h"
 #include "client/cli/watching.h"
 #include "client/cli/words.h"
 #include "client/client.h"
 #include "client/items.h"
 #include "client/json.h"
+#include "client/retry.h"
+#include "client/status.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
 
 namespace tessera::client {
 namespace {
-
-constexpr absl::Duration kOutageMax = absl::Minutes(1);
 
 bool IsItemFile(absl::string_view name) {
   return absl::EndsWithIgnoreCase(name, ".csv") || absl::EndsWithIgnoreCase(name, ".jsonl") ||
@@ -38,34 +43,93 @@ std::string Stem(absl::string_view path) {
   return std::string(name.substr(0, name.rfind('.')));
 }
 
-struct Stratum {
-  int64_t items = 0;
-  double length = 0;
-  double importance = 0;
-};
-
-// Reads the whole file once: its errors come before anything is created, and a plan needs the sums.
-struct Survey {
-  int64_t items = 0;
-  std::map<std::string, Stratum> strata;
-};
-
-absl::StatusOr<Survey> SurveyItems(ItemSource* items) {
-  Survey survey;
-  v1::Item item;
-  while (true) {
-    TESSERA_ASSIGN_OR_RETURN(const bool more, items->Next(&item));
-    if (!more) break;
-    ++survey.items;
-    if (item.has_gold()) continue;
-    Stratum& stratum = survey.strata[item.stratum()];
-    ++stratum.items;
-    stratum.length += item.length() == 0 ? 1 : item.length();
-    stratum.importance += item.importance() == 0 ? 1 : item.importance();
+// For people a line each on stderr. Programs find them in the object, or (`lines`: there is more
+// than one) as an object of their own on stderr.
+void Warn(const Invocation& call, const std::vector<std::string>& warnings, bool lines = false) {
+  if (call.json()) {
+    if (lines && !warnings.empty()) call.err() << ToLine({{"warnings", warnings}}) << "\n";
+    return;
   }
-  if (survey.items == 0) return absl::InvalidArgumentError("the file holds no items");
-  TESSERA_RETURN_IF_ERROR(items->Seek(0));
-  return survey;
+  for (const std::string& warning : warnings) {
+    call.err() << Styled(call.err_terminal(), Style::kYellow, "warning:") << " " << warning << "\n";
+  }
+}
+
+std::string WithWarnings(const google::protobuf::Message& message,
+                         const std::vector<std::string>& warnings) {
+  nlohmann::ordered_json json = ToJson(message);
+  json["warnings"] = warnings;
+  return ToLine(json);
+}
+
+// What one should know before the money is gone. A coordinator that cannot plan the job will say
+// why when it is asked to create it.
+absl::StatusOr<std::vector<std::string>> SubmitWarnings(const Survey& survey, const v1::Job& job,
+                                                        Client* client) {
+  std::vector<std::string> warnings;
+  if (survey.repeated > 0) {
+    warnings.push_back(absl::StrCat(Plural(survey.repeated, "item"),
+                                    " more than once in the file, and counted once"));
+  }
+  if (survey.strata.empty()) return warnings;  // Gold only: nothing is bought for its own sake.
+  v1::PlanJobRequest request;
+  *request.mutable_draft()->mutable_template_() = job.template_();
+  *request.mutable_draft()->mutable_policy() = job.policy();
+  // The price is all that is asked, and one item is planned faster than a million.
+  request.mutable_draft()->add_strata()->set_items(1);
+  const absl::StatusOr<v1::SplitPlan> plan = client->PlanJob(request);
+  if (!plan.ok() && MayRetry(plan.status())) return plan.status();
+  if (!plan.ok()) return warnings;
+  for (std::string& each : PlanWarnings(*plan, AnswersLeast(job.policy().quality()))) {
+    warnings.push_back(std::move(each));
+  }
+  return warnings;
+}
+
+// The item of the file that a refusal of AddItems is about: `items[3]` of the batch that begins at
+// the job's offset. Nothing where it says no such thing.
+std::optional<int64_t> RefusedItem(const absl::Status& status, int64_t committed_offset) {
+  for (const FieldViolation& field : GetDetails(status).fields) {
+    absl::string_view path = field.field;
+    int64_t index = 0;
+    if (absl::ConsumePrefix(&path, "items[") &&
+        absl::SimpleAtoi(path.substr(0, path.find(']')), &index)) {
+      return committed_offset + index;
+    }
+  }
+  return std::nullopt;
+}
+
+// `status` ended the intake: says where, that the job is there all the same, and what can be done
+// with it.
+absl::Status LeftBehind(const absl::Status& status, const v1::CreateJobRequest& create,
+                        const std::string& name, Client* client, ItemSource* items) {
+  absl::Status located = status;
+  const absl::StatusOr<v1::Job> now = client->GetJob(name);
+  std::string held = "some of its items";
+  if (now.ok()) {
+    held = absl::StrCat(FormatCount(now->committed_offset()), " items");
+    const std::optional<int64_t> refused = RefusedItem(status, now->committed_offset());
+    v1::Item item;
+    if (refused.has_value() && items->Seek(*refused).ok() && items->Next(&item).value_or(false)) {
+      located = items->At(status);
+    }
+  }
+  const std::string id = ShortName(name);
+  const v1::Policy& policy = create.job().policy();
+  return WithNextStep(
+      WithDetails(absl::Status(located.code(),
+                               absl::StrCat(located.message(), "\nthe job ", name,
+                                            " is there, holds ", held, " and is not sealed")),
+                  GetDetails(status)),
+      absl::StrCat(
+          "the same command with --request-id ", create.request_id(),
+          policy.has_deadline()
+              ? absl::StrCat(" and --deadline ",
+                             google::protobuf::util::TimeUtil::ToString(policy.deadline()))
+              : "",
+          " goes on with it, with a file whose items so far are the same; `tessera cancel ", id,
+          " --wait` and `tessera delete ", id, "` take it away"));
 }
 
 }  // namespace
@@ -83,49 +147,45 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
   }
   create.set_request_id(call.Get("request-id", RandomRequestId()));
   create.set_start_paused(call.Has("paused"));
-  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<ItemSource> items,
-                           OpenItems(file, ColumnsOf(call)));
-  TESSERA_ASSIGN_OR_RETURN(const Survey survey, SurveyItems(items.get()));
+  TESSERA_ASSIGN_OR_RETURN(const Survey survey, SurveyFile(call, file, job.template_()));
 
   const Interrupt interrupt;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
-  TESSERA_ASSIGN_OR_RETURN(v1::Job created, client->CreateJob(create));
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> warnings,
+                           SubmitWarnings(survey, job, client.get()));
+  Warn(call, warnings, /*lines=*/call.Has("wait"));
+  TESSERA_ASSIGN_OR_RETURN(const v1::Job created, client->CreateJob(create));
   // From here on something exists, so an outage is waited out.
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> patient, call.Connect(kOutageMax));
   LiveDisplay display(&call.err(), call.err_terminal());
   const auto on_progress = [&](int64_t committed) {
-    const double share = static_cast<double>(committed) / static_cast<double>(survey.items);
+    const double share = static_cast<double>(committed) / static_cast<double>(survey.count);
     display.Show({absl::StrFormat(
         "sending items %s %s of %s",
         Bar(display.terminal(), share, std::clamp(display.terminal().width - 50, 10, 40)),
-        FormatCount(committed), FormatCount(survey.items))});
+        FormatCount(committed), FormatCount(survey.count))});
   };
-  const auto with_hint = [&](const absl::Status& status) {
-    return WithDetails(
-        absl::Status(status.code(),
-                     absl::StrCat(status.message(), "\nthe job ", created.name(),
-                                  " exists and is not sealed; the same command with --request-id ",
-                                  create.request_id(), " goes on with it")),
-        GetDetails(status));
+  const auto left_behind = [&](const absl::Status& status) {
+    return LeftBehind(status, create, created.name(), patient.get(), survey.items.get());
   };
   const absl::StatusOr<v1::AddItemsResponse> added =
-      patient->AddItems(created.name(), items.get(), on_progress);
+      patient->AddItems(created.name(), survey.items.get(), on_progress);
   display.Clear();
-  if (!added.ok()) return with_hint(added.status());
+  if (!added.ok()) return left_behind(added.status());
   const absl::StatusOr<v1::Job> sealed =
       patient->SealJob(created.name(), added->committed_offset());
-  if (!sealed.ok()) return with_hint(sealed.status());
+  if (!sealed.ok()) return left_behind(sealed.status());
 
   if (call.Has("wait")) {
     if (!call.json()) call.err() << sealed->name() << "\n";
     return WatchToTheEnd(call, patient.get(), sealed->name(), interrupt.token());
   }
   if (call.json()) {
-    call.out() << ToJsonLine(*sealed) << "\n";
+    call.out() << WithWarnings(*sealed, warnings) << "\n";
     return kExitOk;
   }
   call.out() << sealed->name() << "\n";
-  call.err() << FormatCount(survey.items) << " items; next: tessera watch "
+  call.err() << FormatCount(survey.count) << " items; next: tessera watch "
              << ShortName(sealed->name()) << "\n";
   return kExitOk;
 }
@@ -133,6 +193,7 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
 absl::StatusOr<ExitCode> RunPlan(Invocation& call) {
   const std::string subject = call.argument(0);
   v1::PlanJobRequest request;
+  int64_t answers_least = 0;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
   if (IsItemFile(subject)) {
     v1::JobDraft& draft = *request.mutable_draft();
@@ -142,29 +203,27 @@ absl::StatusOr<ExitCode> RunPlan(Invocation& call) {
     if (draft.policy().budget_micros() == 0) {
       draft.mutable_policy()->set_budget_micros(1'000'000'000'000'000);
     }
-    TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<ItemSource> items,
-                             OpenItems(subject, ColumnsOf(call)));
-    TESSERA_ASSIGN_OR_RETURN(const Survey survey, SurveyItems(items.get()));
-    for (const auto& [name, sums] : survey.strata) {
-      const auto count = static_cast<double>(sums.items);
-      v1::StratumStatistics& stratum = *draft.add_strata();
-      stratum.set_stratum(name);
-      stratum.set_items(sums.items);
-      stratum.set_length_mean(sums.length / count);
-      stratum.set_importance_mean(sums.importance / count);
+    TESSERA_ASSIGN_OR_RETURN(const Survey survey, SurveyFile(call, subject, draft.template_()));
+    AddStrata(survey, &draft);
+    if (draft.strata().empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(subject, ": every item is gold; there is nothing to plan"));
     }
+    answers_least = AnswersLeast(draft.policy().quality());
   } else {
-    request.set_job(client->JobName(subject));
-    if (HasPolicyFlags(call)) {
-      TESSERA_ASSIGN_OR_RETURN(const v1::Job job, client->GetJob(subject));
-      *request.mutable_policy_override() = job.policy();
-      TESSERA_RETURN_IF_ERROR(
-          ApplyPolicyFlags(call, absl::Now(), request.mutable_policy_override()));
-    }
+    TESSERA_ASSIGN_OR_RETURN(const v1::Job job, client->GetJob(subject));
+    request.set_job(job.name());
+    v1::Policy policy = job.policy();
+    TESSERA_RETURN_IF_ERROR(ApplyPolicyFlags(call, absl::Now(), &policy));
+    // What is in hand may lack one answer only.
+    answers_least = job.counts().items_in_progress() > 0 ? 1 : AnswersLeast(policy.quality());
+    if (HasPolicyFlags(call)) *request.mutable_policy_override() = std::move(policy);
   }
   TESSERA_ASSIGN_OR_RETURN(const v1::SplitPlan plan, client->PlanJob(request));
+  const std::vector<std::string> warnings = PlanWarnings(plan, answers_least);
+  Warn(call, warnings);
   if (call.json()) {
-    call.out() << ToJsonLine(plan) << "\n";
+    call.out() << WithWarnings(plan, warnings) << "\n";
   } else {
     call.out() << PlanText(call.terminal(), plan);
   }

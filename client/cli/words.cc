@@ -33,10 +33,6 @@ double Share(int64_t part, int64_t whole) {
   return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0;
 }
 
-std::string Plural(int64_t count, absl::string_view noun) {
-  return absl::StrCat(FormatCount(count), " ", noun, count == 1 ? "" : "s");
-}
-
 bool HasEnded(const v1::Job& job) {
   return job.state() == v1::JOB_STATE_FINALISED || job.state() == v1::JOB_STATE_CANCELLED;
 }
@@ -163,6 +159,10 @@ std::string AnswerText(const v1::Answer& answer) {
     fields.push_back(absl::StrCat(field.field(), "=", value(field)));
   }
   return absl::StrJoin(fields, "; ");
+}
+
+std::string Plural(int64_t count, absl::string_view noun) {
+  return absl::StrCat(FormatCount(count), " ", noun, count == 1 ? "" : "s");
 }
 
 std::string ShortName(absl::string_view name) {

@@ -1,6 +1,7 @@
 // What the contract's enums are called in the command's output, and jobs as people read them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,9 @@ std::string StateText(const v1::Job& job);
 
 // What an answer says: the value of its one field, or `field=value; ...`. Empty without any.
 std::string AnswerText(const v1::Answer& answer);
+
+// 1 item, 1,234 items.
+std::string Plural(int64_t count, absl::string_view noun);
 
 // The last segment of a name: a job's id, a worker's id.
 std::string ShortName(absl::string_view name);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -247,7 +248,7 @@ TEST_F(CliTest, WrongInputsEndWithTheCodeThatSaysWhatToDo) {
       {{"watch", "0-nothing"}, 3, "tessera jobs"},
       {{"explain", job, "nothing"}, 3, "tessera results"},
       {{"results", job, "--resume-token", "nonsense"}, 2, "RESUME_TOKEN_INVALID"},
-      {{"update", job, "--target", "2"}, 2, "target_confidence"},
+      {{"update", job, "--target", "2"}, 2, "--target: '2' must be above 0.5 and below 1"},
       {{"submit", File("empty.csv", "id,a\n"), "--classes", "a,b", "--budget", "1"}, 2, "no items"},
       {{"submit", File("bad.csv", "id,a\n1,\"x\n"), "--classes", "a,b", "--budget", "1"},
        2,
@@ -257,20 +258,94 @@ TEST_F(CliTest, WrongInputsEndWithTheCodeThatSaysWhatToDo) {
        5,
        "POOL_NOT_FOUND"},
       {{"submit", File("twice.csv", "id,a\n1,x\n1,y\n"), "--classes", "a,b", "--budget", "1"},
-       5,
-       "goes on with it"},
+       2,
+       "twice.csv: line 3: the key '1' stands in line 2 already, with another content"},
+      {{"submit", File("tab.csv", "id,a\n1,x\n\"2\t\",y\n"), "--classes", "a,b", "--budget", "1"},
+       2,
+       "tab.csv: line 3: the key '2\\t' has a control character"},
+      {{"submit",
+        File("large.jsonl", absl::StrCat("{\"id\":1,\"a\":\"", std::string(70'000, 'x'), "\"}\n")),
+        "--classes", "a,b", "--budget", "1"},
+       2,
+       "large.jsonl: line 1: the item has"},
+      {{"submit", File("gold.csv", "id,a,g\n1,x,c\n"), "--gold-column", "g", "--classes", "a,b",
+        "--budget", "1"},
+       2,
+       "gold.csv: line 2: the gold answer 'c' is none of the job's classes"},
       {{"replay", job, File("v.csv", "item,worker,label\np0,w0,maybe\n"), "--speed", "max"},
        2,
        "does not fit the job's template"},
       {{"workers", "local/nobody"}, 3, ""},
       {{"partitions", "99"}, 3, ""},
   };
+  const size_t jobs = TesseraJson({"jobs"})["jobs"].size();
   for (const auto& c : cases) {
     const Ended ended = Tessera(c.words);
     EXPECT_EQ(ended.code, c.code) << ended.err;
     EXPECT_THAT(ended.err, HasSubstr(c.message));
     EXPECT_EQ(ended.out, "");
   }
+  EXPECT_EQ(TesseraJson({"jobs"})["jobs"].size(), jobs);  // Nothing was left behind.
+}
+
+// An item that only the server finds too large: the job that was begun is finished or taken away.
+TEST_F(CliTest, ASubmissionThatBreaksOffSaysHowToGoOnAndHowToCleanUp) {
+  std::string text = "id,a\n1,x\n2,y\n";
+  const std::string good = text + "3,z\n";
+  absl::StrAppend(&text, "3,", std::string(70'000, 'z'), "\n");
+  const std::string file = File("broken.csv", text);
+  std::vector<std::string> words = {"submit", file,       "--classes", "a,b",   "--deadline",
+                                    "2h",     "--budget", "1",         "--json"};
+  words.insert(words.end(), {"--item-bytes-max", "100000"});
+  const Ended broken = Tessera(words);
+  EXPECT_EQ(broken.code, 2) << broken.err;
+  const Json error = Json::parse(broken.err)["error"];
+  EXPECT_THAT(std::string(error["message"]),
+              AllOf(HasSubstr("broken.csv: line 4: "), HasSubstr("is not sealed")));
+  const std::string next = error["next"];
+  ASSERT_THAT(next, AllOf(HasSubstr("--request-id "), HasSubstr("--deadline "),
+                          HasSubstr("tessera cancel "), HasSubstr("tessera delete ")));
+
+  // As it says: the file is mended, and the same job goes on.
+  File("broken.csv", good);
+  std::vector<std::string> following = {"submit", file, "--classes", "a,b", "--budget", "1"};
+  for (const char* flag : {"--request-id", "--deadline"}) {
+    const std::string rest = next.substr(next.find(flag) + std::strlen(flag) + 1);
+    following.insert(following.end(), {flag, rest.substr(0, rest.find(' '))});
+  }
+  const Json job = TesseraJson(following);
+  EXPECT_THAT(std::string(error["message"]), HasSubstr(std::string(job["name"])));
+  EXPECT_TRUE(job["sealed"].get<bool>());
+  EXPECT_EQ(job["counts"]["items"], 3);
+  EXPECT_EQ(Tessera({"cancel", job["name"], "--wait"}).code, 0);
+  EXPECT_EQ(Tessera({"delete", job["name"]}).code, 0);
+}
+
+TEST_F(CliTest, ABudgetThatBringsNoItemToItsEndIsWarnedOf) {
+  const auto with = [](std::vector<std::string> words) {
+    words.insert(words.begin() + 1,
+                 {folder_->Join("pairs.csv"), "--classes", "no,yes", "--price", "0.01"});
+    return words;
+  };
+  EXPECT_THAT(Tessera(with({"plan", "--budget", "0.01"})).err,
+              HasSubstr("warning: the budget left, 0.01 USD, brings no item to its end: one takes "
+                        "at least 2 answers at 0.01 USD"));
+  EXPECT_EQ(Tessera(with({"plan", "--budget", "10"})).err, "");
+  EXPECT_EQ(TesseraJson(with({"plan", "--budget", "0.01"}))["warnings"].size(), 1u);
+  EXPECT_TRUE(TesseraJson(with({"plan", "--budget", "10"}))["warnings"].empty());
+  EXPECT_TRUE(
+      TesseraJson(with({"plan", "--budget", "0.01", "--answers-max", "1"}))["warnings"].empty());
+
+  const Ended submitted = Tessera(with({"submit", "--budget", "0.01"}));
+  EXPECT_EQ(submitted.code, 0);
+  EXPECT_THAT(submitted.err, HasSubstr("warning: the budget left, 0.01 USD, brings no item"));
+  const Json job = TesseraJson(with({"submit", "--budget", "0.01"}));
+  EXPECT_EQ(job["warnings"].size(), 1u);
+  EXPECT_EQ(TesseraJson({"plan", job["name"]})["warnings"].size(), 1u);
+  EXPECT_TRUE(TesseraJson({"plan", job["name"], "--budget", "1"})["warnings"].empty());
+  const std::string twice = File("repeated.csv", "id,a\n1,x\n1,x\n2,y\n");
+  EXPECT_THAT(Tessera({"submit", twice, "--classes", "a,b", "--budget", "1"}).err,
+              HasSubstr("warning: 1 item more than once in the file"));
 }
 
 TEST_F(CliTest, OperatorsSeePoolsWorkersAndPartitions) {

@@ -15,6 +15,7 @@
 #include "common/errors.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
 
 namespace tessera::client {
 namespace {
@@ -23,6 +24,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::IsOkAndHolds;
+using ::testing::Not;
 using testing::StatusIs;
 
 struct Ran {
@@ -121,7 +123,7 @@ TEST(CommandTest, ACommandLineThatIsNotUnderstoodEndsWithTwoAndSaysTheNextStep) 
       {{"workers", "--block", "x"}, "which worker?"},
       {{"workers", "ann"}, "write PLATFORM/WORKER"},
       {{"replay", "j", "v.csv", "--speed", "0"}, "--speed: '0' is neither"},
-      {{"demo", "--seeds", "0"}, "--seeds must be 1 to 1000"},
+      {{"demo", "--seeds", "0"}, "--seeds: '0' must be from 1 to 1000"},
       {{"completion", "ksh"}, "there is bash, zsh and fish"},
       {{"jobs", "--timeout", "soon"}, "--timeout: 'soon' is no duration"},
   };
@@ -130,6 +132,66 @@ TEST(CommandTest, ACommandLineThatIsNotUnderstoodEndsWithTwoAndSaysTheNextStep) 
     EXPECT_EQ(ran.code, kExitUsage) << c.message;
     EXPECT_EQ(ran.out, "") << c.message;
     EXPECT_THAT(ran.err, AllOf(HasSubstr(c.message), HasSubstr("--help`")));
+  }
+}
+
+// Taken as "not given", they would become defaults behind the back of whoever wrote them.
+TEST(CommandTest, ZeroAndNothingAreRefusedWhereTheyMeanNothing) {
+  const struct {
+    std::vector<std::string> more;  // After `submit a.csv --classes a,b --budget 1`.
+    const char* message;
+  } cases[] = {
+      {{"--pool="}, "--pool is empty: write --pool POOL, or leave it out"},
+      {{"--pool", ","}, "--pool is empty"},
+      {{"--skill", ""}, "--skill is empty"},
+      {{"--name="}, "--name is empty"},
+      {{"--request-id="}, "--request-id is empty"},
+      {{"--key-column="}, "--key-column is empty"},
+      {{"--target", "0"}, "--target: '0' must be above 0.5 and below 1"},
+      {{"--target", "0.5"}, "--target: '0.5' must be above 0.5"},
+      {{"--target", "1"}, "--target: '1' must be above 0.5 and below 1"},
+      {{"--target", "95"}, "--target: '95' must be"},
+      {{"--target", "nan"}, "--target: 'nan' must be"},
+      {{"--answers-min", "0"}, "--answers-min: '0' must be from 1 to 1000"},
+      {{"--answers-max", "0"}, "--answers-max: '0' must be from 1 to 1000"},
+      {{"--answers-max", "4294967298"}, "--answers-max: '4294967298' must be from 1 to 1000"},
+      {{"--answers-min", "3", "--answers-max", "2"}, "must not be below --answers-min"},
+      {{"--answers-per-worker-max", "0"}, "--answers-per-worker-max: '0' must be from 1"},
+      {{"--bundle-max", "0"}, "--bundle-max: '0' must be from 1 to 1000"},
+      {{"--priority", "0"}, "--priority: '0' must be above 0, at most 1000"},
+      {{"--priority", "-1"}, "--priority: '-1' must be"},
+      {{"--value", "0"}, "--value: '0' must be 0.000001 or more"},
+      {{"--gold-rate", "0.6"}, "--gold-rate: '0.6' must be from 0 to 0.5"},
+      {{"--pool-price", "=1"}, "is not POOL=MONEY"},
+      {{"--timeout", "0"}, "--timeout: '0' must be above 0"},
+      {{"--server", ""}, "--server is empty"},
+      {{"--token-file="}, "--token-file is empty"},
+  };
+  const tessera::testing::TempDir folder;
+  const std::string file = folder.Join("a.csv");
+  std::ofstream(file) << "id,a\n1,x\n";
+  for (const auto& c : cases) {
+    std::vector<std::string> words = {"submit", file, "--classes", "a,b", "--budget", "1"};
+    words.insert(words.end(), c.more.begin(), c.more.end());
+    const Ran ran = Call(words);
+    EXPECT_EQ(ran.code, kExitUsage) << c.message;
+    EXPECT_THAT(ran.err, HasSubstr(c.message));
+  }
+  for (const auto& [words, message] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"submit", "a.csv", "--classes", "a,b", "--budget", "0"}, "--budget: '0' must be"},
+           {{"plan", "a.csv", "--classes", "a,b", "--budget", "0"}, "--budget: '0' must be"},
+           {{"update", "j", "--budget", "0"}, "--budget: '0' must be"},
+           {{"update", "j", "--target", "0"}, "--target: '0' must be"},
+           {{"update", "j", "--answers-max", "0"}, "--answers-max: '0' must be"},
+           {{"update", "j", "--deadline="}, "--deadline is empty"},
+           {{"replay", "j", "v.csv", "--items-max", "0"}, "--items-max: '0' must be"},
+           {{"replay", "j", "v.csv", "--gateway="}, "--gateway is empty"},
+           {{"results", "j", "--state="}, "--state is empty"},
+           {{"jobs", "--tenant", ""}, "--tenant is empty"},
+           {{"inspect", "--limit", "0"}, "--limit: '0' must be 1 or more"}}) {
+    const Ran ran = Call(words);
+    EXPECT_EQ(ran.code, kExitUsage) << message;
+    EXPECT_THAT(ran.err, HasSubstr(message));
   }
 }
 
@@ -189,6 +251,29 @@ TEST(CommandTest, EveryCodeOfAnErrorHasItsExitCode) {
 TEST(CommandTest, AReasonSaysMoreThanItsCode) {
   EXPECT_THAT(NextStep(Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", ""), ""),
               HasSubstr("tessera jobs"));
+}
+
+// What helps is the token; --tenant only where it is about a tenant.
+TEST(CommandTest, WhoeverIsDeniedIsPointedAtTheirToken) {
+  const auto next = [](const char* reason) {
+    return NextStep(Error(absl::StatusCode::kPermissionDenied, reason, ""), "");
+  };
+  EXPECT_THAT(next("ROLE_DENIED"), AllOf(HasSubstr("role"), HasSubstr("--token-file"),
+                                         HasSubstr("--tokens-file"), Not(HasSubstr("--tenant"))));
+  EXPECT_THAT(next("PLATFORM_DENIED"),
+              AllOf(HasSubstr("platform"), HasSubstr("--token-file"), Not(HasSubstr("--tenant"))));
+  EXPECT_THAT(next("TENANT_DENIED"), AllOf(HasSubstr("--tenant"), HasSubstr("--token-file")));
+  EXPECT_THAT(next("OF_A_NEWER_SERVER"),
+              AllOf(HasSubstr("--token-file"), Not(HasSubstr("--tenant"))));
+  EXPECT_THAT(NextStep(Error(absl::StatusCode::kUnauthenticated, "CREDENTIAL_UNKNOWN", ""), ""),
+              HasSubstr("--tokens-file"));
+}
+
+TEST(CommandTest, AnErrorThatBringsItsNextStepKeepsIt) {
+  const absl::Status status =
+      WithNextStep(Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", "gone"), "do this");
+  EXPECT_EQ(NextStep(status, ""), "do this");
+  EXPECT_EQ(GetDetails(status).reason, "JOB_NOT_FOUND");
 }
 
 TEST(CompletionTest, EveryShellKnowsEveryCommandAndFlag) {

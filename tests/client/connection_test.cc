@@ -6,7 +6,9 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "client/address.h"
 #include "client/client.h"
+#include "client/retry.h"
 #include "common/errors.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -48,8 +50,10 @@ class FakeJobs final : public v1::JobService::Service {
     if (const grpc::Status failure = Take(); !failure.ok()) return failure;
     response->set_name(request->name());
     response->set_committed_offset(static_cast<int64_t>(keys.size()));
+    response->set_display_name(std::string(reply_bytes, 'x'));
     return grpc::Status::OK;
   }
+  size_t reply_bytes = 0;  // Of GetJob, beside the rest.
 
   grpc::Status AddItems(grpc::ServerContext*, grpc::ServerReader<v1::AddItemsRequest>* reader,
                         v1::AddItemsResponse* response) override {
@@ -218,9 +222,33 @@ TEST_F(ConnectionTest, AStopEndsAWatch) {
               StatusIs(absl::StatusCode::kCancelled));
 }
 
+// As an assignment of 1,000 items of 64 KiB, and all that goes with it.
+TEST_F(ConnectionTest, AReplyAsLargeAsALargeAssignmentIsTaken) {
+  jobs_.reply_bytes = 100 << 20;
+  const absl::StatusOr<v1::Job> job = client_->GetJob("1");
+  ASSERT_THAT(job, IsOk());
+  EXPECT_EQ(job->display_name().size(), jobs_.reply_bytes);
+}
+
+// gRPC would take port 65536 + 7070 for 7070, and a missing one for 443.
+TEST(AddressTest, WhatCannotBeAnAddressIsRefusedBeforeItIsTried) {
+  for (const char* address : {"127.0.0.1:7070", "tessera.example:1", "[::1]:65535",
+                              "dns:///tessera.example:7070", "unix:/run/tessera"}) {
+    EXPECT_THAT(CheckAddress(address), IsOk());
+    EXPECT_THAT(Client::Connect({.address = address}), IsOk());
+  }
+  for (const char* address :
+       {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:72606",
+        "127.0.0.1:99999999999", "127.0.0.1:http", "127.0.0.1:-1", ":7070", "::1:7070", "[::1]",
+        "dns:///tessera.example"}) {
+    EXPECT_THAT(Client::Connect({.address = address}), StatusIs(absl::StatusCode::kInvalidArgument))
+        << address;
+  }
+}
+
 TEST(BackoffTest, ItDoublesUpToItsCeilingAndIsDrawnFromAllOfIt) {
-  const ConnectOptions options = {.backoff_first = absl::Milliseconds(100),
-                                  .backoff_max = absl::Seconds(1)};
+  const RetryOptions options = {.backoff_first = absl::Milliseconds(100),
+                                .backoff_max = absl::Seconds(1)};
   EXPECT_EQ(Backoff(options, 0, 0), absl::ZeroDuration());
   EXPECT_EQ(Backoff(options, 0, 0.5), absl::Milliseconds(50));
   EXPECT_EQ(Backoff(options, 2, 0.5), absl::Milliseconds(200));

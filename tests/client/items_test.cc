@@ -104,6 +104,7 @@ TEST_F(ItemsTest, FaultsNameFileAndLine) {
       {"a.csv", "id,b,B\n1,x,y\n", {}, "two columns become the part 'b'"},
       {"a.csv", "id,\xC3\x9C\n1,x\n", {}, "cannot name a part"},
       {"a.csv", "id,b\n1,\xE9\n", {}, "line 2: column 'b' is not UTF-8"},
+      {"a.csv", "id,b,\xE9\n1,x,y\n", {.metadata = {"\xE9"}}, "line 1: the column"},
       {"a.csv", "id,b\n1,ftp\n", {.links = {"b"}}, "the media type of 'ftp'"},
       {"a.jsonl", "[1]\n", {}, "line 1: this is no JSON object"},
       {"a.jsonl", "{\"id\":1,\"a\":{}}\n", {}, "line 1: 'a' is neither text nor number"},
@@ -118,6 +119,26 @@ TEST_F(ItemsTest, FaultsNameFileAndLine) {
   }
   EXPECT_THAT(OpenItems(folder_.Join("missing.csv")).status(),
               StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(ItemsTest, AProblemIsTiedToTheLineOfTheItemThatWasReadLast) {
+  for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
+           {"a.csv", "id,t\n1,\"x\ny\"\n2,z\n"},
+           {"a.jsonl", "{\"id\":1,\"t\":\"x\"}\n\n\n{\"id\":2,\"t\":\"z\"}\n"}}) {
+    auto source = OpenItems(Write(name, text));
+    ASSERT_TRUE(source.ok());
+    v1::Item item;
+    ASSERT_TRUE(*(*source)->Next(&item));
+    ASSERT_TRUE(*(*source)->Next(&item));
+    EXPECT_EQ((*source)->line(), 4);
+    EXPECT_THAT((*source)->At(absl::InvalidArgumentError("bad")),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(name + ": line 4: bad")));
+  }
+  ItemList list({v1::Item(), v1::Item()});
+  v1::Item item;
+  ASSERT_TRUE(*list.Next(&item));
+  EXPECT_THAT(list.At(absl::InvalidArgumentError("bad")),
+              StatusIs(absl::StatusCode::kInvalidArgument, "item 1: bad"));
 }
 
 // An intake that broke goes on from the committed offset: the same item must be there again.

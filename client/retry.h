@@ -1,0 +1,54 @@
+// Trying again: when, how often, and when to give up.
+#pragma once
+
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace tessera::client {
+
+struct RetryOptions {
+  absl::Duration retry_for = absl::Seconds(30);  // Of all tries of one call together.
+  absl::Duration backoff_first = absl::Milliseconds(100);
+  absl::Duration backoff_max = absl::Seconds(3);
+};
+
+// How long to wait before try `attempt` (0 is the second one): a random share of a back-off that
+// doubles. `uniform` is in [0, 1).
+absl::Duration Backoff(const RetryOptions& options, int attempt, double uniform);
+
+// A random number in [0, 1), and a random UUID, from the machine's source of randomness.
+double RandomUniform();
+std::string RandomRequestId();
+
+// Tries of one logical call.
+//
+//   Tries tries(options);
+//   while (true) {
+//     absl::Duration asked;
+//     const absl::Status status = Attempt(&asked);
+//     if (status.ok() || !tries.Again(status, asked)) return status;
+//   }
+//
+// Threads: none.
+class Tries {
+ public:
+  explicit Tries(const RetryOptions& options) : options_(options) { Restart(); }
+
+  // Something was achieved: as if it were the first try again.
+  void Restart();
+
+  // After `error`: waits for the next try, as long as the back-off or the server (`asked`) says.
+  // False, at once, if another try makes no sense or would come after `retry_for`, or once `stop`
+  // is requested.
+  bool Again(const absl::Status& error, absl::Duration asked, const std::stop_token& stop = {});
+
+ private:
+  const RetryOptions options_;
+  absl::Time give_up_;
+  int attempt_ = 0;
+};
+
+}  // namespace tessera::client
