@@ -119,6 +119,13 @@ class Partition {
   };
   std::vector<Offer> Offers(absl::string_view pool, absl::Time now) const;
 
+  // How the pool stands at its home, which may be another partition; null: it is not there. What
+  // jobs cost that are priced by it is known only from here, from lease requests, and from pools
+  // whose home is this partition. It is not remembered over a start: until it is known again
+  // nothing is decided by it, so that a job is neither paused for want of money nor goes on for
+  // having it.
+  void SeePool(absl::string_view id, const Pool* pool);
+
   // An assignment, or nothing: NONE, uncharged. PERMISSION_DENIED (WORKER_BLOCKED),
   // RESOURCE_EXHAUSTED (ASSIGNMENTS_MAX, WORKERS_MAX).
   absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);

@@ -30,7 +30,7 @@ v1::Job Coordinator::Impl::ReadJob(JobRef ref) {
 
 absl::Status Coordinator::Impl::CheckPools(const core::JobPolicy& policy, absl::string_view path) {
   for (size_t i = 0; i < policy.pools.size(); ++i) {
-    const uint32_t home = PoolHome(policy.pools[i]);
+    const uint32_t home = partitions_.PoolHome(policy.pools[i]);
     TESSERA_RETURN_IF_ERROR(partitions_.Accepting(home));
     if (partitions_.partition(home).FindPool(policy.pools[i]) != nullptr) continue;
     return Error(StatusCode::kFailedPrecondition, "POOL_NOT_FOUND",
@@ -72,6 +72,7 @@ absl::StatusOr<JobRef> Coordinator::Impl::CreateJob(const v1::CreateJobRequest& 
     identity.document = SerialiseCanonical(document);
   }
   TESSERA_ASSIGN_OR_RETURN(const core::JobIndex job, owner.CreateJob(command, now));
+  for (const std::string& pool : command.policy.pools) partitions_.ShowPool(pool, partition);
   return JobRef{partition, job};
 }
 

@@ -58,7 +58,7 @@ void Join(const core::WorkerView& part, core::WorkerView* whole) {
 
 void Coordinator::CreatePool(const v1::CreatePoolRequest& request, Reply<v1::Pool> reply) {
   Partitions& partitions = impl_->partitions_;
-  const uint32_t home = impl_->PoolHome(request.pool_id());
+  const uint32_t home = partitions.PoolHome(request.pool_id());
   if (absl::Status status = partitions.Accepting(home); !status.ok()) {
     return partitions.Refuse(std::move(reply), status);
   }
@@ -77,6 +77,7 @@ void Coordinator::CreatePool(const v1::CreatePoolRequest& request, Reply<v1::Poo
                    "there are as many pools as may be");
     }
     TESSERA_RETURN_IF_ERROR(partition.PutPool(pool));
+    partitions.ShowPoolToAll(pool.id);
     return PoolToProto(pool);
   };
   partitions.Answer(home, std::move(reply), create());
@@ -85,7 +86,7 @@ void Coordinator::CreatePool(const v1::CreatePoolRequest& request, Reply<v1::Poo
 void Coordinator::GetPool(const v1::GetPoolRequest& request, Reply<v1::Pool> reply) {
   Partitions& partitions = impl_->partitions_;
   const std::string id = PoolId(request.name());
-  const uint32_t home = impl_->PoolHome(id);
+  const uint32_t home = partitions.PoolHome(id);
   if (absl::Status status = partitions.Accepting(home); !status.ok()) {
     return partitions.Refuse(std::move(reply), status);
   }
@@ -132,7 +133,7 @@ void Coordinator::ListPools(const v1::ListPoolsRequest& request,
 void Coordinator::UpdatePool(const v1::UpdatePoolRequest& request, Reply<v1::Pool> reply) {
   Partitions& partitions = impl_->partitions_;
   const std::string id = PoolId(request.pool().name());
-  const uint32_t home = impl_->PoolHome(id);
+  const uint32_t home = partitions.PoolHome(id);
   if (absl::Status status = partitions.Accepting(home); !status.ok()) {
     return partitions.Refuse(std::move(reply), status);
   }
@@ -158,6 +159,7 @@ void Coordinator::UpdatePool(const v1::UpdatePoolRequest& request, Reply<v1::Poo
       }
     }
     TESSERA_RETURN_IF_ERROR(partition.PutPool(pool));
+    partitions.ShowPoolToAll(pool.id);
     return PoolToProto(pool);
   };
   partitions.Answer(home, std::move(reply), update());
@@ -166,7 +168,7 @@ void Coordinator::UpdatePool(const v1::UpdatePoolRequest& request, Reply<v1::Poo
 void Coordinator::DeletePool(const v1::DeletePoolRequest& request, Reply<Empty> reply) {
   Partitions& partitions = impl_->partitions_;
   const std::string id = PoolId(request.name());
-  const uint32_t home = impl_->PoolHome(id);
+  const uint32_t home = partitions.PoolHome(id);
   if (absl::Status status = partitions.Accepting(home); !status.ok()) {
     return partitions.Refuse(std::move(reply), status);
   }
@@ -178,6 +180,7 @@ void Coordinator::DeletePool(const v1::DeletePoolRequest& request, Reply<Empty> 
     }
     const absl::Status status = partitions.partition(home).DeletePool(id);
     if (!status.ok() && !(absl::IsNotFound(status) && request.allow_missing())) return status;
+    partitions.ShowPoolToAll(id);
     return Empty();
   };
   partitions.Answer(home, std::move(reply), remove());

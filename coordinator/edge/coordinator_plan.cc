@@ -1,6 +1,6 @@
 // PlanJob: how a job would be split and what that would cost.
 #include <algorithm>
-#include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -84,22 +84,25 @@ Subject SubjectOf(const v1::JobDraft& draft, core::JobPolicy policy) {
 
 void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan> reply) {
   Partitions& partitions = impl_->partitions_;
-  // The least that an answer may cost, as the core reckons.
-  const auto price_of = [&](const core::JobPolicy& policy) {
-    core::Micros least = std::numeric_limits<core::Micros>::max();
+  // The least that an answer may cost, as the core reckons. UNAVAILABLE where a pool's home cannot
+  // be asked; FAILED_PRECONDITION (POOL_NOT_FOUND) where none of them is there any more.
+  const auto price_of = [&](const core::JobPolicy& policy) -> absl::StatusOr<core::Micros> {
+    std::optional<core::Micros> least;
     for (const std::string& id : policy.pools) {
-      const auto own = std::find_if(policy.pool_prices.begin(), policy.pool_prices.end(),
-                                    [&](const core::PoolPrice& p) { return p.pool == id; });
-      core::Micros price = policy.price_micros;
-      if (own != policy.pool_prices.end()) {
-        price = own->price_micros;
-      } else if (price == 0) {
-        const core::Pool* pool = partitions.partition(impl_->PoolHome(id)).FindPool(id);
-        price = pool == nullptr ? 0 : pool->price_micros;
+      core::Micros pool_price = 0;
+      if (policy.AsksPoolForPrice(id)) {
+        const uint32_t home = partitions.PoolHome(id);
+        TESSERA_RETURN_IF_ERROR(partitions.Accepting(home));
+        const core::Pool* pool = partitions.partition(home).FindPool(id);
+        if (pool == nullptr) continue;
+        pool_price = pool->price_micros;
       }
-      least = std::min(least, price);
+      const core::Micros price = policy.PriceIn(id, pool_price);
+      least = std::min(least.value_or(price), price);
     }
-    return least;
+    if (least.has_value()) return *least;
+    return Error(StatusCode::kFailedPrecondition, "POOL_NOT_FOUND",
+                 "none of the pools that would price an answer is there any more");
   };
   if (request.has_draft()) {
     const auto plan = [&]() -> absl::StatusOr<v1::SplitPlan> {
@@ -108,7 +111,7 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
                                PolicyFromProto(request.draft().policy(), 1, "draft.policy"));
       TESSERA_RETURN_IF_ERROR(impl_->CheckPools(policy, "draft.policy"));
       const Subject subject = SubjectOf(request.draft(), std::move(policy));
-      const core::Micros price = price_of(subject.policy);
+      TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(subject.policy));
       return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
                          subject.remaining_micros);
     };
@@ -127,9 +130,12 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
           return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
         }
         if (!request.has_policy_override()) {
+          TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(view.policy));
+          for (const std::string& pool : view.policy.pools) {
+            partitions.ShowPool(pool, ref.partition);
+          }
           TESSERA_ASSIGN_OR_RETURN(const core::SplitPlan plan, partition.PlanJob(ref.job));
-          return PlanToProto(plan, view.policy, view.cost, price_of(view.policy),
-                             view.ledger.remaining_micros());
+          return PlanToProto(plan, view.policy, view.cost, price, view.ledger.remaining_micros());
         }
         Subject subject{.strata_names = view.strata_names};
         TESSERA_ASSIGN_OR_RETURN(
@@ -146,7 +152,7 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
           if (items.State(i) == core::ItemState::kWaiting)
             subject.traits.push_back(items.Traits(i));
         }
-        const core::Micros price = price_of(subject.policy);
+        TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(subject.policy));
         return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
                            subject.remaining_micros);
       });

@@ -74,6 +74,17 @@ class Partitions {
   const JobWords& words(JobRef ref);
   void ForgetJob(JobRef ref) { words_.erase(ref); }
 
+  // --- Pools ------------------------------------------------------------------------------------
+
+  // The partition that the pool's name leads to.
+  uint32_t PoolHome(absl::string_view id) const;
+  // Shows the partition how the pool stands at its home, as far as both can be asked: its jobs may
+  // be priced by it.
+  void ShowPool(absl::string_view id, uint32_t partition);
+  void ShowPoolToAll(absl::string_view id);
+  // Shows the partition each pool that one of its jobs names.
+  void ShowPoolsOfJobs(uint32_t partition);
+
   // --- Replies ----------------------------------------------------------------------------------
 
   template <typename T>

@@ -303,6 +303,7 @@ std::vector<Market::Offer> WorkDesk::Offers(absl::string_view pool) {
   if (draining_) return offers;
   for (uint32_t p = 0; p < partitions_->size(); ++p) {
     if (!partitions_->Accepting(p).ok()) continue;
+    partitions_->ShowPool(pool, p);
     for (core::Partition::Offer& offer :
          partitions_->partition(p).Offers(pool, partitions_->now())) {
       offers.push_back({.tenant = std::move(offer.tenant), .partition = p, .index = offer.index});
@@ -324,7 +325,7 @@ void WorkDesk::FindUnknownKeys(Demand& demand) {
 }
 
 Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_t partition) {
-  const uint32_t pool_home = partitions_->ids().HomeOf(absl::StrCat("pools/", demand.pool));
+  const uint32_t pool_home = partitions_->PoolHome(demand.pool);
   const uint32_t worker_home = partitions_->ids().HomeOf(demand.worker);
   if (!partitions_->Accepting(partition).ok() || !partitions_->Accepting(pool_home).ok() ||
       !partitions_->Accepting(worker_home).ok()) {

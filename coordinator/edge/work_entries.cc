@@ -115,7 +115,7 @@ absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& l
                 .languages = {lease.languages().begin(), lease.languages().end()}};
   TESSERA_ASSIGN_OR_RETURN(demand.worker, session.WorkerOf(lease.worker()));
   demand.pool = lease.pool().empty() ? "default" : ParseId("pools", lease.pool()).value_or("");
-  const uint32_t home = partitions_->ids().HomeOf(absl::StrCat("pools/", demand.pool));
+  const uint32_t home = partitions_->PoolHome(demand.pool);
   TESSERA_RETURN_IF_ERROR(partitions_->Accepting(home));
   if (partitions_->partition(home).FindPool(demand.pool) == nullptr) {
     return Error(StatusCode::kNotFound, "POOL_NOT_FOUND",

@@ -404,6 +404,72 @@ TEST_F(PartitionTest, MoneyThatComesFreeEndsThePauseThatTheLackOfItCaused) {
   EXPECT_TRUE(world_.TryLease(20).has_value());
 }
 
+// A pool's home may be another partition: what it pays is known only from who has seen it.
+class FarPoolTest : public PartitionTest {
+ protected:
+  FarPoolTest() { far_.price_micros = 1000; }
+
+  JobIndex CreateFar(Micros budget, std::vector<std::string> pools = {"far"}) {
+    CreateJob create = PartitionWorld::TwoClasses("a", budget, /*price=*/0);
+    create.policy.pools = std::move(pools);
+    return world_.Create(create, 3);
+  }
+  std::optional<Lease> Ask(int worker) {
+    LeaseRequest request = PartitionWorld::Ask(worker);
+    request.pool = far_;
+    return world_->RequestLease(request, world_.now()).value();
+  }
+
+  Pool far_{.id = "far"};
+};
+
+TEST_F(FarPoolTest, AJobThatItsPoolPricesPausesForLackOfMoneyOnceThePriceIsKnown) {
+  const JobIndex job = CreateFar(999);
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);  // Nobody knows what an answer costs.
+  EXPECT_FALSE(Ask(1).has_value());
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
+  EXPECT_EQ(Job(job).stall, StallReason::kOutOfBudget);
+  EXPECT_TRUE(world_->Offers("far", world_.now()).empty());
+}
+
+TEST_F(FarPoolTest, AfterARestartNothingIsDecidedUntilThePriceIsSeenAgain) {
+  const JobIndex job = CreateFar(1999);
+  world_->SeePool("far", &far_);
+  world_.Pass(absl::Seconds(1));
+  ASSERT_EQ(Job(job).phase, JobPhase::kPaused);  // Two answers is what it takes at least.
+  world_.Commit();
+  const size_t records = world_.records();
+  world_.Crash(absl::Seconds(1));
+  world_.Pass(absl::Seconds(1));
+  world_.Commit();
+  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
+  EXPECT_EQ(world_.records(), records + 1);  // The new owner's start.
+  far_.price_micros = 999;
+  world_->SeePool("far", &far_);
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);
+  EXPECT_TRUE(Ask(1).has_value());
+}
+
+TEST_F(FarPoolTest, APoolThatIsGoneHasNoPriceAndIsNotTakenForOneThatPaysNothing) {
+  const JobIndex job = CreateFar(500, {"far", "gone"});
+  world_->SeePool("far", &far_);
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);  // The other may be cheaper.
+  world_->SeePool("gone", nullptr);
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
+  // The same of one whose home is here.
+  ASSERT_THAT(world_->PutPool({.id = "gone", .price_micros = 100}), IsOk());
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);
+  ASSERT_THAT(world_->DeletePool("gone"), IsOk());
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
+}
+
 TEST_F(PartitionTest, AnItemThatEverybodyGivesBackIsNotGivenAroundForEver) {
   const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
   uint32_t given = 0;
