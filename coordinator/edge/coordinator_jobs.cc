@@ -88,6 +88,10 @@ void Coordinator::CreateJob(const v1::CreateJobRequest& request, Reply<v1::Job> 
     return partitions.Refuse(std::move(reply), status);
   }
   const absl::StatusOr<JobRef> job = impl_->CreateJob(request, partition);
+  // That there is no such pool its home says.
+  if (!job.ok() && GetDetails(job.status()).reason == "POOL_NOT_FOUND") {
+    return partitions.AnswerAll(std::move(reply), job.status());
+  }
   partitions.Answer(partition, std::move(reply),
                     job.ok() ? absl::StatusOr<v1::Job>(impl_->ReadJob(*job)) : job.status());
 }
@@ -143,11 +147,7 @@ void Coordinator::ListJobs(const v1::ListJobsRequest& request, Reply<v1::ListJob
   if (cursor.partition < partitions.size()) {
     response.set_next_page_token(EncodeToken(partitions.ids(), "jobs", request.parent(), cursor));
   }
-  partitions.WhenAllCommitted(
-      [reply, response = std::move(response)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(response));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(response));
 }
 
 // --- Change

@@ -123,11 +123,7 @@ void Coordinator::ListPools(const v1::ListPoolsRequest& request,
   if (pool != pools.end()) {
     response.set_next_page_token(EncodeToken(partitions.ids(), "pools", "", cursor));
   }
-  partitions.WhenAllCommitted(
-      [reply, response = std::move(response)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(response));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(response));
 }
 
 void Coordinator::UpdatePool(const v1::UpdatePoolRequest& request, Reply<v1::Pool> reply) {
@@ -263,11 +259,7 @@ void Coordinator::GetWorker(const v1::GetWorkerRequest& request, Reply<v1::Worke
     answer = WorkerToProto(*whole);
     impl_->FillReport(request.name(), &*answer);
   }
-  partitions.WhenAllCommitted(
-      [reply, answer = std::move(answer)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(answer));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(answer));
 }
 
 void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
@@ -287,7 +279,10 @@ void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
   std::optional<JobRef> only;
   if (!request.job().empty()) {
     const absl::StatusOr<JobRef> job = partitions.FindJob(request.job());
-    if (!job.ok()) return partitions.Refuse(std::move(reply), job.status());
+    if (!job.ok()) {
+      return partitions.Refuse(std::move(reply), job.status(),
+                               partitions.PartitionOf(request.job()));
+    }
     only = *job;
   }
   const size_t size = PageSize(request.page_size());
@@ -331,11 +326,7 @@ void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
     *response.add_workers() = WorkerToProto(view);
   }
   if (full) response.set_next_page_token(EncodeToken(partitions.ids(), "workers", scope, cursor));
-  partitions.WhenAllCommitted(
-      [reply, response = std::move(response)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(response));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(response));
 }
 
 void Coordinator::UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1::Worker> reply) {
@@ -389,11 +380,7 @@ void Coordinator::UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1:
     return out;
   };
   absl::StatusOr<v1::Worker> answer = update();
-  partitions.WhenAllCommitted(
-      [reply, answer = std::move(answer)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(answer));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(answer));
 }
 
 // --- Partitions
@@ -459,11 +446,7 @@ void Coordinator::ListPartitions(const v1::ListPartitionsRequest& request,
   if (cursor.next < partitions.size()) {
     response.set_next_page_token(EncodeToken(partitions.ids(), "partitions", "", cursor));
   }
-  partitions.WhenAllCommitted(
-      [reply, response = std::move(response)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(response));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(response));
 }
 
 }  // namespace tessera::edge

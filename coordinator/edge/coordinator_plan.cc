@@ -116,46 +116,46 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
                          subject.remaining_micros);
     };
     absl::StatusOr<v1::SplitPlan> planned = plan();
-    return partitions.WhenAllCommitted(
-        [reply, planned = std::move(planned)](const absl::Status& committed) mutable {
-          if (!committed.ok()) return reply(committed);
-          reply(std::move(planned));
-        });
+    return partitions.AnswerAll(std::move(reply), std::move(planned));
   }
-  partitions.Call(
-      request.job(), std::move(reply), [&](JobRef ref) -> absl::StatusOr<v1::SplitPlan> {
-        const core::Partition& partition = partitions.partition(ref.partition);
-        const core::JobView view = *partition.Job(ref.job);
-        if (view.phase == core::JobPhase::kFinalised || view.phase == core::JobPhase::kCancelled) {
-          return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
-        }
-        if (!request.has_policy_override()) {
-          TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(view.policy));
-          for (const std::string& pool : view.policy.pools) {
-            partitions.ShowPool(pool, ref.partition);
-          }
-          TESSERA_ASSIGN_OR_RETURN(const core::SplitPlan plan, partition.PlanJob(ref.job));
-          return PlanToProto(plan, view.policy, view.cost, price, view.ledger.remaining_micros());
-        }
-        Subject subject{.strata_names = view.strata_names};
-        TESSERA_ASSIGN_OR_RETURN(
-            subject.policy,
-            PolicyFromProto(request.policy_override(), view.policy.split.seed, "policy_override"));
-        TESSERA_RETURN_IF_ERROR(impl_->CheckPools(subject.policy, "policy_override"));
-        subject.cost = subject.policy.split.strategy == core::SplitStrategy::kAdaptive
-                           ? view.cost
-                           : subject.policy.split.cost;
-        subject.remaining_micros = std::max<core::Micros>(
-            0, subject.policy.budget_micros - view.ledger.committed_micros());
-        const core::ItemTable& items = partitions.job(ref).items;
-        for (core::ItemIndex i = 0; i < items.size(); ++i) {
-          if (items.State(i) == core::ItemState::kWaiting)
-            subject.traits.push_back(items.Traits(i));
-        }
-        TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(subject.policy));
-        return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
-                           subject.remaining_micros);
-      });
+  const absl::StatusOr<JobRef> job = partitions.FindJob(request.job());
+  if (!job.ok()) {
+    return partitions.Refuse(std::move(reply), job.status(), partitions.PartitionOf(request.job()));
+  }
+  const auto plan = [&](JobRef ref) -> absl::StatusOr<v1::SplitPlan> {
+    const core::Partition& partition = partitions.partition(ref.partition);
+    const core::JobView view = *partition.Job(ref.job);
+    if (view.phase == core::JobPhase::kFinalised || view.phase == core::JobPhase::kCancelled) {
+      return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
+    }
+    if (!request.has_policy_override()) {
+      TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(view.policy));
+      for (const std::string& pool : view.policy.pools) {
+        partitions.ShowPool(pool, ref.partition);
+      }
+      TESSERA_ASSIGN_OR_RETURN(const core::SplitPlan plan, partition.PlanJob(ref.job));
+      return PlanToProto(plan, view.policy, view.cost, price, view.ledger.remaining_micros());
+    }
+    Subject subject{.strata_names = view.strata_names};
+    TESSERA_ASSIGN_OR_RETURN(
+        subject.policy,
+        PolicyFromProto(request.policy_override(), view.policy.split.seed, "policy_override"));
+    TESSERA_RETURN_IF_ERROR(impl_->CheckPools(subject.policy, "policy_override"));
+    subject.cost = subject.policy.split.strategy == core::SplitStrategy::kAdaptive
+                       ? view.cost
+                       : subject.policy.split.cost;
+    subject.remaining_micros =
+        std::max<core::Micros>(0, subject.policy.budget_micros - view.ledger.committed_micros());
+    const core::ItemTable& items = partitions.job(ref).items;
+    for (core::ItemIndex i = 0; i < items.size(); ++i) {
+      if (items.State(i) == core::ItemState::kWaiting) subject.traits.push_back(items.Traits(i));
+    }
+    TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(subject.policy));
+    return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
+                       subject.remaining_micros);
+  };
+  // Pools may be at home elsewhere.
+  partitions.AnswerAll(std::move(reply), plan(*job));
 }
 
 }  // namespace tessera::edge

@@ -16,6 +16,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -120,6 +121,16 @@ class Partitions {
       return Answer(*partition, std::move(reply), absl::StatusOr<T>(std::move(status)));
     }
     Later([reply, s = ToContract(status)] { reply(s); });
+  }
+
+  // Answers when all partitions have committed what they decided so far: for what several know of.
+  template <typename T>
+  void AnswerAll(Reply<T> reply, std::type_identity_t<absl::StatusOr<T>> answer) {
+    if (!answer.ok()) answer = ToContract(answer.status());
+    WhenAllCommitted([reply, answer = std::move(answer)](const absl::Status& committed) mutable {
+      if (!committed.ok()) return reply(committed);
+      reply(std::move(answer));
+    });
   }
 
   // Runs `done` when these partitions, as far as they serve, have committed what they decided so

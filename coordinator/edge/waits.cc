@@ -42,18 +42,24 @@ Waits::Wait Waits::Take(uint64_t id) {
   return wait;
 }
 
-uint64_t Waits::Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status) {
+uint64_t Waits::Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status,
+                       std::optional<uint32_t> partition) {
   const uint64_t id = next_id_++;
   answering_.insert(id);
-  partitions_->Later([this, id, reply, status = std::move(status)] {
-    if (Answering(id)) reply(status);
-  });
+  partitions_->Refuse<bool>(
+      [this, id, reply](const absl::StatusOr<bool>& refused) {
+        if (Answering(id)) reply(refused.status());
+      },
+      std::move(status), partition);
   return id;
 }
 
 uint64_t Waits::WaitJob(absl::string_view name, uint64_t seen, JobReply reply) {
   const absl::StatusOr<JobRef> job = partitions_->FindJob(name);
-  if (!job.ok()) return Refuse([reply](const absl::Status& s) { reply(s, 0); }, job.status());
+  if (!job.ok()) {
+    return Refuse([reply](const absl::Status& s) { reply(s, 0); }, job.status(),
+                  partitions_->PartitionOf(name));
+  }
   Wait wait{.job = *job, .job_reply = std::move(reply), .seen = seen};
   if (seen != 0) wait.not_before = partitions_->now() + watch_interval_;
   return Add(std::move(wait));
@@ -77,7 +83,10 @@ uint64_t Waits::WaitResults(const v1::StreamResultsRequest& request, ResultsRepl
       cursor = *decoded;
     }
   }
-  if (!status.ok()) return Refuse([reply](const absl::Status& s) { reply(s, false); }, status);
+  if (!status.ok()) {
+    return Refuse([reply](const absl::Status& s) { reply(s, false); }, status,
+                  partitions_->PartitionOf(request.job()));
+  }
   return Add({.job = *job,
               .results_reply = std::move(reply),
               .cursor = cursor,
@@ -114,10 +123,9 @@ void Waits::EndTurn() {
 void Waits::CloseAll(const absl::Status& status) {
   while (!waits_.empty()) {
     const uint64_t id = waits_.begin()->first;
-    Wait wait = Take(id);
+    const Wait wait = Take(id);
     answering_.erase(id);
-    if (wait.job_reply) wait.job_reply(status, 0);
-    if (wait.results_reply) wait.results_reply(status, false);
+    wait.Refuse(status);
   }
   due_.clear();
 }
@@ -126,21 +134,13 @@ void Waits::Try(uint64_t id) {
   const auto found = waits_.find(id);
   if (found == waits_.end()) return;
   const Wait& wait = found->second;
-  const auto refuse = [&](const absl::Status& status) {
-    Wait taken = Take(id);
-    answering_.erase(id);
-    if (taken.job_reply) taken.job_reply(status, 0);
-    if (taken.results_reply) taken.results_reply(status, false);
-  };
   if (!partitions_->Serving(wait.job.partition)) {
-    return refuse(partitions_->Accepting(wait.job.partition));
+    const absl::Status status = partitions_->Accepting(wait.job.partition);
+    const Wait taken = Take(id);
+    answering_.erase(id);
+    return taken.Refuse(status);
   }
-  if (partitions_->state(wait.job.partition).job(wait.job.job) == nullptr) {
-    const JobRef job = wait.job;
-    refuse(Gone());
-    if (watched_[job].waits.empty()) watched_.erase(job);
-    return;
-  }
+  if (partitions_->state(wait.job.partition).job(wait.job.job) == nullptr) return AnswerGone(id);
   if (wait.results_reply) {
     std::optional<Batch> batch = Next(wait);
     if (batch.has_value()) AnswerResults(id, *std::move(batch));
@@ -152,6 +152,15 @@ void Waits::Try(uint64_t id) {
     return;
   }
   AnswerJob(id);
+}
+
+void Waits::AnswerGone(uint64_t id) {
+  Wait wait = Take(id);
+  const uint32_t partition = wait.job.partition;
+  partitions_->host(partition).WhenCommitted(
+      [this, id, wait = std::move(wait)](const absl::Status& committed) {
+        if (Answering(id)) wait.Refuse(committed.ok() ? Gone() : Partitions::Unknown(committed));
+      });
 }
 
 // --- Statuses

@@ -79,6 +79,11 @@ class Waits {
     ResultsReply results_reply;
     ResultsCursor cursor;
     bool follow = false;
+
+    void Refuse(const absl::Status& status) const {
+      if (job_reply) job_reply(status, 0);
+      if (results_reply) results_reply(status, false);
+    }
   };
   struct Batch {
     v1::StreamResultsResponse response;
@@ -91,9 +96,12 @@ class Waits {
   // Takes the wait away, to be answered. Answering(id) then says once that it still is to be.
   Wait Take(uint64_t id);
   bool Answering(uint64_t id) { return answering_.erase(id) > 0; }
-  uint64_t Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status);
+  // Answers with an error; with a partition, after its commit: the error may rest on what it saw.
+  uint64_t Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status,
+                  std::optional<uint32_t> partition);
   // Answers it if there is something to say.
   void Try(uint64_t id);
+  void AnswerGone(uint64_t id);
   void AnswerJob(uint64_t id);
   void AnswerResults(uint64_t id, Batch batch);
   // What there is after the cursor; nothing where the reader has to wait.

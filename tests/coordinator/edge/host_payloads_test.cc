@@ -160,6 +160,27 @@ TEST_F(HostPayloadsTest, ADeletedJobLeavesNoPageBehind) {
   }
 }
 
+TEST_F(HostPayloadsTest, AReadThatADeletionEndsWaitsForTheDeletionsCommit) {
+  Open(0);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 10);
+  ASSERT_THAT(owner_->partition().CancelJob(job, world_.now()), IsOk());
+  world_.WriteAll(*owner_);
+  ASSERT_EQ(owner_->store().pending(), 0u);
+  std::optional<absl::Status> answer;
+  (*owner_)->ReadPayloads(job, {5}, [&](auto payloads) { answer = payloads.status(); });
+  ASSERT_THAT(owner_->partition().DeleteJob(job, world_.now()), IsOk());
+  (*owner_)->ForgetJob(job);
+  (*owner_)->Flush(world_.now());
+  EXPECT_FALSE(answer.has_value());
+  owner_->store().Deliver();  // What was read, which nobody wants any more.
+  (*owner_)->Flush(world_.now());
+  EXPECT_FALSE(answer.has_value());
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_THAT(*answer, StatusIs(absl::StatusCode::kNotFound));
+}
+
 TEST_F(HostPayloadsTest, ADeletionSurvivesACrashAtAnyStep) {
   for (int steps = 0; steps < 60; ++steps) {
     HostWorld world(static_cast<uint64_t>(steps) + 1);
