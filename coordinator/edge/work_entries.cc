@@ -321,15 +321,18 @@ absl::StatusOr<WorkDesk::Account> WorkDesk::Return(Session& session, const Assig
   const core::LiveAssignment* live = Live(ref);
   if (live == nullptr && remembered != accounts_.end()) return remembered->second;
   std::vector<core::ItemIndex> all = command.items;
+  double seconds = 0;
   if (live != nullptr) {
     all.clear();
     for (const core::LeasedItem& item : live->items) all.push_back(item.item);
+    seconds = absl::ToDoubleSeconds(partitions_->now() - live->granted_at);
   }
   TESSERA_RETURN_IF_ERROR(
       partitions_->partition(ref.partition).Return(command, partitions_->now()));
   const Account account = AccountOf(ref, all);
   if (Live(ref) == nullptr) {
-    Correct(ref, 0);
+    // Drafts count when the rest is given back, and took time; what was not begun costs nothing.
+    Correct(ref, account.accepted > 0 ? seconds : 0);
     Remember(ref, account);
     Release(ref);
   }
