@@ -115,7 +115,6 @@ class Partition {
   struct Offer {
     std::string tenant;
     double index = 0;
-    double expected_seconds = 0;
   };
   std::vector<Offer> Offers(absl::string_view pool, absl::Time now) const;
 
@@ -139,13 +138,6 @@ class Partition {
   // FAILED_PRECONDITION (ASSIGNMENT_EXPIRED). Idempotent: the deadline asked for is absolute. Cut to
   // what the job allows; the reply holds what is in force.
   absl::StatusOr<LeaseExtended> Extend(const ExtendLease& command, absl::Time now);
-  HeldState Held(AssignmentId assignment, absl::string_view worker) const;
-  // The open assignment's worker (full name) and items; nothing once it is over.
-  struct OpenAssignment {
-    std::string worker;
-    Lease lease;
-  };
-  std::optional<OpenAssignment> FindAssignment(AssignmentId assignment) const;
 
   // --- Operators --------------------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ double Partition::Impl::Index(JobIndex index, absl::Time now) const {
 std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool, absl::Time now) const {
   std::vector<Offer> offers;
   for (const auto& [tenant, jobs] : jobs_by_tenant_) {
-    Offer best{.tenant = tenant, .index = -1, .expected_seconds = 0};
+    Offer best{.tenant = tenant, .index = -1};
     for (const uint32_t j : jobs) {
       const JobIndex index(j);
       const JobState& job = *state_.job(index);
@@ -182,7 +182,6 @@ std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool, ab
       const double rank = Index(index, now);
       if (rank <= best.index) continue;
       best.index = rank;
-      best.expected_seconds = SittingSeconds(LearntCost(job), BundleItems(job));
     }
     if (best.index >= 0) offers.push_back(std::move(best));
   }

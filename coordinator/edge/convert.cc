@@ -222,7 +222,6 @@ v1::Ledger LedgerToProto(const core::Ledger& ledger, absl::string_view currency_
   out.set_earned_micros(ledger.earned_micros);
   out.set_approved_micros(ledger.approved_micros);
   out.set_rejected_micros(ledger.rejected_micros);
-  out.set_settled_micros(ledger.settled_micros);
   out.set_bonus_micros(ledger.bonus_micros);
   out.set_remaining_micros(ledger.remaining_micros());
   return out;

@@ -42,13 +42,8 @@ std::string PoolId(absl::string_view name) { return ParseId("pools", name).value
 
 // The worker as known by several partitions, which each know a part.
 void Join(const core::WorkerView& part, core::WorkerView* whole) {
-  whole->granted_items += part.granted_items;
   whole->answers += part.answers;
-  whole->returned += part.returned;
-  whole->missed += part.missed;
-  whole->rejected += part.rejected;
   whole->active_seconds += part.active_seconds;
-  whole->earned_micros += part.earned_micros;
 }
 
 }  // namespace

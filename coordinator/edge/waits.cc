@@ -26,7 +26,9 @@ absl::Status Gone() {
 
 uint64_t Waits::Add(Wait wait) {
   const uint64_t id = next_id_++;
-  watched_[wait.job].waits.insert(id);
+  Watched& watched = watched_[wait.job];
+  if (watched.version == 0) watched.version = next_version_++;
+  watched.waits.insert(id);
   waits_[id] = std::move(wait);
   due_.insert(id);
   return id;
@@ -37,7 +39,12 @@ Waits::Wait Waits::Take(uint64_t id) {
   Wait wait = std::move(found->second);
   waits_.erase(found);
   timers_.erase({wait.not_before, id});
-  watched_[wait.job].waits.erase(id);
+  Watched& watched = watched_.at(wait.job);
+  watched.waits.erase(id);
+  watched.left_at = partitions_->now();
+  if (watched.waits.empty() && !std::exchange(watched.leaving, true)) {
+    leaving_.push_back(wait.job);
+  }
   answering_.insert(id);
   return wait;
 }
@@ -102,7 +109,7 @@ void Waits::Cancel(uint64_t id) {
 void Waits::OnJobChanged(JobRef job) {
   const auto found = watched_.find(job);
   if (found == watched_.end()) return;
-  ++found->second.version;
+  found->second.version = next_version_++;
   due_.insert(found->second.waits.begin(), found->second.waits.end());
 }
 
@@ -118,6 +125,23 @@ void Waits::EndTurn() {
     timers_.erase(timers_.begin());
   }
   for (const uint64_t id : std::exchange(due_, {})) Try(id);
+  ForgetWatched(now);
+}
+
+void Waits::ForgetWatched(absl::Time now) {
+  // Whoever reads a stream comes again when the last message is written, and finds the speed as it
+  // was measured so far.
+  for (size_t left = leaving_.size(); left > 0; --left) {
+    const JobRef job = leaving_.front();
+    Watched& watched = watched_.at(job);
+    leaving_.pop_front();
+    if (watched.waits.empty() && now - watched.left_at < kSpeedWindow) {
+      leaving_.push_back(job);  // Behind the others, so that it is in nobody's way.
+      break;
+    }
+    watched.leaving = false;
+    if (watched.waits.empty()) watched_.erase(job);
+  }
 }
 
 void Waits::CloseAll(const absl::Status& status) {

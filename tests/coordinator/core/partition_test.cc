@@ -263,7 +263,8 @@ TEST_F(PartitionTest, AnOutageShiftsDeadlinesAndALateAnswerAfterItIsPaid) {
   world_.Pass(absl::Minutes(1));
   world_.Commit();
   world_.Crash(absl::Minutes(5));
-  EXPECT_EQ(world_->FindAssignment(lease.assignment)->lease.deadline, lease.deadline + absl::Minutes(5));
+  EXPECT_EQ(world_->state().job(job)->leases.Find(lease.assignment.sequence)->deadline,
+            lease.deadline + absl::Minutes(5));
   // A minute and a half later it is past the shifted deadline, and within the shifted grace.
   world_.Pass(absl::Seconds(90));
   const auto submitted = world_.Answer(lease, "yes");

@@ -122,6 +122,27 @@ TEST_F(WaitsTest, ACancelledWaitIsNotAnswered) {
   world_.Turn([&] { world_->CancelWait(wait_); });
 }
 
+// What is kept for watchers goes with them. Who comes back later is answered at once, with a
+// version that nobody has seen.
+TEST_F(WaitsTest, AJobThatNobodyWatchesAnyMoreIsForgotten) {
+  const auto first = WaitJob(0);
+  const uint64_t seen = (*first)->version;
+  for (const auto pause : {absl::Seconds(30), absl::Seconds(50)}) {
+    const auto waiting = WaitJob(seen);
+    world_.Pass(pause);
+    EXPECT_FALSE(waiting->has_value());
+    world_.Turn([&] { world_->CancelWait(wait_); });
+  }
+  world_.Pass(absl::Seconds(59));
+  EXPECT_FALSE(WaitJob(seen)->has_value()) << "it is still known what has been seen";
+  world_.Turn([&] { world_->CancelWait(wait_); });
+  world_.Pass(absl::Seconds(61));
+  const auto back = WaitJob(seen);
+  world_.Pass(absl::Seconds(1));
+  ASSERT_TRUE(back->has_value());
+  EXPECT_GT((*back)->version, seen);
+}
+
 TEST_F(WaitsTest, WhoWaitsForADeletedJobIsTold) {
   const auto first = WaitJob(0);
   const auto results = WaitResults("", true);
