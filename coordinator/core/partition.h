@@ -39,6 +39,8 @@ struct PartitionOptions {
   uint32_t items_per_job_max = 100'000'000;
   uint32_t open_assignments_max = 1'000'000;  // Of the partition.
   uint32_t workers_max = 10'000'000;
+  uint32_t bonuses_per_job_max =
+      10'000;                     // Their ids are in the job's head, which is written whole.
   uint32_t candidates_max = 16;   // Ready items looked at to find the best for one worker.
   double refit_growth = 0.10;     // A new fit is due when the answers have grown by this share ...
   uint64_t refit_answers_min = 50;   // ... and by this many.
@@ -102,7 +104,8 @@ class Partition {
   // NOT_FOUND (ANSWER_NOT_FOUND). FAILED_PRECONDITION (ALREADY_APPROVED, ALREADY_REJECTED).
   // Idempotent.
   absl::Status ReviewAnswer(const core::ReviewAnswer& command, absl::Time now);
-  // FAILED_PRECONDITION (OUT_OF_BUDGET). Idempotent by request id.
+  // FAILED_PRECONDITION (OUT_OF_BUDGET). RESOURCE_EXHAUSTED (BONUSES_MAX). Idempotent by request
+  // id.
   absl::Status PayBonus(const core::PayBonus& command, absl::Time now);
 
   // The plan of what is not leased so far, under what was learnt.

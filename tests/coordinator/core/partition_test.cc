@@ -230,6 +230,26 @@ TEST_F(PartitionTest, ABonusComesOutOfTheBudgetOncePerRequest) {
   EXPECT_THAT(world_->PayBonus(bonus, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
 }
 
+TEST_F(PartitionTest, AJobGrantsSoManyBonusesAndStillKnowsThem) {
+  PartitionWorld world({.bonuses_per_job_max = 3});
+  const JobIndex job = world.Create(PartitionWorld::TwoClasses("a"), 1);
+  ASSERT_THAT(world.Answer(*world.TryLease(1), "yes"), IsOk());
+  const auto pay = [&](int i) {
+    return world->PayBonus({.job = job,
+                            .worker = "platforms/p/workers/w1",
+                            .amount_micros = 1,
+                            .request_id = absl::StrCat("r", i),
+                            .reason = "thanks"},
+                           world.now());
+  };
+  for (int i = 0; i < 3; ++i) ASSERT_THAT(pay(i), IsOk());
+  const absl::Status refused = pay(3);
+  EXPECT_THAT(refused, StatusIs(StatusCode::kResourceExhausted));
+  EXPECT_EQ(GetDetails(refused).reason, "BONUSES_MAX");
+  EXPECT_THAT(pay(1), IsOk());
+  EXPECT_EQ(world->Job(job)->ledger.bonus_micros, 3);
+}
+
 TEST_F(PartitionTest, AClosingJobGrantsNothingAndWaitsForItsOpenLeases) {
   const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 3);
   const Lease open = *world_.TryLease(1);
