@@ -30,7 +30,9 @@ StallReason Partition::Impl::Stall(JobIndex index) const {
                        r.rate_tokens + policy.assignments_per_second_max * absl::ToDoubleSeconds(now_ - r.rate_at) < 1;
   if (at_open_max || at_rate) return StallReason::kRateLimited;
   if (!HasWork(index)) return head.open_assignments > 0 ? StallReason::kWaitingForAnswers : StallReason::kNone;
-  return runtimes_[index.value()]->refused_lately ? StallReason::kNoEligibleWorker : StallReason::kNone;
+  // While somebody is at work answers are being bought, even where the next one who asked may not.
+  return r.refused_lately && head.open_assignments == 0 ? StallReason::kNoEligibleWorker
+                                                        : StallReason::kNone;
 }
 
 JobView Partition::Impl::View(JobIndex index) const {

@@ -643,6 +643,21 @@ TEST_F(PartitionTest, APausedJobStandsStillAndSaysWhy) {
   EXPECT_TRUE(world_.TryLease(1).has_value());
 }
 
+TEST_F(PartitionTest, NobodyIsMissedWhileSomebodyIsAtWork) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.quality = {.target_confidence = 0.9, .answers_min = 2, .answers_max = 2};
+  const JobIndex job = world_.Create(create, 1);
+  EXPECT_EQ(Job(job).stall, StallReason::kNone);
+  const Lease lease = *world_.TryLease(1);
+  EXPECT_FALSE(world_.TryLease(1).has_value());  // Had it; and there is nobody else.
+  EXPECT_EQ(Job(job).stall, StallReason::kNone);
+  ASSERT_THAT(world_.Answer(lease, "yes"), IsOk());
+  EXPECT_FALSE(world_.TryLease(1).has_value());
+  EXPECT_EQ(Job(job).stall, StallReason::kNoEligibleWorker);
+  EXPECT_TRUE(world_.TryLease(2).has_value());
+  EXPECT_EQ(Job(job).stall, StallReason::kWaitingForAnswers);
+}
+
 TEST_F(PartitionTest, AJobWithoutItemsCanBeLookedAtWaitedForAndEnded) {
   const JobIndex job = world_->CreateJob(PartitionWorld::TwoClasses("a"), world_.now()).value();
   EXPECT_EQ(world_->NextWake(), absl::InfiniteFuture());
