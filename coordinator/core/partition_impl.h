@@ -39,6 +39,7 @@ class Partition::Impl {
     absl::Time rate_at = absl::InfinitePast();
     bool rate_waiting = false;     // Somebody was refused for want of a token.
     uint64_t grants = 0;           // Since the start.
+    double answers_guess = 0;      // GuessAnswersPerItem() of the policy; 0: not asked for so far.
     bool refused_lately = false;   // Somebody asked since the last grant and could not have any.
   };
 

@@ -194,6 +194,7 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
   SetPause(command.job, reasons & kPauseRequested, now);
   // Items are judged anew by the new target; the sweep under the fit that is there does it.
   runtime(command.job).refit_page = 0;
+  runtime(command.job).answers_guess = 0;
   notices_.work_appeared = true;
   MoveOn(command.job, now);
   return absl::OkStatus();

@@ -100,7 +100,14 @@ std::optional<Micros> Partition::Impl::ItemMinimum(const JobState& job) const {
 double Partition::Impl::AnswersPerItem(JobIndex index) const {
   const JobHead& head = state_.job(index)->head;
   const uint64_t open_answers = runtimes_[index.value()]->open_answers;
-  if (head.counts.resolved < kResolvedToLearnFrom) return GuessAnswersPerItem(head.policy.quality);
+  if (head.counts.resolved < kResolvedToLearnFrom) {
+    double& guess = runtimes_[index.value()]->answers_guess;
+    if (guess == 0) {
+      guess = GuessAnswersPerItem(head.policy.quality,
+                                  static_cast<uint32_t>(head.identity.classes.size()));
+    }
+    return guess;
+  }
   const auto closed = static_cast<double>(head.answers - std::min(head.answers, open_answers));
   return std::clamp(closed / static_cast<double>(head.counts.resolved),
                     static_cast<double>(head.policy.quality.answers_min),
