@@ -127,9 +127,6 @@ struct LeaseExtended {
   absl::Time late_until;
 };
 
-// What a gateway that comes back says that it holds, answered one by one.
-enum class HeldState : uint8_t { kHeld, kCommitted, kRevoked, kUnknown };
-
 // --- Reads --------------------------------------------------------------------------------------
 
 struct Ledger {
@@ -138,12 +135,11 @@ struct Ledger {
   Micros earned_micros = 0;    // For counted answers, not reviewed so far.
   Micros approved_micros = 0;  // Earned and approved.
   Micros rejected_micros = 0;  // Once earned, then rejected: back in the budget. For information.
-  Micros settled_micros = 0;   // Paid out.
   Micros bonus_micros = 0;
 
   // Reserved, earned or paid. Promise: never more than the budget.
   Micros committed_micros() const {
-    return reserved_micros + earned_micros + approved_micros + settled_micros + bonus_micros;
+    return reserved_micros + earned_micros + approved_micros + bonus_micros;
   }
   Micros remaining_micros() const { return budget_micros - committed_micros(); }
 };
@@ -153,7 +149,6 @@ inline void Fields(auto& v, Ledger& l) {
   v("earned_micros", l.earned_micros);
   v("approved_micros", l.approved_micros);
   v("rejected_micros", l.rejected_micros);
-  v("settled_micros", l.settled_micros);
   v("bonus_micros", l.bonus_micros);
 }
 
@@ -236,10 +231,8 @@ struct WorkerView {
   std::vector<std::string> skills, languages;
   bool blocked = false;
   std::string blocked_reason;
-  uint64_t granted_items = 0, answers = 0, returned = 0, missed = 0, rejected = 0;
+  uint64_t answers = 0;
   double active_seconds = 0;
-  Micros earned_micros = 0;
-  double accuracy = 0;  // Mean over the jobs whose newest fit knows the worker; 0: none does.
 };
 
 // --- What a call leaves for others to do or to know ---------------------------------------------
@@ -251,7 +244,7 @@ struct FitWork {
   VoteTable votes;
 };
 
-enum class LeaseEndReason : uint8_t { kExpired, kForfeited, kJobCancelled, kWorkerBlocked };
+enum class LeaseEndReason : uint8_t { kExpired, kForfeited, kWorkerBlocked };
 
 // To be told to the gateway that holds it, once committed.
 struct LeaseEnded {

@@ -153,14 +153,8 @@ std::vector<ObjectKey> PartitionState::ObjectsToLoad() {
       for (uint32_t j = 0; j < rep_->jobs.size(); ++j) {
         const JobState* job = rep_->jobs[j].get();
         if (job == nullptr || job->head.deleted) continue;
-        for (uint32_t page = 0; page * kItemsPerPage < job->head.items; ++page) {
-          keys.push_back({ObjectKind::kItems, j, page});
-        }
-        for (const PageUse& use : job->head.lease_pages) keys.push_back({ObjectKind::kLeases, j, use.page});
-        for (const uint32_t page : job->head.tally_pages) keys.push_back({ObjectKind::kTallies, j, page});
-        for (uint32_t fit = std::max(job->head.fit, 2u) - 1; fit <= job->head.fit; ++fit) {
-          keys.push_back({ObjectKind::kFit, j, fit});
-        }
+        const std::vector<ObjectKey> pages = PagesNamed(j, job->head);
+        keys.insert(keys.end(), pages.begin(), pages.end());
       }
       break;
     default:

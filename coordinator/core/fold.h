@@ -75,7 +75,7 @@ struct JobHead {
   uint8_t pause_reasons = 0;
   bool cancelling = false;
   bool sealed = false;
-  bool deleted = false;
+  bool deleted = false;  // Then nothing holds but items, next_sequence, fit and tally_pages.
   absl::Time created_at = absl::InfinitePast();
   absl::Time updated_at = absl::InfinitePast();
   absl::Time sealed_at = absl::InfinitePast();

@@ -29,6 +29,21 @@ inline void Fields(auto& v, PartitionObject& p) {
   v("pools", p.pools);
 }
 
+// The pages of a job that its head names: there are no others, but for pages of leases that have
+// become empty and are still to be erased.
+inline std::vector<ObjectKey> PagesNamed(uint32_t job, const JobHead& head) {
+  std::vector<ObjectKey> pages;
+  for (uint32_t page = 0; page * kItemsPerPage < head.items; ++page) {
+    pages.push_back({ObjectKind::kItems, job, page});
+  }
+  for (const PageUse& use : head.lease_pages) pages.push_back({ObjectKind::kLeases, job, use.page});
+  for (const uint32_t page : head.tally_pages) pages.push_back({ObjectKind::kTallies, job, page});
+  for (uint32_t fit = std::max(head.fit, 2u) - 1; fit <= head.fit; ++fit) {
+    pages.push_back({ObjectKind::kFit, job, fit});
+  }
+  return pages;
+}
+
 struct PartitionState::Rep {
   PartitionObject partition;
   Version partition_version;

@@ -1,5 +1,6 @@
 // How each event changes the state.
 #include <algorithm>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
@@ -179,13 +180,29 @@ class PartitionState::Folder {
   }
 
   void operator()(const JobDeleted& e) {
-    JobState* job = Job(e.job);
-    if (job == nullptr || !ChangesHead(e.job, *job)) return;
+    JobState* job = rep_.Job(e.job);
+    if (job == nullptr) return;
+    // The mark was stored, and whether all pages were erased before its owner died nobody knows.
+    if (job->head.deleted) {
+      std::vector<ObjectKey> pages = PagesNamed(e.job.value(), job->head);
+      // A page of leases that was empty no head names, and may be in the store all the same.
+      for (uint32_t page = 0; page * kLeasesPerPage < job->head.next_sequence; ++page) {
+        pages.push_back({ObjectKind::kLeases, e.job.value(), page});
+      }
+      return MarkPagesErased(pages);
+    }
+    if (!ChangesHead(e.job, *job)) return;
     rep_.job_by_name.erase(Rep::JobName(job->head.identity.tenant, job->head.identity.id));
     // What is left is a mark, so that a recovery does not look for the rest.
     MarkErased(e.job.value(), *job);
-    job->head = JobHead();
-    job->head.deleted = true;
+    JobHead mark;
+    mark.deleted = true;
+    // What names its pages, so that whoever takes over can go on erasing them.
+    mark.items = job->head.items;
+    mark.fit = job->head.fit;
+    mark.next_sequence = job->head.next_sequence;
+    mark.tally_pages = std::move(job->head.tally_pages);
+    job->head = std::move(mark);
     job->items = ItemTable();
     job->leases = LeaseTable();
     job->tallies.clear();
@@ -345,9 +362,11 @@ class PartitionState::Folder {
       head->fit_answers = e.fit.answers;
     }
     // Before a new fit is asked for, all items have moved to the last one: two are named at most.
-    for (auto at = job->fits.begin(); at != job->fits.end() && at->first + 1 < e.fit.number;) {
-      rep_.dirty.push_back({{ObjectKind::kFit, e.job.value(), at->first}, id_});
-      at = job->fits.erase(at);
+    // The one before them goes, also where a recovery did not read it: its owner may have died
+    // first.
+    job->fits.erase(job->fits.begin(), job->fits.lower_bound(std::max(e.fit.number, 1u) - 1));
+    if (e.fit.number > 2) {
+      rep_.dirty.push_back({{ObjectKind::kFit, e.job.value(), e.fit.number - 2}, id_});
     }
     JobState::FitObject& fit = job->fits[e.fit.number];
     if (!Changes({ObjectKind::kFit, e.job.value(), e.fit.number}, fit.version)) return;
@@ -477,13 +496,15 @@ class PartitionState::Folder {
     const auto at = std::lower_bound(rep_.dirty.begin(), rep_.dirty.end(), since,
                                      [](const DirtyObject& d, RecordId id) { return d.since < id; });
     rep_.dirty.insert(at, {{ObjectKind::kJob, j}, since});
-    const auto erase = [&](ObjectKind kind, uint32_t page) {
-      rep_.dirty.push_back({{kind, j, page}, id_});
-    };
-    for (uint32_t page = 0; page < job.items.pages(); ++page) erase(ObjectKind::kItems, page);
-    for (const auto& [page, leases] : job.leases.pages()) erase(ObjectKind::kLeases, page);
-    for (const auto& [page, tallies] : job.tallies) erase(ObjectKind::kTallies, page);
-    for (const auto& [number, fit] : job.fits) erase(ObjectKind::kFit, number);
+    std::vector<ObjectKey> pages = PagesNamed(j, job.head);
+    for (const auto& [page, leases] : job.leases.pages()) {
+      if (leases.by_sequence.empty()) pages.push_back({ObjectKind::kLeases, j, page});
+    }
+    MarkPagesErased(pages);
+  }
+
+  void MarkPagesErased(const std::vector<ObjectKey>& pages) {
+    for (const ObjectKey& page : pages) rep_.dirty.push_back({page, id_});
   }
 
   void Broken(absl::string_view what) {

@@ -285,11 +285,14 @@ absl::Status Partition::PayBonus(const core::PayBonus& command, absl::Time now) 
   impl_->Advance(now);
   return impl_->PayBonus(command);
 }
-absl::StatusOr<SplitPlan> Partition::PlanJob(JobIndex job) const { return impl_->PlanJob(job); }
+absl::StatusOr<SplitPlan> Partition::PlanJob(JobIndex job) const {
+  return impl_->PlanJob(job, /*otherwise=*/0);
+}
 
 std::vector<Partition::Offer> Partition::Offers(absl::string_view pool, absl::Time now) const {
   return impl_->Offers(pool, std::max(impl_->now_, now));
 }
+void Partition::SeePool(absl::string_view id, const Pool* pool) { impl_->SeePool(id, pool); }
 absl::StatusOr<std::optional<Lease>> Partition::RequestLease(const LeaseRequest& request,
                                                             absl::Time now) {
   return impl_->RequestLease(request, impl_->Advance(now));

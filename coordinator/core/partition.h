@@ -39,6 +39,8 @@ struct PartitionOptions {
   uint32_t items_per_job_max = 100'000'000;
   uint32_t open_assignments_max = 1'000'000;  // Of the partition.
   uint32_t workers_max = 10'000'000;
+  uint32_t bonuses_per_job_max =
+      10'000;                     // Their ids are in the job's head, which is written whole.
   uint32_t candidates_max = 16;   // Ready items looked at to find the best for one worker.
   double refit_growth = 0.10;     // A new fit is due when the answers have grown by this share ...
   uint64_t refit_answers_min = 50;   // ... and by this many.
@@ -102,7 +104,8 @@ class Partition {
   // NOT_FOUND (ANSWER_NOT_FOUND). FAILED_PRECONDITION (ALREADY_APPROVED, ALREADY_REJECTED).
   // Idempotent.
   absl::Status ReviewAnswer(const core::ReviewAnswer& command, absl::Time now);
-  // FAILED_PRECONDITION (OUT_OF_BUDGET). Idempotent by request id.
+  // FAILED_PRECONDITION (OUT_OF_BUDGET). RESOURCE_EXHAUSTED (BONUSES_MAX). Idempotent by request
+  // id.
   absl::Status PayBonus(const core::PayBonus& command, absl::Time now);
 
   // The plan of what is not leased so far, under what was learnt.
@@ -115,9 +118,15 @@ class Partition {
   struct Offer {
     std::string tenant;
     double index = 0;
-    double expected_seconds = 0;
   };
   std::vector<Offer> Offers(absl::string_view pool, absl::Time now) const;
+
+  // How the pool stands at its home, which may be another partition; null: it is not there. What
+  // jobs cost that are priced by it is known only from here, from lease requests, and from pools
+  // whose home is this partition. It is not remembered over a start: until it is known again
+  // nothing is decided by it, so that a job is neither paused for want of money nor goes on for
+  // having it.
+  void SeePool(absl::string_view id, const Pool* pool);
 
   // An assignment, or nothing: NONE, uncharged. PERMISSION_DENIED (WORKER_BLOCKED),
   // RESOURCE_EXHAUSTED (ASSIGNMENTS_MAX, WORKERS_MAX).
@@ -132,13 +141,6 @@ class Partition {
   // FAILED_PRECONDITION (ASSIGNMENT_EXPIRED). Idempotent: the deadline asked for is absolute. Cut to
   // what the job allows; the reply holds what is in force.
   absl::StatusOr<LeaseExtended> Extend(const ExtendLease& command, absl::Time now);
-  HeldState Held(AssignmentId assignment, absl::string_view worker) const;
-  // The open assignment's worker (full name) and items; nothing once it is over.
-  struct OpenAssignment {
-    std::string worker;
-    Lease lease;
-  };
-  std::optional<OpenAssignment> FindAssignment(AssignmentId assignment) const;
 
   // --- Operators --------------------------------------------------------------------------------
 

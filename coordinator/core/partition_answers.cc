@@ -367,6 +367,10 @@ absl::Status Partition::Impl::PayBonus(const core::PayBonus& command) {
                  "this request id has paid another bonus; use a new one for a new bonus")
         .Field("request_id", "was used for a different bonus");
   }
+  if (head.bonus_requests.size() >= options_.bonuses_per_job_max) {
+    return Error(StatusCode::kResourceExhausted, "BONUSES_MAX",
+                 absl::StrCat("a job grants at most ", options_.bonuses_per_job_max, " bonuses"));
+  }
   if (command.amount_micros > head.ledger.remaining_micros()) {
     return Error(StatusCode::kFailedPrecondition, "OUT_OF_BUDGET",
                  absl::StrCat("the job's budget has ", head.ledger.remaining_micros(), " micros left"))

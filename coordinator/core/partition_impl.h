@@ -39,6 +39,7 @@ class Partition::Impl {
     absl::Time rate_at = absl::InfinitePast();
     bool rate_waiting = false;     // Somebody was refused for want of a token.
     uint64_t grants = 0;           // Since the start.
+    double answers_guess = 0;      // GuessAnswersPerItem() of the policy; 0: not asked for so far.
     bool refused_lately = false;   // Somebody asked since the last grant and could not have any.
   };
 
@@ -67,7 +68,8 @@ class Partition::Impl {
   absl::Status DeleteJob(JobIndex job);
   absl::Status UpdateJob(const core::UpdateJob& command, absl::Time now);
   absl::Status UpdateWorker(const WorkerView& worker, absl::Time now);
-  absl::StatusOr<SplitPlan> PlanJob(JobIndex job) const;
+  // `otherwise` is the price where LeastPrice() does not know.
+  absl::StatusOr<SplitPlan> PlanJob(JobIndex job, Micros otherwise) const;
   // Moves a job on when something it waited for has happened: pauses one that is out of money or
   // time, asks for a last fit, ends one that is done.
   void MoveOn(JobIndex job, absl::Time now);
@@ -94,23 +96,25 @@ class Partition::Impl {
                  std::vector<ItemIndex>* picked);
   void PickWaiting(JobIndex index, uint32_t room, Micros price, std::vector<ItemIndex>* picked);
   // The next waiting items in the plan's order, one stratum's only.
-  std::vector<ItemIndex> NextWaiting(JobIndex index, uint32_t room);
+  std::vector<ItemIndex> NextWaiting(JobIndex index, uint32_t room, Micros price);
 
   // Whether the item wants an answer beyond those that were given and leased.
   bool Wants(const JobState& job, const ItemRecord& item) const;
   bool Leasable(const JobState& job, absl::Time now) const;  // Running, started, before its deadline.
   bool HasWork(JobIndex index) const;
-  Micros PriceFor(const JobState& job, absl::string_view pool, Micros pool_price) const;
-  Micros LeastPrice(const JobState& job) const;
+  void SeePool(absl::string_view id, const Pool* pool);
+  // The least that an answer may cost. Nothing while a pool may be cheaper whose price is not
+  // known, or where none of the job's pools is there any more.
+  std::optional<Micros> LeastPrice(const JobState& job) const;
   // The least money with which buying may go on: one answer where an item in progress wants it, and
-  // where none is in progress the fewest answers that can resolve one.
-  Micros ItemMinimum(const JobState& job) const;
+  // where none is in progress the fewest answers that can resolve one. Nothing, as LeastPrice.
+  std::optional<Micros> ItemMinimum(const JobState& job) const;
   // How many more waiting items the budget reaches, given what those in progress still need.
   uint64_t ItemsAffordable(JobIndex index, Micros price) const;
   double AnswersPerItem(JobIndex index) const;
   CostModel LearntCost(const JobState& job) const;
   uint32_t BundleItems(const JobState& job) const;
-  void EnsureOrder(JobIndex index);
+  void EnsureOrder(JobIndex index, Micros price);
   // Whether the job's limit of rate lets another assignment be granted now.
   bool TakesRate(JobIndex index, absl::Time now);
   // Priority x value per second, growing with the time since the job was last granted; no cap.
@@ -165,6 +169,9 @@ class Partition::Impl {
   std::map<std::string, std::set<uint32_t>> jobs_by_tenant_;  // Those that have not ended.
   std::set<std::pair<absl::Time, AssignmentId>> due_;         // Each live assignment's next moment.
   std::set<std::string, std::less<>> worker_names_;           // For listing by name.
+  // Prices of pools whose home is another partition, as they were last seen; nothing where there is
+  // no such pool any more.
+  std::map<std::string, std::optional<Micros>, std::less<>> prices_seen_;
 
  private:
   void BeforeChange(JobIndex index, ItemIndex item);

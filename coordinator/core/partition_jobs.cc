@@ -194,6 +194,7 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
   SetPause(command.job, reasons & kPauseRequested, now);
   // Items are judged anew by the new target; the sweep under the fit that is there does it.
   runtime(command.job).refit_page = 0;
+  runtime(command.job).answers_guess = 0;
   notices_.work_appeared = true;
   MoveOn(command.job, now);
   return absl::OkStatus();
@@ -209,8 +210,9 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
       SetPause(index, head.pause_reasons | kPauseDeadline, now);
     }
     // A rejection, or a fit that opens an item again, frees money or work.
-    if ((head.pause_reasons & kPauseBudget) && HasWork(index) &&
-        head.ledger.remaining_micros() >= ItemMinimum(*j)) {
+    const std::optional<Micros> minimum = ItemMinimum(*j);
+    if ((head.pause_reasons & kPauseBudget) && minimum.has_value() && HasWork(index) &&
+        head.ledger.remaining_micros() >= *minimum) {
       SetPause(index, head.pause_reasons & ~kPauseBudget, now);
     }
     MaybeFit(index);
@@ -224,7 +226,7 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
       }
     } else if (idle && !all_done && head.phase == JobPhase::kRunning && head.items > 0 &&
                head.counts.waiting + head.counts.in_progress > 0 && !HasWork(index) &&
-               head.ledger.remaining_micros() < ItemMinimum(*j)) {
+               minimum.has_value() && head.ledger.remaining_micros() < *minimum) {
       SetPause(index, kPauseBudget, now);
     }
   }
@@ -271,7 +273,7 @@ absl::Status Partition::Impl::UpdateWorker(const WorkerView& worker, absl::Time 
   return absl::OkStatus();
 }
 
-absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index) const {
+absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index, Micros otherwise) const {
   const JobState* job = state_.job(index);
   if (job == nullptr) return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "there is no such job");
   // What was touched is no longer to be planned; the rest, under its own indexes, is.
@@ -283,7 +285,7 @@ absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index) const {
     waiting.push_back(i);
     if (!plain) traits.push_back(job->items.Traits(i));
   }
-  const Micros price = LeastPrice(*job);
+  const Micros price = LeastPrice(*job).value_or(otherwise);
   SplitPlan plan = PlanSplit(job->head.policy.split, job->head.policy.quality,
                              {.items = waiting.size(),
                               .traits = traits,
@@ -305,6 +307,7 @@ absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index) const {
 
 absl::Status Partition::PutPool(const Pool& pool) {
   impl_->Emit(PoolPut{.pool = pool});
+  impl_->prices_seen_.erase(pool.id);
   impl_->notices_.work_appeared = true;
   return absl::OkStatus();
 }
@@ -314,6 +317,7 @@ absl::Status Partition::DeletePool(absl::string_view id) {
     return Error(StatusCode::kNotFound, "POOL_NOT_FOUND", absl::StrCat("there is no pool ", id));
   }
   impl_->Emit(PoolDeleted{.id = std::string(id)});
+  impl_->SeePool(id, nullptr);
   return absl::OkStatus();
 }
 

@@ -63,31 +63,51 @@ bool Partition::Impl::Leasable(const JobState& job, absl::Time now) const {
   return head.phase == JobPhase::kRunning && now >= head.policy.start_time && now < head.policy.deadline;
 }
 
-Micros Partition::Impl::PriceFor(const JobState& job, absl::string_view pool, Micros pool_price) const {
-  for (const PoolPrice& p : job.head.policy.pool_prices) {
-    if (p.pool == pool) return p.price_micros;
-  }
-  return job.head.policy.price_micros > 0 ? job.head.policy.price_micros : pool_price;
+void Partition::Impl::SeePool(absl::string_view id, const Pool* pool) {
+  if (state_.pools().contains(id)) return;  // At home here: the state knows.
+  prices_seen_.insert_or_assign(std::string(id),
+                                pool == nullptr ? std::nullopt : std::optional(pool->price_micros));
 }
 
-Micros Partition::Impl::LeastPrice(const JobState& job) const {
-  Micros least = std::numeric_limits<Micros>::max();
+std::optional<Micros> Partition::Impl::LeastPrice(const JobState& job) const {
+  std::optional<Micros> least;
   for (const std::string& id : job.head.policy.pools) {
-    const auto pool = state_.pools().find(id);
-    least = std::min(least, PriceFor(job, id, pool == state_.pools().end() ? 0 : pool->second.price_micros));
+    Micros pool_price = 0;
+    if (job.head.policy.AsksPoolForPrice(id)) {
+      if (const auto here = state_.pools().find(id); here != state_.pools().end()) {
+        pool_price = here->second.price_micros;
+      } else if (const auto seen = prices_seen_.find(id); seen == prices_seen_.end()) {
+        return std::nullopt;
+      } else if (seen->second.has_value()) {
+        pool_price = *seen->second;
+      } else {
+        continue;  // Nobody can be asked there.
+      }
+    }
+    const Micros price = job.head.policy.PriceIn(id, pool_price);
+    least = std::min(least.value_or(price), price);
   }
-  return least == std::numeric_limits<Micros>::max() ? 0 : least;
+  return least;
 }
 
-Micros Partition::Impl::ItemMinimum(const JobState& job) const {
-  const Micros price = LeastPrice(job);
-  return job.head.counts.in_progress > 0 ? price : price * job.head.policy.quality.answers_min;
+std::optional<Micros> Partition::Impl::ItemMinimum(const JobState& job) const {
+  std::optional<Micros> price = LeastPrice(job);
+  if (price.has_value() && job.head.counts.in_progress == 0)
+    *price *= job.head.policy.quality.answers_min;
+  return price;
 }
 
 double Partition::Impl::AnswersPerItem(JobIndex index) const {
   const JobHead& head = state_.job(index)->head;
   const uint64_t open_answers = runtimes_[index.value()]->open_answers;
-  if (head.counts.resolved < kResolvedToLearnFrom) return GuessAnswersPerItem(head.policy.quality);
+  if (head.counts.resolved < kResolvedToLearnFrom) {
+    double& guess = runtimes_[index.value()]->answers_guess;
+    if (guess == 0) {
+      guess = GuessAnswersPerItem(head.policy.quality,
+                                  static_cast<uint32_t>(head.identity.classes.size()));
+    }
+    return guess;
+  }
   const auto closed = static_cast<double>(head.answers - std::min(head.answers, open_answers));
   return std::clamp(closed / static_cast<double>(head.counts.resolved),
                     static_cast<double>(head.policy.quality.answers_min),
@@ -125,7 +145,8 @@ uint64_t Partition::Impl::ItemsAffordable(JobIndex index, Micros price) const {
 bool Partition::Impl::HasWork(JobIndex index) const {
   const JobState& job = *state_.job(index);
   const Runtime& r = *runtimes_[index.value()];
-  const Micros price = LeastPrice(job);
+  // Where the price is not known it may be nothing: who asks will tell.
+  const Micros price = LeastPrice(job).value_or(0);
   if (job.head.ledger.remaining_micros() < price) return false;
   return !r.ready.empty() || (job.head.counts.waiting > 0 && ItemsAffordable(index, price) > 0);
 }
@@ -160,7 +181,7 @@ double Partition::Impl::Index(JobIndex index, absl::Time now) const {
 std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool, absl::Time now) const {
   std::vector<Offer> offers;
   for (const auto& [tenant, jobs] : jobs_by_tenant_) {
-    Offer best{.tenant = tenant, .index = -1, .expected_seconds = 0};
+    Offer best{.tenant = tenant, .index = -1};
     for (const uint32_t j : jobs) {
       const JobIndex index(j);
       const JobState& job = *state_.job(index);
@@ -168,7 +189,6 @@ std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool, ab
       const double rank = Index(index, now);
       if (rank <= best.index) continue;
       best.index = rank;
-      best.expected_seconds = SittingSeconds(LearntCost(job), BundleItems(job));
     }
     if (best.index >= 0) offers.push_back(std::move(best));
   }
@@ -193,19 +213,19 @@ uint32_t Partition::Impl::Allowance(const JobState& job, const Asker& asker, abs
   return policy.answers_per_worker_max - std::min(policy.answers_per_worker_max, granted);
 }
 
-void Partition::Impl::EnsureOrder(JobIndex index) {
+void Partition::Impl::EnsureOrder(JobIndex index, Micros price) {
   Runtime& r = runtime(index);
   if (r.ordered) return;
   r.ordered = true;
   const JobState& j = job(index);
   const SplitPolicy& split = j.head.policy.split;
   if (split.strategy == SplitStrategy::kUniform && !split.random_order) return;  // By index.
-  r.order = PlanJob(index)->order;
+  r.order = PlanJob(index, price)->order;
   r.cursor = 0;
 }
 
-std::vector<ItemIndex> Partition::Impl::NextWaiting(JobIndex index, uint32_t room) {
-  EnsureOrder(index);
+std::vector<ItemIndex> Partition::Impl::NextWaiting(JobIndex index, uint32_t room, Micros price) {
+  EnsureOrder(index, price);
   const JobState& j = job(index);
   Runtime& r = runtime(index);
   const bool by_index = r.order.empty();
@@ -226,7 +246,7 @@ void Partition::Impl::PickWaiting(JobIndex index, uint32_t room, Micros price,
                                   std::vector<ItemIndex>* picked) {
   const uint64_t affordable = ItemsAffordable(index, price);
   if (affordable == 0) return;
-  *picked = NextWaiting(index, static_cast<uint32_t>(std::min<uint64_t>(room, affordable)));
+  *picked = NextWaiting(index, static_cast<uint32_t>(std::min<uint64_t>(room, affordable)), price);
 }
 
 void Partition::Impl::PickReady(JobIndex index, const Asker& asker, uint32_t room,
@@ -318,6 +338,7 @@ std::vector<ItemIndex> Partition::Impl::Pick(JobIndex index, const Asker& asker,
 
 absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRequest& request,
                                                                    absl::Time now) {
+  SeePool(request.pool.id, &request.pool);
   Asker asker{.worker = state_.FindWorker(request.worker), .request = &request};
   if (asker.worker.has_value() && state_.worker(*asker.worker).blocked) {
     return Error(StatusCode::kPermissionDenied, "WORKER_BLOCKED",
@@ -347,7 +368,7 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
                    [](const auto& a, const auto& b) { return a.first > b.first; });
   for (const auto& [rank, index] : ranked) {
     const JobState& j = job(index);
-    const Micros price = PriceFor(j, request.pool.id, request.pool.price_micros);
+    const Micros price = j.head.policy.PriceIn(request.pool.id, request.pool.price_micros);
     uint32_t room = std::min(BundleItems(j), Allowance(j, asker, now));
     if (request.items_max > 0) room = std::min(room, request.items_max);
     const std::vector<ItemIndex> items = Pick(index, asker, room, price);

@@ -30,7 +30,9 @@ StallReason Partition::Impl::Stall(JobIndex index) const {
                        r.rate_tokens + policy.assignments_per_second_max * absl::ToDoubleSeconds(now_ - r.rate_at) < 1;
   if (at_open_max || at_rate) return StallReason::kRateLimited;
   if (!HasWork(index)) return head.open_assignments > 0 ? StallReason::kWaitingForAnswers : StallReason::kNone;
-  return runtimes_[index.value()]->refused_lately ? StallReason::kNoEligibleWorker : StallReason::kNone;
+  // While somebody is at work answers are being bought, even where the next one who asked may not.
+  return r.refused_lately && head.open_assignments == 0 ? StallReason::kNoEligibleWorker
+                                                        : StallReason::kNone;
 }
 
 JobView Partition::Impl::View(JobIndex index) const {
@@ -124,26 +126,13 @@ WorkerView Partition::Impl::ViewWorker(WorkerIndex worker) const {
                   .languages = record.languages,
                   .blocked = record.blocked,
                   .blocked_reason = record.blocked_reason};
-  double accuracy = 0;
-  int known = 0;
   for (uint32_t j = 0; j < state_.jobs(); ++j) {
     const JobState* job = state_.job(JobIndex(j));
     const Tally* tally = job == nullptr ? nullptr : job->FindTally(worker);
     if (tally == nullptr) continue;
-    view.granted_items += tally->granted;
     view.answers += tally->answered;
-    view.returned += tally->returned;
-    view.missed += tally->missed;
-    view.rejected += tally->rejected;
     view.active_seconds += tally->active_seconds;
-    view.earned_micros += tally->earned_micros;
-    const auto fit = job->fits.find(job->head.fit);
-    if (fit == job->fits.end()) continue;
-    if (!std::binary_search(fit->second.fit.workers.begin(), fit->second.fit.workers.end(), worker)) continue;
-    accuracy += Accuracy(fit->second.fit, worker);
-    ++known;
   }
-  if (known > 0) view.accuracy = accuracy / known;
   return view;
 }
 
@@ -154,30 +143,6 @@ absl::StatusOr<JobIndex> Partition::FindJob(absl::string_view tenant, absl::stri
   if (found.has_value()) return *found;
   return Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
                absl::StrCat("there is no job tenants/", tenant, "/jobs/", id));
-}
-
-HeldState Partition::Held(AssignmentId id, absl::string_view worker) const {
-  const JobState* job = impl_->state_.job(id.job);
-  if (job == nullptr || id.sequence >= job->head.next_sequence) return HeldState::kUnknown;
-  const LiveAssignment* a = job->leases.Find(id.sequence);
-  if (a == nullptr) return HeldState::kCommitted;
-  return impl_->state_.worker(a->worker).name == worker ? HeldState::kHeld : HeldState::kUnknown;
-}
-
-std::optional<Partition::OpenAssignment> Partition::FindAssignment(AssignmentId id) const {
-  const JobState* job = impl_->state_.job(id.job);
-  const LiveAssignment* a = job == nullptr ? nullptr : job->leases.Find(id.sequence);
-  if (a == nullptr) return std::nullopt;
-  OpenAssignment open{.worker = impl_->state_.worker(a->worker).name,
-                      .lease = {.assignment = id,
-                                .worker = a->worker,
-                                .price_micros = a->price_micros,
-                                .deadline = a->deadline,
-                                .late_until = a->late_until,
-                                .expected_seconds = 0,
-                                .items = {}}};
-  for (const LeasedItem& i : a->items) open.lease.items.push_back(i.item);
-  return open;
 }
 
 absl::StatusOr<WorkerView> Partition::FindWorker(absl::string_view name) const {

@@ -4,9 +4,11 @@
 // relies on them and checks with TESSERA_CHECK only what would corrupt its state.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "coordinator/core/archive.h"
 #include "coordinator/core/types.h"
@@ -96,6 +98,19 @@ struct JobPolicy {
   bool approve_on_acceptance = false;      // An answer that counts is approved at once; no rejections.
   double assignments_per_second_max = 0;   // 0: no limit. Bursts of one second's worth.
   uint64_t assignments_open_max = 0;       // 0: no limit.
+
+  // What an answer in this pool costs, where the pool's own price is `pool_price`.
+  Micros PriceIn(absl::string_view pool, Micros pool_price) const {
+    for (const PoolPrice& p : pool_prices) {
+      if (p.pool == pool) return p.price_micros;
+    }
+    return price_micros > 0 ? price_micros : pool_price;
+  }
+  // Whether that is the pool's own price.
+  bool AsksPoolForPrice(absl::string_view pool) const {
+    return price_micros <= 0 && std::none_of(pool_prices.begin(), pool_prices.end(),
+                                             [&](const PoolPrice& p) { return p.pool == pool; });
+  }
 };
 inline void Fields(auto& v, JobPolicy& p) {
   v("priority", p.priority);

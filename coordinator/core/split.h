@@ -43,6 +43,7 @@ struct SplitPlan {
   std::vector<Stratum> strata;      // In the order in which they are offered.
   std::vector<ItemIndex> order;     // Items in the order of offering. Empty: by index.
   uint64_t items_admitted = 0;      // A prefix of the order.
+  double answers_per_item = 0;      // As the plan expects it.
   double answers_expected = 0;
   Micros cost_micros = 0;
   double worker_seconds = 0;
@@ -66,8 +67,8 @@ struct SplitInput {
 SplitPlan PlanSplit(const SplitPolicy& policy, const QualityPolicy& quality, const SplitInput& input);
 
 // How many answers an item is expected to need before any was seen: a guess between answers_min and
-// answers_max that rises with the target.
-double GuessAnswersPerItem(const QualityPolicy& quality);
+// answers_max that rises with the target and is lower where there are more classes to err in.
+double GuessAnswersPerItem(const QualityPolicy& quality, uint32_t classes);
 
 // Learns a, b, c from finished sittings by least squares with a pull towards the policy's guess, so
 // that a few odd sittings cannot bend it. Keeps sums only: folding one in is adding numbers, exact

@@ -39,7 +39,7 @@ struct Broker::Turn {
 Broker::PoolQueue& Broker::QueueOf(absl::string_view pool) {
   auto found = pools_.find(pool);
   if (found == pools_.end()) {
-    found = pools_.emplace(std::string(pool), std::make_unique<PoolQueue>(tenant_weight_)).first;
+    found = pools_.emplace(std::string(pool), std::make_unique<PoolQueue>()).first;
   }
   return *found->second;
 }

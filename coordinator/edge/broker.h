@@ -90,7 +90,7 @@ class Broker {
   static constexpr int kNonesToRefresh = 8;
   static constexpr absl::Duration kRetryInterval = absl::Seconds(5);
 
-  Broker(Market* market, double tenant_weight) : market_(market), tenant_weight_(tenant_weight) {}
+  explicit Broker(Market* market) : market_(market) {}
 
   // A demand of the same session and id is replaced, without a word.
   void Put(Demand demand);
@@ -122,7 +122,6 @@ class Broker {
     bool parked = false;         // Which line it is in.
   };
   struct PoolQueue {
-    explicit PoolQueue(double tenant_weight) : fair(tenant_weight) {}
     FairQueue fair;
     std::map<uint64_t, Key> fresh;   // By ticket: never tried, or served and still wanting.
     std::map<uint64_t, Key> parked;  // By ticket: those longest untried first.
@@ -139,7 +138,6 @@ class Broker {
   void End(const Key& key, Market::End end);
 
   Market* const market_;
-  const double tenant_weight_;
   uint64_t version_ = 1;
   uint64_t next_ticket_ = 1;
   bool more_ = false;

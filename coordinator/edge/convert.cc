@@ -222,7 +222,6 @@ v1::Ledger LedgerToProto(const core::Ledger& ledger, absl::string_view currency_
   out.set_earned_micros(ledger.earned_micros);
   out.set_approved_micros(ledger.approved_micros);
   out.set_rejected_micros(ledger.rejected_micros);
-  out.set_settled_micros(ledger.settled_micros);
   out.set_bonus_micros(ledger.bonus_micros);
   out.set_remaining_micros(ledger.remaining_micros());
   return out;
@@ -315,7 +314,7 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
     items += static_cast<int64_t>(stratum.items);
     microtasks += tasks;
     // What is not admitted is expected to need as many answers as what is.
-    const double per_item = admitted > 0 ? answers : core::GuessAnswersPerItem(policy.quality);
+    const double per_item = admitted > 0 ? answers : plan.answers_per_item;
     full_cost += static_cast<double>(stratum.items) * per_item * static_cast<double>(price_micros);
   }
   out.set_items(items);

@@ -54,12 +54,15 @@ void Coordinator::Impl::Start(absl::Time now, std::function<void(absl::Status)> 
   for (uint32_t p = 0; p < partitions_.size(); ++p) {
     partitions_.host(p).Start(now, [this, p, starting](const absl::Status& status) {
       starting->status.Update(status);
-      if (status.ok() && PoolHome("default") == p &&
+      if (status.ok() && partitions_.PoolHome("default") == p &&
           partitions_.partition(p).FindPool("default") == nullptr) {
         TESSERA_CHECK_OK(partitions_.partition(p).PutPool({.id = "default"}));
         turn_due_ = true;
       }
-      if (--starting->left == 0) starting->done(starting->status);
+      if (--starting->left > 0) return;
+      // What each pool costs now that all can be asked.
+      for (uint32_t all = 0; all < partitions_.size(); ++all) partitions_.ShowPoolsOfJobs(all);
+      starting->done(starting->status);
     });
   }
 }

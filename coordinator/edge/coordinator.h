@@ -55,7 +55,6 @@ struct CoordinatorOptions {
   uint32_t demands_per_session_max = 100'000;   // Outstanding demands.
   absl::Duration heartbeat = absl::Seconds(15);  // Named in Welcome.
   absl::Duration watch_interval = absl::Milliseconds(250);  // Least time between two job statuses.
-  double tenant_weight = 1;                      // In fair queueing, of each tenant.
 };
 
 // Where a session's messages go. Owned by the service; lives until CloseSession or Close.

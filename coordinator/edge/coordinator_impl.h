@@ -44,9 +44,6 @@ class Coordinator::Impl {
 
   // --- coordinator_operator.cc ------------------------------------------------------------------
 
-  uint32_t PoolHome(absl::string_view id) const {
-    return partitions_.ids().HomeOf(absl::StrCat("pools/", id));
-  }
   void FillReport(absl::string_view name, v1::Worker* worker);
 
   const CoordinatorOptions options_;

@@ -30,7 +30,7 @@ v1::Job Coordinator::Impl::ReadJob(JobRef ref) {
 
 absl::Status Coordinator::Impl::CheckPools(const core::JobPolicy& policy, absl::string_view path) {
   for (size_t i = 0; i < policy.pools.size(); ++i) {
-    const uint32_t home = PoolHome(policy.pools[i]);
+    const uint32_t home = partitions_.PoolHome(policy.pools[i]);
     TESSERA_RETURN_IF_ERROR(partitions_.Accepting(home));
     if (partitions_.partition(home).FindPool(policy.pools[i]) != nullptr) continue;
     return Error(StatusCode::kFailedPrecondition, "POOL_NOT_FOUND",
@@ -72,6 +72,7 @@ absl::StatusOr<JobRef> Coordinator::Impl::CreateJob(const v1::CreateJobRequest& 
     identity.document = SerialiseCanonical(document);
   }
   TESSERA_ASSIGN_OR_RETURN(const core::JobIndex job, owner.CreateJob(command, now));
+  for (const std::string& pool : command.policy.pools) partitions_.ShowPool(pool, partition);
   return JobRef{partition, job};
 }
 
@@ -87,6 +88,10 @@ void Coordinator::CreateJob(const v1::CreateJobRequest& request, Reply<v1::Job> 
     return partitions.Refuse(std::move(reply), status);
   }
   const absl::StatusOr<JobRef> job = impl_->CreateJob(request, partition);
+  // That there is no such pool its home says.
+  if (!job.ok() && GetDetails(job.status()).reason == "POOL_NOT_FOUND") {
+    return partitions.AnswerAll(std::move(reply), job.status());
+  }
   partitions.Answer(partition, std::move(reply),
                     job.ok() ? absl::StatusOr<v1::Job>(impl_->ReadJob(*job)) : job.status());
 }
@@ -142,11 +147,7 @@ void Coordinator::ListJobs(const v1::ListJobsRequest& request, Reply<v1::ListJob
   if (cursor.partition < partitions.size()) {
     response.set_next_page_token(EncodeToken(partitions.ids(), "jobs", request.parent(), cursor));
   }
-  partitions.WhenAllCommitted(
-      [reply, response = std::move(response)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(response));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(response));
 }
 
 // --- Change

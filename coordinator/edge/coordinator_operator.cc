@@ -42,13 +42,8 @@ std::string PoolId(absl::string_view name) { return ParseId("pools", name).value
 
 // The worker as known by several partitions, which each know a part.
 void Join(const core::WorkerView& part, core::WorkerView* whole) {
-  whole->granted_items += part.granted_items;
   whole->answers += part.answers;
-  whole->returned += part.returned;
-  whole->missed += part.missed;
-  whole->rejected += part.rejected;
   whole->active_seconds += part.active_seconds;
-  whole->earned_micros += part.earned_micros;
 }
 
 }  // namespace
@@ -58,7 +53,7 @@ void Join(const core::WorkerView& part, core::WorkerView* whole) {
 
 void Coordinator::CreatePool(const v1::CreatePoolRequest& request, Reply<v1::Pool> reply) {
   Partitions& partitions = impl_->partitions_;
-  const uint32_t home = impl_->PoolHome(request.pool_id());
+  const uint32_t home = partitions.PoolHome(request.pool_id());
   if (absl::Status status = partitions.Accepting(home); !status.ok()) {
     return partitions.Refuse(std::move(reply), status);
   }
@@ -77,6 +72,7 @@ void Coordinator::CreatePool(const v1::CreatePoolRequest& request, Reply<v1::Poo
                    "there are as many pools as may be");
     }
     TESSERA_RETURN_IF_ERROR(partition.PutPool(pool));
+    partitions.ShowPoolToAll(pool.id);
     return PoolToProto(pool);
   };
   partitions.Answer(home, std::move(reply), create());
@@ -85,7 +81,7 @@ void Coordinator::CreatePool(const v1::CreatePoolRequest& request, Reply<v1::Poo
 void Coordinator::GetPool(const v1::GetPoolRequest& request, Reply<v1::Pool> reply) {
   Partitions& partitions = impl_->partitions_;
   const std::string id = PoolId(request.name());
-  const uint32_t home = impl_->PoolHome(id);
+  const uint32_t home = partitions.PoolHome(id);
   if (absl::Status status = partitions.Accepting(home); !status.ok()) {
     return partitions.Refuse(std::move(reply), status);
   }
@@ -122,17 +118,13 @@ void Coordinator::ListPools(const v1::ListPoolsRequest& request,
   if (pool != pools.end()) {
     response.set_next_page_token(EncodeToken(partitions.ids(), "pools", "", cursor));
   }
-  partitions.WhenAllCommitted(
-      [reply, response = std::move(response)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(response));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(response));
 }
 
 void Coordinator::UpdatePool(const v1::UpdatePoolRequest& request, Reply<v1::Pool> reply) {
   Partitions& partitions = impl_->partitions_;
   const std::string id = PoolId(request.pool().name());
-  const uint32_t home = impl_->PoolHome(id);
+  const uint32_t home = partitions.PoolHome(id);
   if (absl::Status status = partitions.Accepting(home); !status.ok()) {
     return partitions.Refuse(std::move(reply), status);
   }
@@ -158,6 +150,7 @@ void Coordinator::UpdatePool(const v1::UpdatePoolRequest& request, Reply<v1::Poo
       }
     }
     TESSERA_RETURN_IF_ERROR(partition.PutPool(pool));
+    partitions.ShowPoolToAll(pool.id);
     return PoolToProto(pool);
   };
   partitions.Answer(home, std::move(reply), update());
@@ -166,7 +159,7 @@ void Coordinator::UpdatePool(const v1::UpdatePoolRequest& request, Reply<v1::Poo
 void Coordinator::DeletePool(const v1::DeletePoolRequest& request, Reply<Empty> reply) {
   Partitions& partitions = impl_->partitions_;
   const std::string id = PoolId(request.name());
-  const uint32_t home = impl_->PoolHome(id);
+  const uint32_t home = partitions.PoolHome(id);
   if (absl::Status status = partitions.Accepting(home); !status.ok()) {
     return partitions.Refuse(std::move(reply), status);
   }
@@ -178,6 +171,7 @@ void Coordinator::DeletePool(const v1::DeletePoolRequest& request, Reply<Empty> 
     }
     const absl::Status status = partitions.partition(home).DeletePool(id);
     if (!status.ok() && !(absl::IsNotFound(status) && request.allow_missing())) return status;
+    partitions.ShowPoolToAll(id);
     return Empty();
   };
   partitions.Answer(home, std::move(reply), remove());
@@ -260,11 +254,7 @@ void Coordinator::GetWorker(const v1::GetWorkerRequest& request, Reply<v1::Worke
     answer = WorkerToProto(*whole);
     impl_->FillReport(request.name(), &*answer);
   }
-  partitions.WhenAllCommitted(
-      [reply, answer = std::move(answer)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(answer));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(answer));
 }
 
 void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
@@ -284,7 +274,10 @@ void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
   std::optional<JobRef> only;
   if (!request.job().empty()) {
     const absl::StatusOr<JobRef> job = partitions.FindJob(request.job());
-    if (!job.ok()) return partitions.Refuse(std::move(reply), job.status());
+    if (!job.ok()) {
+      return partitions.Refuse(std::move(reply), job.status(),
+                               partitions.PartitionOf(request.job()));
+    }
     only = *job;
   }
   const size_t size = PageSize(request.page_size());
@@ -328,11 +321,7 @@ void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
     *response.add_workers() = WorkerToProto(view);
   }
   if (full) response.set_next_page_token(EncodeToken(partitions.ids(), "workers", scope, cursor));
-  partitions.WhenAllCommitted(
-      [reply, response = std::move(response)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(response));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(response));
 }
 
 void Coordinator::UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1::Worker> reply) {
@@ -386,11 +375,7 @@ void Coordinator::UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1:
     return out;
   };
   absl::StatusOr<v1::Worker> answer = update();
-  partitions.WhenAllCommitted(
-      [reply, answer = std::move(answer)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(answer));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(answer));
 }
 
 // --- Partitions
@@ -456,11 +441,7 @@ void Coordinator::ListPartitions(const v1::ListPartitionsRequest& request,
   if (cursor.next < partitions.size()) {
     response.set_next_page_token(EncodeToken(partitions.ids(), "partitions", "", cursor));
   }
-  partitions.WhenAllCommitted(
-      [reply, response = std::move(response)](const absl::Status& committed) mutable {
-        if (!committed.ok()) return reply(committed);
-        reply(std::move(response));
-      });
+  partitions.AnswerAll(std::move(reply), std::move(response));
 }
 
 }  // namespace tessera::edge

@@ -1,6 +1,6 @@
 // PlanJob: how a job would be split and what that would cost.
 #include <algorithm>
-#include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +19,7 @@ constexpr int64_t kDraftItemsMax = 1'000'000;
 // What is planned under a policy that no job has.
 struct Subject {
   core::JobPolicy policy;
+  uint32_t classes = 2;
   std::vector<core::ItemTraits> traits;
   std::vector<std::string> strata_names;
   core::Micros remaining_micros = 0;
@@ -27,15 +28,15 @@ struct Subject {
 };
 
 core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
-  core::SplitPlan plan =
-      core::PlanSplit(subject.policy.split, subject.policy.quality,
-                      {.items = subject.traits.size(),
-                       .traits = subject.traits,
-                       .strata_names = subject.strata_names,
-                       .price_micros = price,
-                       .answers_per_item = core::GuessAnswersPerItem(subject.policy.quality),
-                       .budget_micros = subject.remaining_micros / subject.scale,
-                       .cost = subject.cost});
+  core::SplitPlan plan = core::PlanSplit(
+      subject.policy.split, subject.policy.quality,
+      {.items = subject.traits.size(),
+       .traits = subject.traits,
+       .strata_names = subject.strata_names,
+       .price_micros = price,
+       .answers_per_item = core::GuessAnswersPerItem(subject.policy.quality, subject.classes),
+       .budget_micros = subject.remaining_micros / subject.scale,
+       .cost = subject.cost});
   const auto scale = static_cast<uint64_t>(subject.scale);
   const auto factor = static_cast<double>(subject.scale);
   for (core::Stratum& stratum : plan.strata) {
@@ -84,72 +85,81 @@ Subject SubjectOf(const v1::JobDraft& draft, core::JobPolicy policy) {
 
 void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan> reply) {
   Partitions& partitions = impl_->partitions_;
-  // The least that an answer may cost, as the core reckons.
-  const auto price_of = [&](const core::JobPolicy& policy) {
-    core::Micros least = std::numeric_limits<core::Micros>::max();
+  // The least that an answer may cost, as the core reckons. UNAVAILABLE where a pool's home cannot
+  // be asked; FAILED_PRECONDITION (POOL_NOT_FOUND) where none of them is there any more.
+  const auto price_of = [&](const core::JobPolicy& policy) -> absl::StatusOr<core::Micros> {
+    std::optional<core::Micros> least;
     for (const std::string& id : policy.pools) {
-      const auto own = std::find_if(policy.pool_prices.begin(), policy.pool_prices.end(),
-                                    [&](const core::PoolPrice& p) { return p.pool == id; });
-      core::Micros price = policy.price_micros;
-      if (own != policy.pool_prices.end()) {
-        price = own->price_micros;
-      } else if (price == 0) {
-        const core::Pool* pool = partitions.partition(impl_->PoolHome(id)).FindPool(id);
-        price = pool == nullptr ? 0 : pool->price_micros;
+      core::Micros pool_price = 0;
+      if (policy.AsksPoolForPrice(id)) {
+        const uint32_t home = partitions.PoolHome(id);
+        TESSERA_RETURN_IF_ERROR(partitions.Accepting(home));
+        const core::Pool* pool = partitions.partition(home).FindPool(id);
+        if (pool == nullptr) continue;
+        pool_price = pool->price_micros;
       }
-      least = std::min(least, price);
+      const core::Micros price = policy.PriceIn(id, pool_price);
+      least = std::min(least.value_or(price), price);
     }
-    return least;
+    if (least.has_value()) return *least;
+    return Error(StatusCode::kFailedPrecondition, "POOL_NOT_FOUND",
+                 "none of the pools that would price an answer is there any more");
   };
   if (request.has_draft()) {
     const auto plan = [&]() -> absl::StatusOr<v1::SplitPlan> {
-      TESSERA_RETURN_IF_ERROR(ClassesOf(request.draft().template_(), "draft.template").status());
+      TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> classes,
+                               ClassesOf(request.draft().template_(), "draft.template"));
       TESSERA_ASSIGN_OR_RETURN(core::JobPolicy policy,
                                PolicyFromProto(request.draft().policy(), 1, "draft.policy"));
       TESSERA_RETURN_IF_ERROR(impl_->CheckPools(policy, "draft.policy"));
-      const Subject subject = SubjectOf(request.draft(), std::move(policy));
-      const core::Micros price = price_of(subject.policy);
+      Subject subject = SubjectOf(request.draft(), std::move(policy));
+      subject.classes = static_cast<uint32_t>(classes.size());
+      TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(subject.policy));
       return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
                          subject.remaining_micros);
     };
     absl::StatusOr<v1::SplitPlan> planned = plan();
-    return partitions.WhenAllCommitted(
-        [reply, planned = std::move(planned)](const absl::Status& committed) mutable {
-          if (!committed.ok()) return reply(committed);
-          reply(std::move(planned));
-        });
+    return partitions.AnswerAll(std::move(reply), std::move(planned));
   }
-  partitions.Call(
-      request.job(), std::move(reply), [&](JobRef ref) -> absl::StatusOr<v1::SplitPlan> {
-        const core::Partition& partition = partitions.partition(ref.partition);
-        const core::JobView view = *partition.Job(ref.job);
-        if (view.phase == core::JobPhase::kFinalised || view.phase == core::JobPhase::kCancelled) {
-          return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
-        }
-        if (!request.has_policy_override()) {
-          TESSERA_ASSIGN_OR_RETURN(const core::SplitPlan plan, partition.PlanJob(ref.job));
-          return PlanToProto(plan, view.policy, view.cost, price_of(view.policy),
-                             view.ledger.remaining_micros());
-        }
-        Subject subject{.strata_names = view.strata_names};
-        TESSERA_ASSIGN_OR_RETURN(
-            subject.policy,
-            PolicyFromProto(request.policy_override(), view.policy.split.seed, "policy_override"));
-        TESSERA_RETURN_IF_ERROR(impl_->CheckPools(subject.policy, "policy_override"));
-        subject.cost = subject.policy.split.strategy == core::SplitStrategy::kAdaptive
-                           ? view.cost
-                           : subject.policy.split.cost;
-        subject.remaining_micros = std::max<core::Micros>(
-            0, subject.policy.budget_micros - view.ledger.committed_micros());
-        const core::ItemTable& items = partitions.job(ref).items;
-        for (core::ItemIndex i = 0; i < items.size(); ++i) {
-          if (items.State(i) == core::ItemState::kWaiting)
-            subject.traits.push_back(items.Traits(i));
-        }
-        const core::Micros price = price_of(subject.policy);
-        return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
-                           subject.remaining_micros);
-      });
+  const absl::StatusOr<JobRef> job = partitions.FindJob(request.job());
+  if (!job.ok()) {
+    return partitions.Refuse(std::move(reply), job.status(), partitions.PartitionOf(request.job()));
+  }
+  const auto plan = [&](JobRef ref) -> absl::StatusOr<v1::SplitPlan> {
+    const core::Partition& partition = partitions.partition(ref.partition);
+    const core::JobView view = *partition.Job(ref.job);
+    if (view.phase == core::JobPhase::kFinalised || view.phase == core::JobPhase::kCancelled) {
+      return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
+    }
+    if (!request.has_policy_override()) {
+      TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(view.policy));
+      for (const std::string& pool : view.policy.pools) {
+        partitions.ShowPool(pool, ref.partition);
+      }
+      TESSERA_ASSIGN_OR_RETURN(const core::SplitPlan plan, partition.PlanJob(ref.job));
+      return PlanToProto(plan, view.policy, view.cost, price, view.ledger.remaining_micros());
+    }
+    Subject subject{.classes = static_cast<uint32_t>(view.identity.classes.size()),
+                    .strata_names = view.strata_names};
+    TESSERA_ASSIGN_OR_RETURN(
+        subject.policy,
+        PolicyFromProto(request.policy_override(), view.policy.split.seed, "policy_override"));
+    TESSERA_RETURN_IF_ERROR(impl_->CheckPools(subject.policy, "policy_override"));
+    subject.cost = subject.policy.split.strategy == core::SplitStrategy::kAdaptive
+                       ? view.cost
+                       : subject.policy.split.cost;
+    subject.remaining_micros =
+        std::max<core::Micros>(0, subject.policy.budget_micros - view.ledger.committed_micros());
+    const core::ItemTable& items = partitions.job(ref).items;
+    for (core::ItemIndex i = 0; i < items.size(); ++i) {
+      if (items.State(i) == core::ItemState::kWaiting) subject.traits.push_back(items.Traits(i));
+    }
+    TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(subject.policy));
+    return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
+                       subject.remaining_micros);
+  };
+  // Pools may be at home elsewhere.
+  partitions.AnswerAll(std::move(reply), plan(*job));
 }
 
 }  // namespace tessera::edge

@@ -13,7 +13,7 @@ void FairQueue::SetWeight(absl::string_view tenant, double weight) {
 
 double FairQueue::WeightOf(absl::string_view tenant) const {
   const auto found = weights_.find(tenant);
-  return found == weights_.end() ? default_weight_ : found->second;
+  return found == weights_.end() ? 1 : found->second;
 }
 
 double FairQueue::StartTag(absl::string_view tenant) const {

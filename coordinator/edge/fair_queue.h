@@ -39,9 +39,7 @@ class FairQueue {
  public:
   static constexpr double kCorrectionMax = 4;
 
-  // `default_weight` > 0 is the weight of each tenant without one of its own.
-  explicit FairQueue(double default_weight = 1) : default_weight_(default_weight) {}
-
+  // Of a tenant without one it is 1. `weight` > 0.
   void SetWeight(absl::string_view tenant, double weight);
 
   struct Candidate {
@@ -59,7 +57,6 @@ class FairQueue {
   // What was charged as `charged` turned out to be `actual`.
   void Correct(absl::string_view tenant, double charged, double actual);
 
-  double virtual_time() const { return virtual_time_; }
   size_t tenants_known() const { return tenants_.size(); }
 
  private:
@@ -70,7 +67,6 @@ class FairQueue {
   double WeightOf(absl::string_view tenant) const;
   void ForgetIdle();
 
-  double default_weight_;
   absl::flat_hash_map<std::string, double> weights_;
   absl::flat_hash_map<std::string, Tenant> tenants_;
   size_t forget_at_ = 64;  // Tenants known at which the idle ones are looked for.

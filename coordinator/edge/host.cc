@@ -141,11 +141,13 @@ class PartitionHost::Impl {
     const RecordId after = RecordNow();
     auto reply = [this, after,
                   done = std::move(done)](absl::StatusOr<std::vector<Payload>> payloads) {
+      // That the job is gone was decided after the read was asked for.
+      const RecordId seen = absl::IsNotFound(payloads.status()) ? RecordNow() : after;
       auto release = [done, payloads = std::move(payloads)](absl::Status committed) mutable {
         if (!committed.ok()) return done(std::move(committed));
         done(std::move(payloads));
       };
-      replies_.push_back({after, std::move(release)});
+      replies_.push_back({seen, std::move(release)});
       // From memory the answer comes inside the call, and has to wait for its end.
       if (!asking_for_payloads_) ReleaseReplies();
     };

@@ -78,6 +78,38 @@ const JobWords& Partitions::words(JobRef ref) {
   return *words;
 }
 
+// --- Pools
+// ---------------------------------------------------------------------------------------
+
+uint32_t Partitions::PoolHome(absl::string_view id) const {
+  return ids_.HomeOf(absl::StrCat("pools/", id));
+}
+
+void Partitions::ShowPool(absl::string_view id, uint32_t partition) {
+  const uint32_t home = PoolHome(id);
+  if (home == partition || !Serving(home) || !Serving(partition)) return;
+  this->partition(partition).SeePool(id, this->partition(home).FindPool(id));
+}
+
+void Partitions::ShowPoolToAll(absl::string_view id) {
+  for (uint32_t p = 0; p < size(); ++p) ShowPool(id, p);
+}
+
+void Partitions::ShowPoolsOfJobs(uint32_t partition) {
+  if (!Serving(partition)) return;
+  const core::PartitionState& state = this->state(partition);
+  std::set<std::string> pools;
+  for (uint32_t j = 0; j < state.jobs(); ++j) {
+    const core::JobState* job = state.job(core::JobIndex(j));
+    if (job == nullptr || job->ended()) continue;
+    pools.insert(job->head.policy.pools.begin(), job->head.policy.pools.end());
+  }
+  for (const std::string& pool : pools) ShowPool(pool, partition);
+}
+
+// --- Replies
+// -------------------------------------------------------------------------------------
+
 void Partitions::WhenCommitted(const std::set<uint32_t>& partitions,
                                std::function<void(absl::Status)> done) {
   struct Pending {

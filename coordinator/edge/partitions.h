@@ -16,6 +16,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -74,6 +75,17 @@ class Partitions {
   const JobWords& words(JobRef ref);
   void ForgetJob(JobRef ref) { words_.erase(ref); }
 
+  // --- Pools ------------------------------------------------------------------------------------
+
+  // The partition that the pool's name leads to.
+  uint32_t PoolHome(absl::string_view id) const;
+  // Shows the partition how the pool stands at its home, as far as both can be asked: its jobs may
+  // be priced by it.
+  void ShowPool(absl::string_view id, uint32_t partition);
+  void ShowPoolToAll(absl::string_view id);
+  // Shows the partition each pool that one of its jobs names.
+  void ShowPoolsOfJobs(uint32_t partition);
+
   // --- Replies ----------------------------------------------------------------------------------
 
   template <typename T>
@@ -109,6 +121,16 @@ class Partitions {
       return Answer(*partition, std::move(reply), absl::StatusOr<T>(std::move(status)));
     }
     Later([reply, s = ToContract(status)] { reply(s); });
+  }
+
+  // Answers when all partitions have committed what they decided so far: for what several know of.
+  template <typename T>
+  void AnswerAll(Reply<T> reply, std::type_identity_t<absl::StatusOr<T>> answer) {
+    if (!answer.ok()) answer = ToContract(answer.status());
+    WhenAllCommitted([reply, answer = std::move(answer)](const absl::Status& committed) mutable {
+      if (!committed.ok()) return reply(committed);
+      reply(std::move(answer));
+    });
   }
 
   // Runs `done` when these partitions, as far as they serve, have committed what they decided so

@@ -86,7 +86,6 @@ class StateLoader : public std::enable_shared_from_this<StateLoader> {
                  std::vector<std::optional<std::string>> objects);
   void ReadTail();
   void OnTail(std::vector<core::StoredRecord> records);
-  absl::Status CheckPlace(core::RecordId id, const core::Record& record);
   absl::Status Fold(core::RecordId id, core::Record record);
   // The journal no longer reaches back far enough: trimmed meanwhile, or damaged.
   void OnHoleAtStart(core::StoredRecord first);

@@ -26,7 +26,9 @@ absl::Status Gone() {
 
 uint64_t Waits::Add(Wait wait) {
   const uint64_t id = next_id_++;
-  watched_[wait.job].waits.insert(id);
+  Watched& watched = watched_[wait.job];
+  if (watched.version == 0) watched.version = next_version_++;
+  watched.waits.insert(id);
   waits_[id] = std::move(wait);
   due_.insert(id);
   return id;
@@ -37,23 +39,34 @@ Waits::Wait Waits::Take(uint64_t id) {
   Wait wait = std::move(found->second);
   waits_.erase(found);
   timers_.erase({wait.not_before, id});
-  watched_[wait.job].waits.erase(id);
+  Watched& watched = watched_.at(wait.job);
+  watched.waits.erase(id);
+  watched.left_at = partitions_->now();
+  if (watched.waits.empty() && !std::exchange(watched.leaving, true)) {
+    leaving_.push_back(wait.job);
+  }
   answering_.insert(id);
   return wait;
 }
 
-uint64_t Waits::Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status) {
+uint64_t Waits::Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status,
+                       std::optional<uint32_t> partition) {
   const uint64_t id = next_id_++;
   answering_.insert(id);
-  partitions_->Later([this, id, reply, status = std::move(status)] {
-    if (Answering(id)) reply(status);
-  });
+  partitions_->Refuse<bool>(
+      [this, id, reply](const absl::StatusOr<bool>& refused) {
+        if (Answering(id)) reply(refused.status());
+      },
+      std::move(status), partition);
   return id;
 }
 
 uint64_t Waits::WaitJob(absl::string_view name, uint64_t seen, JobReply reply) {
   const absl::StatusOr<JobRef> job = partitions_->FindJob(name);
-  if (!job.ok()) return Refuse([reply](const absl::Status& s) { reply(s, 0); }, job.status());
+  if (!job.ok()) {
+    return Refuse([reply](const absl::Status& s) { reply(s, 0); }, job.status(),
+                  partitions_->PartitionOf(name));
+  }
   Wait wait{.job = *job, .job_reply = std::move(reply), .seen = seen};
   if (seen != 0) wait.not_before = partitions_->now() + watch_interval_;
   return Add(std::move(wait));
@@ -77,7 +90,10 @@ uint64_t Waits::WaitResults(const v1::StreamResultsRequest& request, ResultsRepl
       cursor = *decoded;
     }
   }
-  if (!status.ok()) return Refuse([reply](const absl::Status& s) { reply(s, false); }, status);
+  if (!status.ok()) {
+    return Refuse([reply](const absl::Status& s) { reply(s, false); }, status,
+                  partitions_->PartitionOf(request.job()));
+  }
   return Add({.job = *job,
               .results_reply = std::move(reply),
               .cursor = cursor,
@@ -93,7 +109,7 @@ void Waits::Cancel(uint64_t id) {
 void Waits::OnJobChanged(JobRef job) {
   const auto found = watched_.find(job);
   if (found == watched_.end()) return;
-  ++found->second.version;
+  found->second.version = next_version_++;
   due_.insert(found->second.waits.begin(), found->second.waits.end());
 }
 
@@ -109,15 +125,31 @@ void Waits::EndTurn() {
     timers_.erase(timers_.begin());
   }
   for (const uint64_t id : std::exchange(due_, {})) Try(id);
+  ForgetWatched(now);
+}
+
+void Waits::ForgetWatched(absl::Time now) {
+  // Whoever reads a stream comes again when the last message is written, and finds the speed as it
+  // was measured so far.
+  for (size_t left = leaving_.size(); left > 0; --left) {
+    const JobRef job = leaving_.front();
+    Watched& watched = watched_.at(job);
+    leaving_.pop_front();
+    if (watched.waits.empty() && now - watched.left_at < kSpeedWindow) {
+      leaving_.push_back(job);  // Behind the others, so that it is in nobody's way.
+      break;
+    }
+    watched.leaving = false;
+    if (watched.waits.empty()) watched_.erase(job);
+  }
 }
 
 void Waits::CloseAll(const absl::Status& status) {
   while (!waits_.empty()) {
     const uint64_t id = waits_.begin()->first;
-    Wait wait = Take(id);
+    const Wait wait = Take(id);
     answering_.erase(id);
-    if (wait.job_reply) wait.job_reply(status, 0);
-    if (wait.results_reply) wait.results_reply(status, false);
+    wait.Refuse(status);
   }
   due_.clear();
 }
@@ -126,21 +158,13 @@ void Waits::Try(uint64_t id) {
   const auto found = waits_.find(id);
   if (found == waits_.end()) return;
   const Wait& wait = found->second;
-  const auto refuse = [&](const absl::Status& status) {
-    Wait taken = Take(id);
-    answering_.erase(id);
-    if (taken.job_reply) taken.job_reply(status, 0);
-    if (taken.results_reply) taken.results_reply(status, false);
-  };
   if (!partitions_->Serving(wait.job.partition)) {
-    return refuse(partitions_->Accepting(wait.job.partition));
+    const absl::Status status = partitions_->Accepting(wait.job.partition);
+    const Wait taken = Take(id);
+    answering_.erase(id);
+    return taken.Refuse(status);
   }
-  if (partitions_->state(wait.job.partition).job(wait.job.job) == nullptr) {
-    const JobRef job = wait.job;
-    refuse(Gone());
-    if (watched_[job].waits.empty()) watched_.erase(job);
-    return;
-  }
+  if (partitions_->state(wait.job.partition).job(wait.job.job) == nullptr) return AnswerGone(id);
   if (wait.results_reply) {
     std::optional<Batch> batch = Next(wait);
     if (batch.has_value()) AnswerResults(id, *std::move(batch));
@@ -152,6 +176,15 @@ void Waits::Try(uint64_t id) {
     return;
   }
   AnswerJob(id);
+}
+
+void Waits::AnswerGone(uint64_t id) {
+  Wait wait = Take(id);
+  const uint32_t partition = wait.job.partition;
+  partitions_->host(partition).WhenCommitted(
+      [this, id, wait = std::move(wait)](const absl::Status& committed) {
+        if (Answering(id)) wait.Refuse(committed.ok() ? Gone() : Partitions::Unknown(committed));
+      });
 }
 
 // --- Statuses

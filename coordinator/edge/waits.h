@@ -63,10 +63,12 @@ class Waits {
     uint64_t answers = 0;
     uint64_t done = 0;
   };
-  // A job that was waited for.
+  // A job that is waited for, or was a moment ago.
   struct Watched {
-    uint64_t version = 1;
+    uint64_t version = 0;
     std::set<uint64_t> waits;
+    absl::Time left_at;          // When the last one was taken from `waits`.
+    bool leaving = false;        // It is in `leaving_`.
     std::deque<Sample> samples;  // The oldest first.
   };
   struct Wait {
@@ -79,6 +81,11 @@ class Waits {
     ResultsReply results_reply;
     ResultsCursor cursor;
     bool follow = false;
+
+    void Refuse(const absl::Status& status) const {
+      if (job_reply) job_reply(status, 0);
+      if (results_reply) results_reply(status, false);
+    }
   };
   struct Batch {
     v1::StreamResultsResponse response;
@@ -91,9 +98,14 @@ class Waits {
   // Takes the wait away, to be answered. Answering(id) then says once that it still is to be.
   Wait Take(uint64_t id);
   bool Answering(uint64_t id) { return answering_.erase(id) > 0; }
-  uint64_t Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status);
+  // Answers with an error; with a partition, after its commit: the error may rest on what it saw.
+  uint64_t Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status,
+                  std::optional<uint32_t> partition);
+  // Forgets jobs that nobody has waited for since a while.
+  void ForgetWatched(absl::Time now);
   // Answers it if there is something to say.
   void Try(uint64_t id);
+  void AnswerGone(uint64_t id);
   void AnswerJob(uint64_t id);
   void AnswerResults(uint64_t id, Batch batch);
   // What there is after the cursor; nothing where the reader has to wait.
@@ -105,6 +117,8 @@ class Waits {
   uint64_t next_id_ = 1;
   std::map<uint64_t, Wait> waits_;
   std::map<JobRef, Watched> watched_;
+  uint64_t next_version_ = 1;   // Of all: one that a reader saw long ago is never given again.
+  std::deque<JobRef> leaving_;  // Watched by nobody since a while; looked at when that is over.
   std::set<uint64_t> due_;                            // To be tried at the end of the turn.
   std::set<std::pair<absl::Time, uint64_t>> timers_;  // Of watchers that came too early.
   absl::flat_hash_set<uint64_t> answering_;  // Taken; what they are told waits for its commit.

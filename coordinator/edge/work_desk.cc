@@ -35,7 +35,7 @@ v1::DemandEndReason EndToProto(Market::End end) {
 WorkDesk::WorkDesk(const CoordinatorOptions& options, Partitions* partitions)
     : options_(options),
       partitions_(partitions),
-      broker_(this, options.tenant_weight),
+      broker_(this),
       outbox_(
           partitions, [this](uint64_t id) { return FindSession(id); },
           [this](uint64_t id, absl::Status status) { EndSession(id, status); }) {}
@@ -275,12 +275,10 @@ void WorkDesk::OnLeaseEnded(uint32_t partition, const core::LeaseEnded& ended) {
       *out.mutable_expire_time() = TimeToProto(live->deadline);
       *out.mutable_late_until_time() = TimeToProto(live->late_until);
     }
-  } else if (session != nullptr && ended.reason != core::LeaseEndReason::kForfeited) {
+  } else if (session != nullptr && ended.reason == core::LeaseEndReason::kWorkerBlocked) {
     v1::Revoked& out = *outbox_.At(session->id(), partition).add_revoked();
     out.set_assignment(partitions_->ids().Assignment(partition, ended.assignment));
-    out.set_reason(ended.reason == core::LeaseEndReason::kWorkerBlocked
-                       ? v1::REVOKE_REASON_WORKER_BLOCKED
-                       : v1::REVOKE_REASON_OPERATOR);
+    out.set_reason(v1::REVOKE_REASON_WORKER_BLOCKED);
     out.set_earned_micros(account.earned_micros);
   }
   if (live == nullptr) Release(ref);
@@ -303,6 +301,7 @@ std::vector<Market::Offer> WorkDesk::Offers(absl::string_view pool) {
   if (draining_) return offers;
   for (uint32_t p = 0; p < partitions_->size(); ++p) {
     if (!partitions_->Accepting(p).ok()) continue;
+    partitions_->ShowPool(pool, p);
     for (core::Partition::Offer& offer :
          partitions_->partition(p).Offers(pool, partitions_->now())) {
       offers.push_back({.tenant = std::move(offer.tenant), .partition = p, .index = offer.index});
@@ -324,7 +323,7 @@ void WorkDesk::FindUnknownKeys(Demand& demand) {
 }
 
 Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_t partition) {
-  const uint32_t pool_home = partitions_->ids().HomeOf(absl::StrCat("pools/", demand.pool));
+  const uint32_t pool_home = partitions_->PoolHome(demand.pool);
   const uint32_t worker_home = partitions_->ids().HomeOf(demand.worker);
   if (!partitions_->Accepting(partition).ok() || !partitions_->Accepting(pool_home).ok() ||
       !partitions_->Accepting(worker_home).ok()) {

@@ -99,7 +99,9 @@ class WorkDesk : private Market {
   void OnSubmit(Session& session, const v1::Submit& submit);
   void OnReturn(Session& session, const v1::Return& giving_back);
   void OnExtend(Session& session, const v1::Extend& extend);
-  absl::StatusOr<Demand> DemandFrom(Session& session, const v1::Lease& lease);
+  // `rests_on` becomes the partition that an error is of, where it is one's.
+  absl::StatusOr<Demand> DemandFrom(Session& session, const v1::Lease& lease,
+                                    std::optional<uint32_t>* rests_on);
   // The assignment, if this session may speak about it and its partition can be asked.
   absl::StatusOr<AssignmentRef> Resolve(const Session& session, absl::string_view assignment);
   // The item of this key, if it is or was one of the assignment's.
@@ -109,6 +111,10 @@ class WorkDesk : private Market {
                                  const v1::Submit& submit, std::string* item_key);
   absl::StatusOr<Account> Return(Session& session, const AssignmentRef& ref,
                                  const v1::Return& giving_back, std::string* item_key);
+  // Said when `partition` has committed what it decided so far, if there is one.
+  v1::Rejected& Reject(Session& session, v1::WorkKind kind, std::optional<uint32_t> partition,
+                       const absl::Status& status);
+  // Of an entry about an assignment: said after the commit of the partition that it names.
   v1::Rejected& Reject(Session& session, v1::WorkKind kind, absl::string_view assignment,
                        uint64_t tag, const absl::Status& status);
 

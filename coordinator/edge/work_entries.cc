@@ -29,23 +29,30 @@ void SetTimes(const core::LiveAssignment& live, v1::Committed& out) {
 
 }  // namespace
 
-v1::Rejected& WorkDesk::Reject(Session& session, v1::WorkKind kind, absl::string_view assignment,
-                               uint64_t tag, const absl::Status& status) {
+v1::Rejected& WorkDesk::Reject(Session& session, v1::WorkKind kind,
+                               std::optional<uint32_t> partition, const absl::Status& status) {
   const absl::Status said = ToContract(status);
   const ErrorDetails details = GetDetails(said);
   // What a partition refused rests on what it has decided so far, so it waits for that commit; that
   // a partition cannot be asked does not.
-  const std::optional<AssignmentRef> ref = partitions_->ids().ParseAssignment(assignment);
   const bool waits =
-      ref.has_value() && partitions_->Serving(ref->partition) && !absl::IsUnavailable(said);
-  v1::Rejected& out = waits ? *outbox_.At(session.id(), ref->partition).add_rejected()
+      partition.has_value() && partitions_->Serving(*partition) && !absl::IsUnavailable(said);
+  v1::Rejected& out = waits ? *outbox_.At(session.id(), *partition).add_rejected()
                             : *outbox_.Now(session.id()).add_rejected();
   out.set_kind(kind);
-  out.set_assignment(std::string(assignment));
   out.set_code(static_cast<int32_t>(said.code()));
   out.set_reason(details.reason);
   out.set_message(std::string(said.message()));
   if (!details.fields.empty()) out.set_field(details.fields.front().field);
+  return out;
+}
+
+v1::Rejected& WorkDesk::Reject(Session& session, v1::WorkKind kind, absl::string_view assignment,
+                               uint64_t tag, const absl::Status& status) {
+  const std::optional<AssignmentRef> ref = partitions_->ids().ParseAssignment(assignment);
+  v1::Rejected& out =
+      Reject(session, kind, ref.has_value() ? std::optional(ref->partition) : std::nullopt, status);
+  out.set_assignment(std::string(assignment));
   out.set_tag(tag);
   return out;
 }
@@ -92,7 +99,8 @@ absl::StatusOr<core::ItemIndex> WorkDesk::ItemOf(const Session& session, const A
 // --- Leases
 // ---------------------------------------------------------------------------------------
 
-absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& lease) {
+absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& lease,
+                                            std::optional<uint32_t>* rests_on) {
   if (draining_) {
     return Error(StatusCode::kUnavailable, "SHUTTING_DOWN", "the coordinator is shutting down");
   }
@@ -115,9 +123,10 @@ absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& l
                 .languages = {lease.languages().begin(), lease.languages().end()}};
   TESSERA_ASSIGN_OR_RETURN(demand.worker, session.WorkerOf(lease.worker()));
   demand.pool = lease.pool().empty() ? "default" : ParseId("pools", lease.pool()).value_or("");
-  const uint32_t home = partitions_->ids().HomeOf(absl::StrCat("pools/", demand.pool));
+  const uint32_t home = partitions_->PoolHome(demand.pool);
   TESSERA_RETURN_IF_ERROR(partitions_->Accepting(home));
   if (partitions_->partition(home).FindPool(demand.pool) == nullptr) {
+    *rests_on = home;
     return Error(StatusCode::kNotFound, "POOL_NOT_FOUND",
                  absl::StrCat("there is no pool ", lease.pool()))
         .Field("pool", "must name a pool");
@@ -127,6 +136,7 @@ absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& l
     demand.until = wait <= absl::ZeroDuration() ? absl::InfinitePast() : partitions_->now() + wait;
   }
   if (!lease.only_job().empty()) {
+    *rests_on = partitions_->PartitionOf(lease.only_job());
     TESSERA_ASSIGN_OR_RETURN(const JobRef job, partitions_->FindJob(lease.only_job()));
     demand.only_job = job;
     demand.only_tenant = partitions_->job(job).head.identity.tenant;
@@ -142,7 +152,8 @@ void WorkDesk::OnLease(Session& session, const v1::Lease& lease) {
     broker_.Withdraw(session.id(), lease.demand_id());
     return;
   }
-  absl::StatusOr<Demand> demand = DemandFrom(session, lease);
+  std::optional<uint32_t> rests_on;
+  absl::StatusOr<Demand> demand = DemandFrom(session, lease, &rests_on);
   if (demand.ok() && lease.assignments_wanted() > kCreditMax) {
     demand = Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
                    absl::StrCat("a demand is for at most ", kCreditMax, " assignments"))
@@ -153,7 +164,7 @@ void WorkDesk::OnLease(Session& session, const v1::Lease& lease) {
                    absl::StrCat("the stream has ", options_.demands_per_session_max, " demands"));
   }
   if (!demand.ok()) {
-    v1::Rejected& out = Reject(session, v1::WORK_KIND_LEASE, "", 0, demand.status());
+    v1::Rejected& out = Reject(session, v1::WORK_KIND_LEASE, rests_on, demand.status());
     out.set_demand_id(lease.demand_id());
     return;
   }
@@ -310,15 +321,18 @@ absl::StatusOr<WorkDesk::Account> WorkDesk::Return(Session& session, const Assig
   const core::LiveAssignment* live = Live(ref);
   if (live == nullptr && remembered != accounts_.end()) return remembered->second;
   std::vector<core::ItemIndex> all = command.items;
+  double seconds = 0;
   if (live != nullptr) {
     all.clear();
     for (const core::LeasedItem& item : live->items) all.push_back(item.item);
+    seconds = absl::ToDoubleSeconds(partitions_->now() - live->granted_at);
   }
   TESSERA_RETURN_IF_ERROR(
       partitions_->partition(ref.partition).Return(command, partitions_->now()));
   const Account account = AccountOf(ref, all);
   if (Live(ref) == nullptr) {
-    Correct(ref, 0);
+    // Drafts count when the rest is given back, and took time; what was not begun costs nothing.
+    Correct(ref, account.accepted > 0 ? seconds : 0);
     Remember(ref, account);
     Release(ref);
   }

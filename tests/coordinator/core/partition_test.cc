@@ -230,6 +230,26 @@ TEST_F(PartitionTest, ABonusComesOutOfTheBudgetOncePerRequest) {
   EXPECT_THAT(world_->PayBonus(bonus, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
 }
 
+TEST_F(PartitionTest, AJobGrantsSoManyBonusesAndStillKnowsThem) {
+  PartitionWorld world({.bonuses_per_job_max = 3});
+  const JobIndex job = world.Create(PartitionWorld::TwoClasses("a"), 1);
+  ASSERT_THAT(world.Answer(*world.TryLease(1), "yes"), IsOk());
+  const auto pay = [&](int i) {
+    return world->PayBonus({.job = job,
+                            .worker = "platforms/p/workers/w1",
+                            .amount_micros = 1,
+                            .request_id = absl::StrCat("r", i),
+                            .reason = "thanks"},
+                           world.now());
+  };
+  for (int i = 0; i < 3; ++i) ASSERT_THAT(pay(i), IsOk());
+  const absl::Status refused = pay(3);
+  EXPECT_THAT(refused, StatusIs(StatusCode::kResourceExhausted));
+  EXPECT_EQ(GetDetails(refused).reason, "BONUSES_MAX");
+  EXPECT_THAT(pay(1), IsOk());
+  EXPECT_EQ(world->Job(job)->ledger.bonus_micros, 3);
+}
+
 TEST_F(PartitionTest, AClosingJobGrantsNothingAndWaitsForItsOpenLeases) {
   const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 3);
   const Lease open = *world_.TryLease(1);
@@ -263,7 +283,8 @@ TEST_F(PartitionTest, AnOutageShiftsDeadlinesAndALateAnswerAfterItIsPaid) {
   world_.Pass(absl::Minutes(1));
   world_.Commit();
   world_.Crash(absl::Minutes(5));
-  EXPECT_EQ(world_->FindAssignment(lease.assignment)->lease.deadline, lease.deadline + absl::Minutes(5));
+  EXPECT_EQ(world_->state().job(job)->leases.Find(lease.assignment.sequence)->deadline,
+            lease.deadline + absl::Minutes(5));
   // A minute and a half later it is past the shifted deadline, and within the shifted grace.
   world_.Pass(absl::Seconds(90));
   const auto submitted = world_.Answer(lease, "yes");
@@ -402,6 +423,72 @@ TEST_F(PartitionTest, MoneyThatComesFreeEndsThePauseThatTheLackOfItCaused) {
   world_.Pass(absl::Seconds(1));
   EXPECT_EQ(Job(job).phase, JobPhase::kRunning);
   EXPECT_TRUE(world_.TryLease(20).has_value());
+}
+
+// A pool's home may be another partition: what it pays is known only from who has seen it.
+class FarPoolTest : public PartitionTest {
+ protected:
+  FarPoolTest() { far_.price_micros = 1000; }
+
+  JobIndex CreateFar(Micros budget, std::vector<std::string> pools = {"far"}) {
+    CreateJob create = PartitionWorld::TwoClasses("a", budget, /*price=*/0);
+    create.policy.pools = std::move(pools);
+    return world_.Create(create, 3);
+  }
+  std::optional<Lease> Ask(int worker) {
+    LeaseRequest request = PartitionWorld::Ask(worker);
+    request.pool = far_;
+    return world_->RequestLease(request, world_.now()).value();
+  }
+
+  Pool far_{.id = "far"};
+};
+
+TEST_F(FarPoolTest, AJobThatItsPoolPricesPausesForLackOfMoneyOnceThePriceIsKnown) {
+  const JobIndex job = CreateFar(999);
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);  // Nobody knows what an answer costs.
+  EXPECT_FALSE(Ask(1).has_value());
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
+  EXPECT_EQ(Job(job).stall, StallReason::kOutOfBudget);
+  EXPECT_TRUE(world_->Offers("far", world_.now()).empty());
+}
+
+TEST_F(FarPoolTest, AfterARestartNothingIsDecidedUntilThePriceIsSeenAgain) {
+  const JobIndex job = CreateFar(1999);
+  world_->SeePool("far", &far_);
+  world_.Pass(absl::Seconds(1));
+  ASSERT_EQ(Job(job).phase, JobPhase::kPaused);  // Two answers is what it takes at least.
+  world_.Commit();
+  const size_t records = world_.records();
+  world_.Crash(absl::Seconds(1));
+  world_.Pass(absl::Seconds(1));
+  world_.Commit();
+  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
+  EXPECT_EQ(world_.records(), records + 1);  // The new owner's start.
+  far_.price_micros = 999;
+  world_->SeePool("far", &far_);
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);
+  EXPECT_TRUE(Ask(1).has_value());
+}
+
+TEST_F(FarPoolTest, APoolThatIsGoneHasNoPriceAndIsNotTakenForOneThatPaysNothing) {
+  const JobIndex job = CreateFar(500, {"far", "gone"});
+  world_->SeePool("far", &far_);
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);  // The other may be cheaper.
+  world_->SeePool("gone", nullptr);
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
+  // The same of one whose home is here.
+  ASSERT_THAT(world_->PutPool({.id = "gone", .price_micros = 100}), IsOk());
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);
+  ASSERT_THAT(world_->DeletePool("gone"), IsOk());
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
 }
 
 TEST_F(PartitionTest, AnItemThatEverybodyGivesBackIsNotGivenAroundForEver) {
@@ -554,6 +641,21 @@ TEST_F(PartitionTest, APausedJobStandsStillAndSaysWhy) {
   EXPECT_EQ(Job(job).stall, StallReason::kPaused);
   ASSERT_THAT(world_->ResumeJob(job, world_.now()), IsOk());
   EXPECT_TRUE(world_.TryLease(1).has_value());
+}
+
+TEST_F(PartitionTest, NobodyIsMissedWhileSomebodyIsAtWork) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.quality = {.target_confidence = 0.9, .answers_min = 2, .answers_max = 2};
+  const JobIndex job = world_.Create(create, 1);
+  EXPECT_EQ(Job(job).stall, StallReason::kNone);
+  const Lease lease = *world_.TryLease(1);
+  EXPECT_FALSE(world_.TryLease(1).has_value());  // Had it; and there is nobody else.
+  EXPECT_EQ(Job(job).stall, StallReason::kNone);
+  ASSERT_THAT(world_.Answer(lease, "yes"), IsOk());
+  EXPECT_FALSE(world_.TryLease(1).has_value());
+  EXPECT_EQ(Job(job).stall, StallReason::kNoEligibleWorker);
+  EXPECT_TRUE(world_.TryLease(2).has_value());
+  EXPECT_EQ(Job(job).stall, StallReason::kWaitingForAnswers);
 }
 
 TEST_F(PartitionTest, AJobWithoutItemsCanBeLookedAtWaitedForAndEnded) {

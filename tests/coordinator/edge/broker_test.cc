@@ -62,7 +62,7 @@ class BrokerTest : public ::testing::Test {
   }
 
   FakeMarket market_;
-  Broker broker_{&market_, 1};
+  Broker broker_{&market_};
   absl::Time now_ = absl::FromUnixSeconds(1'700'000'000);
 };
 

@@ -545,6 +545,64 @@ TEST_F(CoordinatorTest, PoolsAreCreatedChangedAndDeleted) {
   EXPECT_THAT(world.Call(&Coordinator::DeletePool, remove).status(), HasReason("POOL_DEFAULT"));
 }
 
+// Of the partitions only one is the pool's home; the jobs of all are paid by it.
+TEST_F(CoordinatorTest, JobsOfAllPartitionsKnowWhatTheirPoolPays) {
+  CoordinatorWorld world(4);
+  v1::CreatePoolRequest create;
+  create.set_pool_id("experts");
+  create.mutable_pool()->set_price_per_item_micros(1000);
+  ASSERT_THAT(world.Call(&Coordinator::CreatePool, create), IsOk());
+  std::map<std::string, std::string> jobs;  // By partition.
+  for (int i = 0; jobs.size() < 4; ++i) {
+    v1::CreateJobRequest request = CoordinatorWorld::JobRequest(absl::StrCat("r", i));
+    v1::Policy& policy = *request.mutable_job()->mutable_policy();
+    policy.clear_price();
+    policy.mutable_eligibility()->add_pools("pools/experts");
+    policy.set_budget_micros(6000);
+    const std::string job = world.Create(request);
+    jobs[job.substr(job.rfind('/') + 1, 2)] = job;
+    ASSERT_THAT(world.Add(job, 0, 5), IsOk());
+  }
+  const auto states = [&] {
+    world.Pass(absl::Seconds(1));
+    std::set<v1::JobState> all;
+    for (const auto& [partition, job] : jobs) all.insert(world.Job(job).state());
+    return all;
+  };
+  const auto planned = [&] {
+    std::set<int64_t> all;
+    for (const auto& [partition, job] : jobs) {
+      v1::PlanJobRequest request;
+      request.set_job(job);
+      const auto plan = world.Call(&Coordinator::PlanJob, request);
+      EXPECT_THAT(plan, IsOk());
+      if (plan.ok()) all.insert(plan->items_admitted());
+    }
+    return all;
+  };
+  EXPECT_THAT(states(), ElementsAre(v1::JOB_STATE_RUNNING));
+  EXPECT_THAT(planned(), ElementsAre(3));  // Two answers each.
+  v1::UpdatePoolRequest update;
+  update.mutable_pool()->set_name("pools/experts");
+  update.mutable_update_mask()->add_paths("price_per_item_micros");
+  update.mutable_pool()->set_price_per_item_micros(6001);
+  ASSERT_THAT(world.Call(&Coordinator::UpdatePool, update), IsOk());
+  EXPECT_THAT(states(), ElementsAre(v1::JOB_STATE_PAUSED));
+  EXPECT_THAT(planned(), ElementsAre(0));
+  world.Restart();
+  EXPECT_THAT(states(), ElementsAre(v1::JOB_STATE_PAUSED));
+  update.mutable_pool()->set_price_per_item_micros(3000);
+  ASSERT_THAT(world.Call(&Coordinator::UpdatePool, update), IsOk());
+  EXPECT_THAT(states(), ElementsAre(v1::JOB_STATE_RUNNING));
+  v1::DeletePoolRequest remove;
+  remove.set_name("pools/experts");
+  ASSERT_THAT(world.Call(&Coordinator::DeletePool, remove), IsOk());
+  EXPECT_THAT(states(), ElementsAre(v1::JOB_STATE_RUNNING));  // Not for want of money.
+  v1::PlanJobRequest request;
+  request.set_job(jobs.begin()->second);
+  EXPECT_THAT(world.Call(&Coordinator::PlanJob, request).status(), HasReason("POOL_NOT_FOUND"));
+}
+
 TEST_F(CoordinatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
   CoordinatorWorld world(3);
   std::vector<std::string> jobs;

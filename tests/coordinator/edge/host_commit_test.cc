@@ -155,9 +155,10 @@ TEST_F(HostCommitTest, NoLeaseEndsWhileTheStoreRefuses) {
   store_.SetFaults({});
   for (int i = 0; i < 1000 && !host_.accepting(); ++i) world_.Step(*owner_);
   ASSERT_TRUE(host_.accepting());
-  const auto open = owner_->partition().FindAssignment(lease->assignment);
-  ASSERT_TRUE(open.has_value());
-  EXPECT_GT(open->lease.deadline, world_.now());
+  const core::AssignmentId id = lease->assignment;
+  const auto* open = owner_->partition().state().job(id.job)->leases.Find(id.sequence);
+  ASSERT_NE(open, nullptr);
+  EXPECT_GT(open->deadline, world_.now());
   EXPECT_THAT(world_.Commit(*owner_), IsOk());
   world_.ExpectOneState(*owner_, true);
 }

@@ -122,6 +122,27 @@ TEST_F(WaitsTest, ACancelledWaitIsNotAnswered) {
   world_.Turn([&] { world_->CancelWait(wait_); });
 }
 
+// What is kept for watchers goes with them. Who comes back later is answered at once, with a
+// version that nobody has seen.
+TEST_F(WaitsTest, AJobThatNobodyWatchesAnyMoreIsForgotten) {
+  const auto first = WaitJob(0);
+  const uint64_t seen = (*first)->version;
+  for (const auto pause : {absl::Seconds(30), absl::Seconds(50)}) {
+    const auto waiting = WaitJob(seen);
+    world_.Pass(pause);
+    EXPECT_FALSE(waiting->has_value());
+    world_.Turn([&] { world_->CancelWait(wait_); });
+  }
+  world_.Pass(absl::Seconds(59));
+  EXPECT_FALSE(WaitJob(seen)->has_value()) << "it is still known what has been seen";
+  world_.Turn([&] { world_->CancelWait(wait_); });
+  world_.Pass(absl::Seconds(61));
+  const auto back = WaitJob(seen);
+  world_.Pass(absl::Seconds(1));
+  ASSERT_TRUE(back->has_value());
+  EXPECT_GT((*back)->version, seen);
+}
+
 TEST_F(WaitsTest, WhoWaitsForADeletedJobIsTold) {
   const auto first = WaitJob(0);
   const auto results = WaitResults("", true);
@@ -138,6 +159,48 @@ TEST_F(WaitsTest, WhoWaitsForADeletedJobIsTold) {
   ASSERT_TRUE(second->has_value());
   EXPECT_THAT((*second)->status, StatusIs(StatusCode::kNotFound));
   EXPECT_THAT((*WaitResults("", false))->response, StatusIs(StatusCode::kNotFound));
+}
+
+// A deletion that is never committed has not been: nobody may have heard of it.
+TEST_F(WaitsTest, NobodyHearsOfADeletionBeforeItsCommit) {
+  v1::CancelJobRequest cancel;
+  cancel.set_name(job_);
+  ASSERT_THAT(world_.Call(&Coordinator::CancelJob, cancel), IsOk());
+  const auto last = WaitJob(0);
+  const auto waiting = WaitJob((*last)->version);
+  v1::DeleteJobRequest remove;
+  remove.set_name(job_);
+  std::vector<std::string> heard;
+  world_.Turn(
+      [&] { world_->DeleteJob(remove, [&](const auto&) { heard.push_back("deletion"); }); });
+  world_.Turn([&] {
+    world_->WaitJob(job_, 0, [&](const auto&, uint64_t) { heard.push_back("watcher"); });
+    v1::StreamResultsRequest results;
+    results.set_job(job_);
+    world_->WaitResults(results, [&](const auto&, bool) { heard.push_back("reader"); });
+    v1::ListWorkersRequest workers;
+    workers.set_parent("platforms/-");
+    workers.set_job(job_);
+    world_->ListWorkers(workers, [&](const auto&) { heard.push_back("workers"); });
+    v1::PlanJobRequest plan;
+    plan.set_job(job_);
+    world_->PlanJob(plan, [&](const auto&) { heard.push_back("plan"); });
+    v1::WorkRequest lease;
+    CoordinatorWorld::AddLease(lease, 1, "ann");
+    lease.mutable_leases(0)->set_only_job(job_);
+    world_->OnWork(session_, lease);
+  });
+  for (int i = 0; i < 5; ++i) world_.Turn();
+  EXPECT_THAT(heard, IsEmpty());
+  EXPECT_FALSE(waiting->has_value());
+  EXPECT_THAT(sink_.all.rejected(), IsEmpty());
+  world_.Settle();
+  EXPECT_THAT(heard,
+              ::testing::UnorderedElementsAre("deletion", "watcher", "reader", "workers", "plan"));
+  ASSERT_TRUE(waiting->has_value());
+  EXPECT_THAT((*waiting)->status, StatusIs(StatusCode::kNotFound));
+  ASSERT_THAT(sink_.all.rejected(), SizeIs(1));
+  EXPECT_EQ(sink_.all.rejected(0).reason(), "JOB_NOT_FOUND");
 }
 
 TEST_F(WaitsTest, ResultsComeAsRevisionsAndGoOnFromATokenAcrossARestart) {

@@ -179,6 +179,36 @@ TEST_F(WorkTest, TenantsShareWorkersEvenly) {
               ElementsAre(::testing::Pair("tenants/acme", 10), ::testing::Pair("tenants/zoo", 10)));
 }
 
+// Drafts count when the rest is given back: who works that way is charged like everybody.
+TEST_F(WorkTest, AnAssignmentThatIsGivenBackWithDraftsIsChargedForTheTimeItTook) {
+  for (const bool drafts : {true, false}) {
+    std::map<std::string, int> turns;
+    for (const std::string tenant : {"draughty", "other"}) {
+      JobWith(400, drafts ? "r1" : "r2", tenant);
+    }
+    for (int i = 0; i < 20; ++i) {
+      const v1::Assigned assigned = Lease(100 + i, absl::StrCat("w", drafts, "-", i));
+      const std::string tenant = assigned.job().substr(0, assigned.job().find("/jobs/"));
+      ++turns[tenant];
+      world_.Pass(absl::Seconds(110));  // About what ten items are expected to take.
+      if (tenant == "tenants/other") {
+        Submit(assigned);
+        continue;
+      }
+      if (drafts) Draft(assigned, 0, 1, "yes");
+      v1::WorkRequest request;
+      request.add_returns()->set_assignment(assigned.assignment());
+      world_.Send(session_, request);
+      EXPECT_EQ(sink_.Take().committed(0).finished(), true);
+    }
+    if (drafts) {
+      EXPECT_THAT(turns["tenants/draughty"], ::testing::AllOf(::testing::Ge(9), ::testing::Le(11)));
+    } else {
+      EXPECT_GT(turns["tenants/draughty"], 11);
+    }
+  }
+}
+
 TEST_F(WorkTest, ASubmissionCountsOnceAcrossRestarts) {
   const std::string job = JobWith(3);
   const v1::Assigned assigned = Lease(1, "ann");

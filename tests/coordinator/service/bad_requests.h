@@ -3,6 +3,7 @@
 // They are made to a coordinator with the jobs that BadRequestsTest creates: $MAIN runs and has
 // items k0 to k9, $SEALED is sealed, $ENDED is cancelled, all of tenants/acme; $ASSIGNMENT is held
 // by worker ann of platforms/market and has $ITEM and another item of $MAIN, but not $OTHER_ITEM.
+// $GENEROUS has granted ann as many bonuses as a job may, with the ids bonus0, bonus1, ...
 #pragma once
 
 #include <grpcpp/grpcpp.h>

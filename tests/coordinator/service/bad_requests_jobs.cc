@@ -335,6 +335,10 @@ void AddOthers(std::vector<BadRequest>& rows) {
                   "job: '$MAIN' worker: 'platforms/market/workers/ann' amount_micros: 1 "
                   "request_id: 'b'",
                   "FIELD_REQUIRED", "reason"),
+          Row("one bonus too many", "JobService/PayBonus",
+              "job: '$GENEROUS' worker: 'platforms/market/workers/ann' amount_micros: 1 "
+              "reason: 'thanks' request_id: 'more'",
+              StatusCode::RESOURCE_EXHAUSTED, "BONUSES_MAX", ""),
           Row("a bonus for somebody who did nothing", "JobService/PayBonus",
               "job: '$MAIN' worker: 'platforms/market/workers/bob' amount_micros: 1 reason: 'r' "
               "request_id: 'b'",

@@ -37,6 +37,7 @@ class BadRequestsTest : public ::testing::Test {
     Must(world_->Call(kOperator, "OperatorService/CreatePool",
                       {"pool_id: 'experts' pool { display_name: 'Experts' }"}));
     LeaseToAnn();
+    GrantAllBonuses();
     Outcome page = world_->Call(kAcme, "JobService/ListResults", {"parent: '$MAIN' page_size: 2"});
     Must(page);
     world_->Define("PAGE_TOKEN", page.reply<v1::ListResultsResponse>().next_page_token());
@@ -84,6 +85,36 @@ class BadRequestsTest : public ::testing::Test {
       for (const auto& item : assigned.items()) held |= item.key() == key;
       if (!held) world_->Define("OTHER_ITEM", key);
     }
+  }
+
+  static void GrantAllBonuses() {
+    CreateJob("GENEROUS", "generous");
+    Must(world_->Call(
+        kAcme, "JobService/AddItems",
+        {"job: '$GENEROUS' offset: 0 items { key: 'k' content { name: 'text' text: 't' } }"}));
+    const Outcome leased = world_->Work(kMarket,
+                                        {{"hello { gateway: 'generous' protocol_version: 1 }"},
+                                         {"leases { demand_id: 1 worker: 'ann' "
+                                          "assignments_wanted: 1 only_job: '$GENEROUS' }"}},
+                                        "assigned");
+    ASSERT_FALSE(leased.replies.empty()) << leased.reason << ": " << leased.message;
+    world_->Define("GIFT", leased.reply<v1::WorkResponse>().assigned(0).assignment());
+    const Outcome answered =
+        world_->Work(kMarket,
+                     {{"hello { gateway: 'generous' protocol_version: 1 held { assignment: "
+                       "'$GIFT' } }"},
+                      {"submits { assignment: '$GIFT' answers { item_key: 'k' answer { fields { "
+                       "choice: 'yes' } } } }"}},
+                     "committed");
+    ASSERT_FALSE(answered.replies.empty()) << answered.reason << ": " << answered.message;
+    world_->CallMany(kAcme, "JobService/PayBonus", 10'000, [](int i) {
+      return absl::StrCat("job: '$GENEROUS' worker: 'platforms/market/workers/ann' ",
+                          "amount_micros: 1 reason: 'thanks' request_id: 'bonus", i, "'");
+    });
+    // The same again is no other one.
+    Must(world_->Call(kAcme, "JobService/PayBonus",
+                      {"job: '$GENEROUS' worker: 'platforms/market/workers/ann' amount_micros: 1 "
+                       "reason: 'thanks' request_id: 'bonus7'"}));
   }
 
   static void Check(const std::vector<BadRequest>& rows) {

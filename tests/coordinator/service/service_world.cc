@@ -169,6 +169,39 @@ Outcome ServiceWorld::CallStream(absl::string_view token, absl::string_view meth
   return Run(token, method, requests, "");
 }
 
+void ServiceWorld::CallMany(absl::string_view token, absl::string_view method, int count,
+                            const std::function<std::string(int)>& request) {
+  constexpr int kInFlight = 100;
+  const auto* const descriptor = MethodOf(method);
+  struct Flight {
+    grpc::ClientContext context;
+    grpc::ByteBuffer reply;
+    grpc::Status status;
+    std::unique_ptr<grpc::GenericClientAsyncResponseReader> call;
+  };
+  grpc::GenericStub stub(channel_);
+  grpc::CompletionQueue queue;
+  const auto land = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    TESSERA_CHECK(queue.Next(&tag, &ok));
+    const std::unique_ptr<Flight> flight(static_cast<Flight*>(tag));
+    TESSERA_CHECK(flight->status.ok()) << flight->status.error_message();
+  };
+  for (int i = 0; i < count; ++i) {
+    const std::unique_ptr<Message> message = NewMessage(descriptor->input_type());
+    TESSERA_CHECK(google::protobuf::TextFormat::ParseFromString(Expand(request(i)), message.get()));
+    auto* const flight = new Flight;
+    flight->context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
+    flight->call = stub.PrepareUnaryCall(&flight->context, absl::StrCat("/tessera.v1.", method),
+                                         ToBuffer(*message), &queue);
+    flight->call->StartCall();
+    flight->call->Finish(&flight->reply, &flight->status, flight);
+    if (i >= kInFlight) land();
+  }
+  for (int i = 0; i < std::min(count, kInFlight); ++i) land();
+}
+
 Outcome ServiceWorld::Work(absl::string_view token, const std::vector<Texts>& requests,
                            absl::string_view until) {
   return Run(token, "WorkService/Work", requests, until);

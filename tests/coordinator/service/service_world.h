@@ -10,6 +10,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -62,6 +63,9 @@ class ServiceWorld {
   Outcome Call(absl::string_view token, absl::string_view method, const Texts& request);
   Outcome CallStream(absl::string_view token, absl::string_view method,
                      const std::vector<Texts>& requests);
+  // Makes `count` calls with one message each, many at a time; all must be OK.
+  void CallMany(absl::string_view token, absl::string_view method, int count,
+                const std::function<std::string(int)>& request);
   // Opens a work stream, says the messages, and reads until something is Rejected, `until` has come
   // in a reply's field of that name, or the stream has ended.
   Outcome Work(absl::string_view token, const std::vector<Texts>& requests,
