@@ -194,6 +194,7 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
   SetPause(command.job, reasons & kPauseRequested, now);
   // Items are judged anew by the new target; the sweep under the fit that is there does it.
   runtime(command.job).refit_page = 0;
+  runtime(command.job).answers_guess = 0;
   notices_.work_appeared = true;
   MoveOn(command.job, now);
   return absl::OkStatus();
@@ -285,12 +286,14 @@ absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index, Micros otherw
     if (!plain) traits.push_back(job->items.Traits(i));
   }
   const Micros price = LeastPrice(*job).value_or(otherwise);
+  const auto classes = static_cast<uint32_t>(job->head.identity.classes.size());
   SplitPlan plan = PlanSplit(job->head.policy.split, job->head.policy.quality,
                              {.items = waiting.size(),
                               .traits = traits,
                               .strata_names = job->head.strata_names,
                               .price_micros = price,
-                              .answers_per_item = AnswersPerItem(index),
+                              .answers_per_item = LearntAnswersPerItem(index).value_or(
+                                  GuessAnswersPerItem(job->head.policy.quality, classes)),
                               .budget_micros = job->head.ledger.remaining_micros(),
                               .cost = LearntCost(*job)});
   if (plan.order.empty() && waiting.size() == job->items.size()) return plan;

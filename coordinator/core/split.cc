@@ -91,6 +91,7 @@ class Planner {
     }
     Admit();
     SplitPlan plan;
+    plan.answers_per_item = answers_per_item_;
     for (const Group& group : groups_) Append(Describe(group), &plan);
     plan.budget_suffices = plan.items_admitted == input_.items;
     plan.order = Order();
@@ -277,17 +278,47 @@ SplitPlan PlanSplit(const SplitPolicy& policy, const QualityPolicy& quality,
   return Planner(policy, quality, input).Plan();
 }
 
-// Wald's identity: the log odds of the value move by ln 3 per answer of a worker who is right three
-// times in four, up three times and down once, and it takes their mean to reach the target's.
-double GuessAnswersPerItem(const QualityPolicy& quality) {
-  constexpr double kRight = 0.75;
+// The expected length of a sequential test (Wald 1945) in which each answer is right with
+// probability `right` and every wrong class is as likely as another. What counts is the lead of the
+// true class over its strongest rival: it takes the least one at which the posterior reaches the
+// target, on either side. The lead is a walk that stops there, from answers_min on, or at
+// answers_max; its mean is summed up step by step. Of several wrong classes, votes for another than
+// the rival are taken to leave the lead as it is.
+double GuessAnswersPerItem(const QualityPolicy& quality, uint32_t classes, double right) {
+  constexpr double kLeadMax = 64;
   const double answers_min = quality.answers_min;
   const double answers_max = std::max(quality.answers_min, quality.answers_max);
+  const double rivals = std::max(classes, 2u) - 1;
+  const double wrong = (1 - right) / rivals;
   if (quality.target_confidence >= 1) return answers_max;
-  if (quality.target_confidence <= 0.5) return answers_min;
-  const double goal = std::log(quality.target_confidence / (1 - quality.target_confidence));
-  const double step = (2 * kRight - 1) * std::log(kRight / (1 - kRight));
-  return std::clamp(goal / step, answers_min, answers_max);
+  const double goal =
+      std::log(quality.target_confidence / (1 - quality.target_confidence)) + std::log(rivals);
+  const double steps = std::ceil(std::clamp(goal / std::log(right / wrong), 0.0, kLeadMax));
+  const auto lead = static_cast<size_t>(steps);
+  if (lead == 0 || answers_min >= answers_max) return answers_min;
+  // Of items that want another answer, the share at each lead from -`lead` to `lead` and, before
+  // answers_min, beyond.
+  const size_t reach = std::max(lead, static_cast<size_t>(answers_min));
+  std::vector<double> share(2 * reach + 1), next(2 * reach + 1);
+  share[reach] = 1;
+  double answers = 0;
+  for (double n = 1; n <= answers_max; ++n) {
+    const double open = std::accumulate(share.begin(), share.end(), 0.0);
+    answers += open;
+    if (open < 1e-9) break;
+    std::fill(next.begin(), next.end(), 0.0);
+    for (size_t at = 0; at < share.size(); ++at) {
+      next[std::min(at + 1, 2 * reach)] += share[at] * right;
+      next[at == 0 ? 0 : at - 1] += share[at] * wrong;
+      next[at] += share[at] * (1 - right - wrong);
+    }
+    if (n >= answers_min) {
+      std::fill(next.begin(), next.begin() + static_cast<ptrdiff_t>(reach - lead + 1), 0.0);
+      std::fill(next.begin() + static_cast<ptrdiff_t>(reach + lead), next.end(), 0.0);
+    }
+    std::swap(share, next);
+  }
+  return std::clamp(answers, answers_min, answers_max);
 }
 
 }  // namespace tessera::core

@@ -314,7 +314,7 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
     items += static_cast<int64_t>(stratum.items);
     microtasks += tasks;
     // What is not admitted is expected to need as many answers as what is.
-    const double per_item = admitted > 0 ? answers : core::GuessAnswersPerItem(policy.quality);
+    const double per_item = admitted > 0 ? answers : plan.answers_per_item;
     full_cost += static_cast<double>(stratum.items) * per_item * static_cast<double>(price_micros);
   }
   out.set_items(items);

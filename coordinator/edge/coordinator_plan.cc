@@ -19,6 +19,7 @@ constexpr int64_t kDraftItemsMax = 1'000'000;
 // What is planned under a policy that no job has.
 struct Subject {
   core::JobPolicy policy;
+  uint32_t classes = 2;
   std::vector<core::ItemTraits> traits;
   std::vector<std::string> strata_names;
   core::Micros remaining_micros = 0;
@@ -27,15 +28,15 @@ struct Subject {
 };
 
 core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
-  core::SplitPlan plan =
-      core::PlanSplit(subject.policy.split, subject.policy.quality,
-                      {.items = subject.traits.size(),
-                       .traits = subject.traits,
-                       .strata_names = subject.strata_names,
-                       .price_micros = price,
-                       .answers_per_item = core::GuessAnswersPerItem(subject.policy.quality),
-                       .budget_micros = subject.remaining_micros / subject.scale,
-                       .cost = subject.cost});
+  core::SplitPlan plan = core::PlanSplit(
+      subject.policy.split, subject.policy.quality,
+      {.items = subject.traits.size(),
+       .traits = subject.traits,
+       .strata_names = subject.strata_names,
+       .price_micros = price,
+       .answers_per_item = core::GuessAnswersPerItem(subject.policy.quality, subject.classes),
+       .budget_micros = subject.remaining_micros / subject.scale,
+       .cost = subject.cost});
   const auto scale = static_cast<uint64_t>(subject.scale);
   const auto factor = static_cast<double>(subject.scale);
   for (core::Stratum& stratum : plan.strata) {
@@ -106,11 +107,13 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
   };
   if (request.has_draft()) {
     const auto plan = [&]() -> absl::StatusOr<v1::SplitPlan> {
-      TESSERA_RETURN_IF_ERROR(ClassesOf(request.draft().template_(), "draft.template").status());
+      TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> classes,
+                               ClassesOf(request.draft().template_(), "draft.template"));
       TESSERA_ASSIGN_OR_RETURN(core::JobPolicy policy,
                                PolicyFromProto(request.draft().policy(), 1, "draft.policy"));
       TESSERA_RETURN_IF_ERROR(impl_->CheckPools(policy, "draft.policy"));
-      const Subject subject = SubjectOf(request.draft(), std::move(policy));
+      Subject subject = SubjectOf(request.draft(), std::move(policy));
+      subject.classes = static_cast<uint32_t>(classes.size());
       TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(subject.policy));
       return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
                          subject.remaining_micros);
@@ -136,7 +139,8 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
       TESSERA_ASSIGN_OR_RETURN(const core::SplitPlan plan, partition.PlanJob(ref.job));
       return PlanToProto(plan, view.policy, view.cost, price, view.ledger.remaining_micros());
     }
-    Subject subject{.strata_names = view.strata_names};
+    Subject subject{.classes = static_cast<uint32_t>(view.identity.classes.size()),
+                    .strata_names = view.strata_names};
     TESSERA_ASSIGN_OR_RETURN(
         subject.policy,
         PolicyFromProto(request.policy_override(), view.policy.split.seed, "policy_override"));

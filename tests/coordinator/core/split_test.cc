@@ -240,15 +240,52 @@ TEST(PlanSplitTest, ASpentOrOverdrawnBudgetAdmitsNothing) {
 }
 
 TEST(GuessAnswersTest, RisesWithTheTargetAndStaysInItsBounds) {
-  double before = 0;
-  for (const double target : {0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0}) {
-    const double guess = GuessAnswersPerItem({.target_confidence = target});
-    EXPECT_GE(guess, before);
-    EXPECT_GE(guess, 2);
-    EXPECT_LE(guess, 10);
-    before = guess;
+  for (const uint32_t classes : {2u, 3u, 10u, 1000u}) {
+    double before = 0;
+    for (const double target : {0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.999999999, 1.0}) {
+      const double guess = GuessAnswersPerItem({.target_confidence = target}, classes);
+      EXPECT_GE(guess, before);
+      EXPECT_GE(guess, 2);
+      EXPECT_LE(guess, 10);
+      before = guess;
+    }
+    EXPECT_EQ(before, 10);
+    EXPECT_EQ(GuessAnswersPerItem({.answers_min = 5, .answers_max = 5}, classes), 5);
   }
-  EXPECT_EQ(before, 10);
+}
+
+TEST(GuessAnswersTest, IsWhatTheRecordedPeopleTook) {
+  // The demo: 800 questions with two answers to choose from, 4.1 answers each in the mean.
+  const QualityPolicy demo = {.target_confidence = 0.98, .answers_min = 2, .answers_max = 10};
+  EXPECT_NEAR(GuessAnswersPerItem(demo, 2), 4.1, 0.41);
+}
+
+TEST(GuessAnswersTest, IsTheLengthOfTheTestWhereAnswersAreDrawn) {
+  constexpr double kRight = 0.84;
+  Arbitrary arbitrary(7);
+  for (const uint32_t classes : {2u, 4u}) {
+    for (const double target : {0.9, 0.98, 0.9995}) {
+      const QualityPolicy quality = {
+          .target_confidence = target, .answers_min = 3, .answers_max = 12};
+      const double ratio = kRight * (classes - 1) / (1 - kRight);
+      uint64_t answers = 0;
+      constexpr int kItems = 20'000;
+      for (int i = 0; i < kItems; ++i) {
+        std::vector<double> weight(classes, 1);
+        for (uint32_t n = 1; n <= quality.answers_max; ++n) {
+          ++answers;
+          const double draw = static_cast<double>(arbitrary.Below(1'000'000)) / 1e6;
+          weight[draw < kRight ? 0 : 1 + arbitrary.Below(classes - 1)] *= ratio;
+          const double all = std::accumulate(weight.begin(), weight.end(), 0.0);
+          const double best = *std::max_element(weight.begin(), weight.end());
+          if (n >= quality.answers_min && best / all >= target) break;
+        }
+      }
+      EXPECT_NEAR(GuessAnswersPerItem(quality, classes), static_cast<double>(answers) / kItems,
+                  classes == 2 ? 0.05 : 0.4)
+          << classes << " classes, " << target;
+    }
+  }
 }
 
 void ExpectNear(const CostModel& a, const CostModel& b, double within) {
