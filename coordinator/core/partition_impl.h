@@ -158,6 +158,7 @@ class Partition::Impl {
   ItemView ViewItem(JobIndex index, ItemIndex item) const;
   ItemStory Explain(JobIndex index, ItemIndex item) const;
   WorkerView ViewWorker(WorkerIndex worker) const;
+  std::vector<Agreement> Agreements(absl::Span<const std::string> workers, size_t items_max) const;
   StallReason Stall(JobIndex index) const;
 
   const PartitionOptions options_;
