@@ -89,6 +89,12 @@ int WatchSignals() {
   return fd;
 }
 
+std::string HostName() {
+  char name[256] = "";
+  if (gethostname(name, sizeof(name) - 1) != 0) return "";
+  return name;
+}
+
 int Fail(ExitCode code, absl::string_view doing, const absl::Status& status) {
   Log(LogLevel::kError, doing, {{"error", std::string(status.message())}});
   return code;
@@ -145,6 +151,7 @@ int Run(const CoordinatorFlags& flags) {
   CoordinatorThread::Options options;
   options.partitions = flags.partitions;
   options.start_timeout = flags.start_timeout;
+  options.coordinator.name = flags.name.empty() ? HostName() : flags.name;
   options.coordinator.host.trim = flags.trim;
   options.on_failure = [&](const absl::Status& status) {
     Log(LogLevel::kError, "a partition was lost", {{"error", status.ToString()}});

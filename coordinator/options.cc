@@ -49,6 +49,8 @@ Limits
   --calls-max N               Calls in progress at once. Default 10000.
 
 Start and end
+  --name NAME                 What operators see as the owner of its partitions. Default the
+                              host's name.
   --start-timeout DURATION    How long the store may take. Default 10m.
   --drain-timeout DURATION    How long gateways may take to leave. Default 10s.
   --log-level LEVEL           debug, info (default), warning or error; to stderr.
@@ -111,6 +113,7 @@ Flag Switch(const char* name, bool* out, bool value) {
 
 std::vector<Flag> FlagsOf(CoordinatorFlags* flags) {
   return {
+      Text("name", &flags->name),
       Text("listen", &flags->server.listen),
       Text("tokens-file", &flags->tokens_file),
       Text("tls-cert", &flags->server.tls.certificate),

@@ -14,6 +14,7 @@ namespace tessera {
 
 struct CoordinatorFlags {
   bool help = false;
+  std::string name;  // Empty: the host's.
   service::ServerOptions server;
   std::string tokens_file;
 

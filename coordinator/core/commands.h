@@ -235,6 +235,13 @@ struct WorkerView {
   double active_seconds = 0;
 };
 
+// How far a worker's answers to items that others answered, too, agree with what the items have
+// come to. Whole numbers, unless only some of the items were looked at.
+struct Agreement {
+  double compared = 0;
+  double agreed = 0;
+};
+
 // --- What a call leaves for others to do or to know ---------------------------------------------
 
 // Compute a fit beside the partition, then call Partition::FitComputed with it.

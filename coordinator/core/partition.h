@@ -152,6 +152,9 @@ class Partition {
   absl::StatusOr<WorkerView> FindWorker(absl::string_view name) const;  // NOT_FOUND.
   // Sets skills, languages and block; registers the worker if it is new. A block revokes its leases.
   absl::Status UpdateWorker(const WorkerView& worker, absl::Time now);
+  // Of each of these workers, known here or not. Looks at about `items_max` of the items of the
+  // jobs that they worked in, evenly spread.
+  std::vector<Agreement> Agreements(absl::Span<const std::string> workers, size_t items_max) const;
   // Up to `max` workers with names after `after`, by name.
   std::vector<WorkerView> Workers(absl::string_view after, size_t max) const;
 

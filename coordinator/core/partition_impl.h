@@ -39,7 +39,7 @@ class Partition::Impl {
     absl::Time rate_at = absl::InfinitePast();
     bool rate_waiting = false;     // Somebody was refused for want of a token.
     uint64_t grants = 0;           // Since the start.
-    double answers_guess = 0;      // GuessAnswersPerItem() of the policy; 0: not asked for so far.
+    double answers_guess = 0;      // See AnswersToAdmitFor(); 0: not asked for so far.
     bool refused_lately = false;   // Somebody asked since the last grant and could not have any.
   };
 
@@ -111,7 +111,10 @@ class Partition::Impl {
   std::optional<Micros> ItemMinimum(const JobState& job) const;
   // How many more waiting items the budget reaches, given what those in progress still need.
   uint64_t ItemsAffordable(JobIndex index, Micros price) const;
-  double AnswersPerItem(JobIndex index) const;
+  // Answers that an item takes, in the mean of those that are resolved; nothing before there are enough.
+  std::optional<double> LearntAnswersPerItem(JobIndex index) const;
+  // The same or, before that, a cautious guess.
+  double AnswersToAdmitFor(JobIndex index) const;
   CostModel LearntCost(const JobState& job) const;
   uint32_t BundleItems(const JobState& job) const;
   void EnsureOrder(JobIndex index, Micros price);
@@ -155,6 +158,7 @@ class Partition::Impl {
   ItemView ViewItem(JobIndex index, ItemIndex item) const;
   ItemStory Explain(JobIndex index, ItemIndex item) const;
   WorkerView ViewWorker(WorkerIndex worker) const;
+  std::vector<Agreement> Agreements(absl::Span<const std::string> workers, size_t items_max) const;
   StallReason Stall(JobIndex index) const;
 
   const PartitionOptions options_;

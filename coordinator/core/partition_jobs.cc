@@ -286,12 +286,14 @@ absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index, Micros otherw
     if (!plain) traits.push_back(job->items.Traits(i));
   }
   const Micros price = LeastPrice(*job).value_or(otherwise);
+  const auto classes = static_cast<uint32_t>(job->head.identity.classes.size());
   SplitPlan plan = PlanSplit(job->head.policy.split, job->head.policy.quality,
                              {.items = waiting.size(),
                               .traits = traits,
                               .strata_names = job->head.strata_names,
                               .price_micros = price,
-                              .answers_per_item = AnswersPerItem(index),
+                              .answers_per_item = LearntAnswersPerItem(index).value_or(
+                                  GuessAnswersPerItem(job->head.policy.quality, classes)),
                               .budget_micros = job->head.ledger.remaining_micros(),
                               .cost = LearntCost(*job)});
   if (plan.order.empty() && waiting.size() == job->items.size()) return plan;

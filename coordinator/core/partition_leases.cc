@@ -25,6 +25,11 @@ constexpr uint64_t kReadyFirstEvery = 8;
 // From this many resolved items on, the mean of their answers says what the next will need.
 constexpr uint64_t kResolvedToLearnFrom = 20;
 
+// Before that, what is admitted is reckoned with people who are worse than they usually are: until
+// the first fit the score takes them for such (FitOptions::confusion_diagonal), and an item that
+// was begun should come to its end.
+constexpr double kRightForAdmission = 0.75;
+
 bool Contains(const std::vector<std::string>& all, absl::string_view one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
@@ -97,21 +102,27 @@ std::optional<Micros> Partition::Impl::ItemMinimum(const JobState& job) const {
   return price;
 }
 
-double Partition::Impl::AnswersPerItem(JobIndex index) const {
+std::optional<double> Partition::Impl::LearntAnswersPerItem(JobIndex index) const {
   const JobHead& head = state_.job(index)->head;
   const uint64_t open_answers = runtimes_[index.value()]->open_answers;
-  if (head.counts.resolved < kResolvedToLearnFrom) {
-    double& guess = runtimes_[index.value()]->answers_guess;
-    if (guess == 0) {
-      guess = GuessAnswersPerItem(head.policy.quality,
-                                  static_cast<uint32_t>(head.identity.classes.size()));
-    }
-    return guess;
-  }
+  if (head.counts.resolved < kResolvedToLearnFrom) return std::nullopt;
   const auto closed = static_cast<double>(head.answers - std::min(head.answers, open_answers));
   return std::clamp(closed / static_cast<double>(head.counts.resolved),
                     static_cast<double>(head.policy.quality.answers_min),
                     static_cast<double>(head.policy.quality.answers_max));
+}
+
+double Partition::Impl::AnswersToAdmitFor(JobIndex index) const {
+  const std::optional<double> learnt = LearntAnswersPerItem(index);
+  if (learnt.has_value()) return *learnt;
+  double& guess = runtimes_[index.value()]->answers_guess;
+  if (guess == 0) {
+    const JobHead& head = state_.job(index)->head;
+    guess = GuessAnswersPerItem(head.policy.quality,
+                                static_cast<uint32_t>(head.identity.classes.size()),
+                                kRightForAdmission);
+  }
+  return guess;
 }
 
 CostModel Partition::Impl::LearntCost(const JobState& job) const {
@@ -130,7 +141,7 @@ uint64_t Partition::Impl::ItemsAffordable(JobIndex index, Micros price) const {
   const JobState& job = *state_.job(index);
   if (price == 0) return job.head.counts.waiting;
   const Runtime& r = *runtimes_[index.value()];
-  const double per_item = AnswersPerItem(index);
+  const double per_item = AnswersToAdmitFor(index);
   const auto remaining = static_cast<double>(job.head.ledger.remaining_micros());
   const double open_need =
       std::max(0.0, static_cast<double>(job.head.counts.in_progress) * per_item -

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/errors.h"
@@ -136,6 +137,46 @@ WorkerView Partition::Impl::ViewWorker(WorkerIndex worker) const {
   return view;
 }
 
+std::vector<Agreement> Partition::Impl::Agreements(absl::Span<const std::string> workers,
+                                                   size_t items_max) const {
+  std::vector<Agreement> agreements(workers.size());
+  absl::flat_hash_map<uint32_t, Agreement*> by_index;
+  for (size_t i = 0; i < workers.size(); ++i) {
+    if (const auto index = state_.FindWorker(workers[i])) by_index[index->value()] = &agreements[i];
+  }
+  std::vector<const JobState*> jobs;
+  uint64_t items = 0;
+  for (uint32_t j = 0; j < state_.jobs(); ++j) {
+    const JobState* job = state_.job(JobIndex(j));
+    if (job == nullptr || std::none_of(by_index.begin(), by_index.end(), [&](const auto& worker) {
+          const Tally* tally = job->FindTally(WorkerIndex(worker.first));
+          return tally != nullptr && tally->answered > 0;
+        })) {
+      continue;
+    }
+    jobs.push_back(job);
+    items += job->items.size();
+  }
+  const uint64_t step = std::max<uint64_t>(1, items / std::max<size_t>(1, items_max));
+  uint64_t next = 0;  // Item to be looked at, counted over all jobs.
+  uint64_t before = 0;
+  for (const JobState* job : jobs) {
+    for (; next < before + job->items.size(); next += step) {
+      const ItemRecord item = job->items.Get(static_cast<ItemIndex>(next - before));
+      if (item.Counted() < 2) continue;
+      for (const ItemEntry& e : item.entries) {
+        if (!e.counted()) continue;
+        const auto found = by_index.find(e.worker.value());
+        if (found == by_index.end()) continue;
+        found->second->compared += static_cast<double>(step);
+        if (e.label == item.value) found->second->agreed += static_cast<double>(step);
+      }
+    }
+    before += job->items.size();
+  }
+  return agreements;
+}
+
 // --- The public face ------------------------------------------------------------------------------
 
 absl::StatusOr<JobIndex> Partition::FindJob(absl::string_view tenant, absl::string_view id) const {
@@ -149,6 +190,11 @@ absl::StatusOr<WorkerView> Partition::FindWorker(absl::string_view name) const {
   const std::optional<WorkerIndex> found = impl_->state_.FindWorker(name);
   if (found.has_value()) return impl_->ViewWorker(*found);
   return Error(absl::StatusCode::kNotFound, "WORKER_NOT_FOUND", absl::StrCat("nobody has seen ", name));
+}
+
+std::vector<Agreement> Partition::Agreements(absl::Span<const std::string> workers,
+                                             size_t items_max) const {
+  return impl_->Agreements(workers, items_max);
 }
 
 std::vector<WorkerView> Partition::Workers(absl::string_view after, size_t max) const {

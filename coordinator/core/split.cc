@@ -278,26 +278,22 @@ SplitPlan PlanSplit(const SplitPolicy& policy, const QualityPolicy& quality,
   return Planner(policy, quality, input).Plan();
 }
 
-// The expected length of a sequential test (Wald 1945) in which each answer is right with kRight
-// and every wrong class is as likely as another. What counts is the lead of the true class over its
-// strongest rival: it takes the least one at which the posterior reaches the target, on either
-// side. The lead is a walk that stops there, from answers_min on, or at answers_max; its mean is
-// summed up step by step. Of several wrong classes, votes for another than the rival are taken to
-// leave the lead as it is.
-double GuessAnswersPerItem(const QualityPolicy& quality, uint32_t classes) {
-  // Of 164 people of Mechanical Turk who judged 800 pairs of sentences: the mean share of right
-  // answers (Snow et al. 2008; demo/rte). Of the answers fewer were right (0.73): some of those
-  // people answered much and badly, which the fit finds out.
-  constexpr double kRight = 0.84;
+// The expected length of a sequential test (Wald 1945) in which each answer is right with
+// probability `right` and every wrong class is as likely as another. What counts is the lead of the
+// true class over its strongest rival: it takes the least one at which the posterior reaches the
+// target, on either side. The lead is a walk that stops there, from answers_min on, or at
+// answers_max; its mean is summed up step by step. Of several wrong classes, votes for another than
+// the rival are taken to leave the lead as it is.
+double GuessAnswersPerItem(const QualityPolicy& quality, uint32_t classes, double right) {
   constexpr double kLeadMax = 64;
   const double answers_min = quality.answers_min;
   const double answers_max = std::max(quality.answers_min, quality.answers_max);
   const double rivals = std::max(classes, 2u) - 1;
-  const double wrong = (1 - kRight) / rivals;
+  const double wrong = (1 - right) / rivals;
   if (quality.target_confidence >= 1) return answers_max;
   const double goal =
       std::log(quality.target_confidence / (1 - quality.target_confidence)) + std::log(rivals);
-  const double steps = std::ceil(std::clamp(goal / std::log(kRight / wrong), 0.0, kLeadMax));
+  const double steps = std::ceil(std::clamp(goal / std::log(right / wrong), 0.0, kLeadMax));
   const auto lead = static_cast<size_t>(steps);
   if (lead == 0 || answers_min >= answers_max) return answers_min;
   // Of items that want another answer, the share at each lead from -`lead` to `lead` and, before
@@ -312,9 +308,9 @@ double GuessAnswersPerItem(const QualityPolicy& quality, uint32_t classes) {
     if (open < 1e-9) break;
     std::fill(next.begin(), next.end(), 0.0);
     for (size_t at = 0; at < share.size(); ++at) {
-      next[std::min(at + 1, 2 * reach)] += share[at] * kRight;
+      next[std::min(at + 1, 2 * reach)] += share[at] * right;
       next[at == 0 ? 0 : at - 1] += share[at] * wrong;
-      next[at] += share[at] * (1 - kRight - wrong);
+      next[at] += share[at] * (1 - right - wrong);
     }
     if (n >= answers_min) {
       std::fill(next.begin(), next.begin() + static_cast<ptrdiff_t>(reach - lead + 1), 0.0);

@@ -426,6 +426,7 @@ v1::Partition PartitionToProto(uint32_t partition, const PartitionHost::Status& 
   out.set_head_position(status.head.ToString());
   out.set_journal_records(static_cast<int64_t>(status.records));
   out.set_journal_bytes(static_cast<int64_t>(status.bytes));
+  out.set_page_bytes(static_cast<int64_t>(status.stored_bytes));
   out.set_recovery_position(status.trimmed_below.ToString());
   return out;
 }

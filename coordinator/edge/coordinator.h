@@ -50,6 +50,7 @@ class FitExecutor {
 };
 
 struct CoordinatorOptions {
+  std::string name;  // For operators: who owns the partitions.
   HostOptions host;
   uint32_t items_per_batch_max = 10'000;
   uint32_t demands_per_session_max = 100'000;   // Outstanding demands.

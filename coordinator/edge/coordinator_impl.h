@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "coordinator/edge/coordinator.h"
 #include "coordinator/edge/partitions.h"
 #include "coordinator/edge/waits.h"
@@ -45,6 +46,7 @@ class Coordinator::Impl {
   // --- coordinator_operator.cc ------------------------------------------------------------------
 
   void FillReport(absl::string_view name, v1::Worker* worker);
+  void FillAgreements(absl::Span<v1::Worker* const> workers);
 
   const CoordinatorOptions options_;
   FitExecutor* const fits_;

@@ -18,6 +18,8 @@ using absl::StatusCode;
 
 constexpr size_t kPoolsMax = 10'000;
 constexpr size_t kReportJobsMax = 100;
+// Items looked at for the agreement of the workers that one call shows.
+constexpr size_t kAgreementItemsMax = 50'000;
 
 absl::Status NoSuchPool(absl::string_view name) {
   return Error(StatusCode::kNotFound, "POOL_NOT_FOUND", absl::StrCat("there is no pool ", name));
@@ -230,6 +232,24 @@ void Coordinator::Impl::FillReport(absl::string_view name, v1::Worker* worker) {
   }
 }
 
+void Coordinator::Impl::FillAgreements(absl::Span<v1::Worker* const> workers) {
+  std::vector<std::string> names;
+  for (const v1::Worker* worker : workers) names.push_back(worker->name());
+  std::vector<core::Agreement> whole(names.size());
+  for (uint32_t p = 0; p < partitions_.size(); ++p) {
+    if (!partitions_.Serving(p)) continue;
+    const std::vector<core::Agreement> part =
+        partitions_.partition(p).Agreements(names, kAgreementItemsMax / partitions_.size());
+    for (size_t i = 0; i < whole.size(); ++i) {
+      whole[i].compared += part[i].compared;
+      whole[i].agreed += part[i].agreed;
+    }
+  }
+  for (size_t i = 0; i < whole.size(); ++i) {
+    if (whole[i].compared > 0) workers[i]->set_agreement(whole[i].agreed / whole[i].compared);
+  }
+}
+
 void Coordinator::GetWorker(const v1::GetWorkerRequest& request, Reply<v1::Worker> reply) {
   Partitions& partitions = impl_->partitions_;
   std::optional<core::WorkerView> whole;
@@ -253,6 +273,7 @@ void Coordinator::GetWorker(const v1::GetWorkerRequest& request, Reply<v1::Worke
   if (whole.has_value()) {
     answer = WorkerToProto(*whole);
     impl_->FillReport(request.name(), &*answer);
+    impl_->FillAgreements({&*answer});
   }
   partitions.AnswerAll(std::move(reply), std::move(answer));
 }
@@ -320,6 +341,9 @@ void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
     }
     *response.add_workers() = WorkerToProto(view);
   }
+  std::vector<v1::Worker*> shown;
+  for (v1::Worker& worker : *response.mutable_workers()) shown.push_back(&worker);
+  impl_->FillAgreements(shown);
   if (full) response.set_next_page_token(EncodeToken(partitions.ids(), "workers", scope, cursor));
   partitions.AnswerAll(std::move(reply), std::move(response));
 }
@@ -371,6 +395,7 @@ void Coordinator::UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1:
     }
     v1::Worker out = WorkerToProto(*partitions.partition(home).FindWorker(asked.name()));
     impl_->FillReport(asked.name(), &out);
+    impl_->FillAgreements({&out});
     out.clear_jobs();
     return out;
   };
@@ -383,9 +408,10 @@ void Coordinator::UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1:
 
 namespace {
 
-v1::Partition Describe(Partitions& partitions, uint32_t p) {
+v1::Partition Describe(Partitions& partitions, uint32_t p, const std::string& owner) {
   const PartitionHost& host = partitions.host(p);
   v1::Partition out = PartitionToProto(p, host.status(), host.accepting());
+  if (host.state() != HostState::kFailed) out.set_owner(owner);
   if (!partitions.Serving(p)) return out;
   const core::PartitionState& state = partitions.state(p);
   int64_t jobs = 0;
@@ -409,9 +435,10 @@ void Coordinator::GetPartition(const v1::GetPartitionRequest& request, Reply<v1:
                                    absl::StrCat("there is no partition ", request.name())));
   }
   if (!partitions.Serving(*p)) {
-    return partitions.Later([reply, out = Describe(partitions, *p)] { reply(out); });
+    return partitions.Later(
+        [reply, out = Describe(partitions, *p, impl_->options_.name)] { reply(out); });
   }
-  v1::Partition out = Describe(partitions, *p);
+  v1::Partition out = Describe(partitions, *p, impl_->options_.name);
   out.set_state_digest(StateDigest(partitions.state(*p)));
   partitions.host(*p).WhenCommitted(
       [this, reply, partition = *p, out = std::move(out)](const absl::Status& committed) mutable {
@@ -436,7 +463,7 @@ void Coordinator::ListPartitions(const v1::ListPartitionsRequest& request,
   const size_t size = PageSize(request.page_size());
   for (; cursor.next < partitions.size() && static_cast<size_t>(response.partitions_size()) < size;
        ++cursor.next) {
-    *response.add_partitions() = Describe(partitions, cursor.next);
+    *response.add_partitions() = Describe(partitions, cursor.next, impl_->options_.name);
   }
   if (cursor.next < partitions.size()) {
     response.set_next_page_token(EncodeToken(partitions.ids(), "partitions", "", cursor));

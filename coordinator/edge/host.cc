@@ -172,6 +172,7 @@ class PartitionHost::Impl {
     status.state = state_;
     status.key_index_bytes = keys_.bytes();
     status.payload_cache_bytes = payloads_->bytes();
+    status.stored_bytes = sizes_.total();
     if (committer_ != nullptr) {
       status.head = committer_->committed();
       status.records = committer_->records();
@@ -237,6 +238,7 @@ class PartitionHost::Impl {
   }
 
   void Begin(LoadedState loaded) {
+    sizes_ = std::move(loaded.sizes);
     partition_ = std::make_unique<core::Partition>(options_.partition, std::move(loaded.state));
     write_behind_ = std::make_unique<WriteBehind>(
         WriteBehind::Options{.epoch = last_closed_.epoch,
@@ -245,7 +247,7 @@ class PartitionHost::Impl {
                              .write_interval = options_.write_interval,
                              .commits_per_trim = options_.commits_per_trim,
                              .trim = options_.trim},
-        store_, &partition_->mutable_state(), payloads_.get(),
+        store_, &partition_->mutable_state(), payloads_.get(), &sizes_,
         [this](absl::Status status) { Fail(std::move(status)); });
     write_behind_->Committed(last_closed_);
     open_id_ = last_closed_.Next();
@@ -387,6 +389,7 @@ class PartitionHost::Impl {
 
   KeyIndex keys_;
   std::unique_ptr<PayloadPages> payloads_;
+  StoredSizes sizes_;
   std::unique_ptr<Recovery> recovery_;
   std::unique_ptr<core::Partition> partition_;
   std::unique_ptr<Committer> committer_;

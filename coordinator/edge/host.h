@@ -123,6 +123,7 @@ class PartitionHost {
     size_t dirty_objects = 0;
     size_t key_index_bytes = 0;
     size_t payload_cache_bytes = 0;
+    uint64_t stored_bytes = 0;  // Of all objects.
   };
   Status status() const;
 

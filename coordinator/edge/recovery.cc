@@ -93,7 +93,9 @@ absl::Status Recovery::TakePage(uint32_t number, const std::optional<std::string
   ItemIndex next = first;
   if (bytes.has_value()) {
     std::optional<PayloadPage> page = core::Decode<PayloadPage>(*bytes);
-    const std::string name = ObjectKey{ObjectKind::kPayload, job_, number}.ToString();
+    const ObjectKey key{ObjectKind::kPayload, job_, number};
+    const std::string name = key.ToString();
+    loaded_.sizes.Set(key, bytes->size());
     if (!page.has_value()) {
       return absl::DataLossError(absl::StrCat("object ", name, " is malformed"));
     }

@@ -114,6 +114,7 @@ void StateLoader::OnObjects(std::vector<ObjectKey> keys,
     const absl::Status status = loaded_.state.LoadObject(keys[i], objects[i]);
     if (!status.ok()) return Finish(status);
     if (!objects[i].has_value()) continue;
+    loaded_.sizes.Set(keys[i], objects[i]->size());
     core::Reader reader(*objects[i]);  // LoadObject has seen that it begins with an id.
     RecordId current;
     reader.Get(current);

@@ -31,6 +31,7 @@
 #include "coordinator/core/record.h"
 #include "coordinator/core/storage.h"
 #include "coordinator/edge/retry.h"
+#include "coordinator/edge/stored_sizes.h"
 
 namespace tessera::edge {
 
@@ -39,6 +40,7 @@ struct LoadedState {
   core::RecordId last;               // The journal's last record; 0-0 where there is none.
   core::RecordId kept_from;          // As it says.
   std::vector<core::RecordId> tail;  // The records that were folded, in order.
+  StoredSizes sizes;                 // Of the objects that were read.
 
   // Whether a stored object may say that it is current to this record. Not so for a record that the
   // store has lost since, as after a fail-over to a replica that lagged behind.

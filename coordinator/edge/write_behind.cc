@@ -10,11 +10,13 @@ using core::ObjectWrite;
 using core::RecordId;
 
 WriteBehind::WriteBehind(Options options, core::Store* store, core::PartitionState* state,
-                         PayloadPages* payloads, std::function<void(absl::Status)> failed)
+                         PayloadPages* payloads, StoredSizes* sizes,
+                         std::function<void(absl::Status)> failed)
     : options_(options),
       store_(store),
       state_(state),
       payloads_(payloads),
+      sizes_(sizes),
       failed_(std::move(failed)),
       kept_from_(options.kept_from),
       may_trim_below_(options.kept_from) {}
@@ -55,6 +57,7 @@ void WriteBehind::TakeObjects(size_t max) {
     } else {
       write.erase = true;
     }
+    batch_->sizes.push_back({object.key, write.bytes.size()});
     batch_->writes.push_back(std::move(write));
     batch_->objects.push_back(object);
   }
@@ -63,6 +66,7 @@ void WriteBehind::TakeObjects(size_t max) {
 void WriteBehind::TakePages(size_t max) {
   if (max == 0) return;
   for (PayloadPages::DirtyPage& page : payloads_->TakeDirty(max, batch_->current)) {
+    batch_->sizes.push_back({page.key, page.erase ? 0 : page.bytes.size()});
     batch_->writes.push_back({
         .key = page.key.ToString(),
         .bytes = std::exchange(page.bytes, {}),
@@ -100,6 +104,7 @@ void WriteBehind::OnWritten(const absl::Status& status) {
     return;
   }
   backoff_.Reset();
+  for (const auto& [key, bytes] : batch.sizes) sizes_->Set(key, bytes);
   for (const DirtyObject& object : batch.objects) state_->Stored(object);
   for (const PayloadPages::DirtyPage& page : batch.pages) payloads_->Stored(page);
 }

@@ -20,6 +20,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,6 +30,7 @@
 #include "coordinator/edge/backoff.h"
 #include "coordinator/edge/lifeline.h"
 #include "coordinator/edge/payload_pages.h"
+#include "coordinator/edge/stored_sizes.h"
 
 namespace tessera::edge {
 
@@ -43,9 +45,10 @@ class WriteBehind {
     bool trim = true;
     size_t backlog_max = 1024;  // Objects waiting, beyond which there is no pause.
   };
-  // All outlive it. `failed` runs once, not inside a call: ABORTED where somebody else took over.
+  // All outlive it. `sizes` is kept in step with what is written. `failed` runs once, not inside a
+  // call: ABORTED where somebody else took over.
   WriteBehind(Options options, core::Store* store, core::PartitionState* state,
-              PayloadPages* payloads, std::function<void(absl::Status)> failed);
+              PayloadPages* payloads, StoredSizes* sizes, std::function<void(absl::Status)> failed);
   WriteBehind(const WriteBehind&) = delete;
   WriteBehind& operator=(const WriteBehind&) = delete;
 
@@ -70,6 +73,7 @@ class WriteBehind {
     std::vector<core::ObjectWrite> writes;
     std::vector<core::DirtyObject> objects;
     std::vector<PayloadPages::DirtyPage> pages;
+    std::vector<std::pair<core::ObjectKey, size_t>> sizes;  // 0: erased.
     bool sent = false;
   };
 
@@ -83,6 +87,7 @@ class WriteBehind {
   core::Store* const store_;
   core::PartitionState* const state_;
   PayloadPages* const payloads_;
+  StoredSizes* const sizes_;
   const std::function<void(absl::Status)> failed_;
 
   std::optional<Batch> batch_;

@@ -654,6 +654,53 @@ TEST_F(CoordinatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
   EXPECT_THAT(world.Call(&Coordinator::GetWorker, get).status(), HasReason("WORKER_NOT_FOUND"));
 }
 
+TEST_F(CoordinatorTest, AWorkersAgreementIsWithWhatOthersSaidToo) {
+  CoordinatorWorld world(2);
+  for (int j = 0; j < 4; ++j) {
+    v1::CreateJobRequest request = CoordinatorWorld::JobRequest(absl::StrCat("r", j));
+    v1::QualityPolicy& quality = *request.mutable_job()->mutable_policy()->mutable_quality();
+    quality.set_answers_min(3);
+    quality.set_answers_max(3);
+    const std::string job = world.Create(request);
+    ASSERT_THAT(world.Add(job, 0, 7), IsOk());
+    RecordingSink& sink = world.NewSink();
+    const auto session = world.Connect(sink, absl::StrCat("g", j));
+    // In the last job only ann answers, and so agrees with nobody.
+    for (const std::string worker : {"ann", "bob", "eve"}) {
+      if (j == 3 && worker != "ann") continue;
+      v1::WorkRequest lease;
+      CoordinatorWorld::AddLease(lease, 1, worker);
+      lease.mutable_leases(0)->set_only_job(job);
+      world.Send(session, lease);
+      const v1::WorkResponse told = sink.Take();
+      ASSERT_THAT(told.assigned(), SizeIs(1));
+      v1::WorkRequest submit;
+      CoordinatorWorld::AddSubmit(submit, told.assigned(0));
+      if (worker == "eve") {
+        for (int i = 0; i < j; ++i) {
+          *submit.mutable_submits(0)->mutable_answers(i)->mutable_answer() =
+              CoordinatorWorld::Choice("no");
+        }
+      }
+      world.Send(session, submit);
+      sink.Take();
+    }
+  }
+  const auto agreement = [&](const std::string& worker) {
+    v1::GetWorkerRequest get;
+    get.set_name("platforms/web/workers/" + worker);
+    return world.Call(&Coordinator::GetWorker, get)->agreement();
+  };
+  EXPECT_EQ(agreement("ann"), 1);
+  EXPECT_NEAR(agreement("eve"), 18.0 / 21, 1e-9);
+  v1::ListWorkersRequest list;
+  list.set_parent("platforms/web");
+  const auto workers = world.Call(&Coordinator::ListWorkers, list);
+  ASSERT_THAT(workers->workers(), SizeIs(3));
+  EXPECT_EQ(workers->workers(1).agreement(), 1);
+  EXPECT_NEAR(workers->workers(2).agreement(), 18.0 / 21, 1e-9);
+}
+
 TEST_F(CoordinatorTest, APartitionTellsWhereItStands) {
   const std::string job = JobWith(2);
   v1::GetPartitionRequest get;
@@ -663,6 +710,8 @@ TEST_F(CoordinatorTest, APartitionTellsWhereItStands) {
   EXPECT_EQ(partition->state(), v1::PARTITION_STATE_SERVING);
   EXPECT_EQ(partition->jobs(), 1);
   EXPECT_EQ(partition->epoch(), 1);
+  EXPECT_EQ(partition->owner(), "here");
+  EXPECT_GT(partition->page_bytes(), 0);
   EXPECT_THAT(partition->state_digest(), SizeIs(32));
   get.set_name("partitions/p1");
   EXPECT_THAT(world_.Call(&Coordinator::GetPartition, get), StatusIs(StatusCode::kNotFound));

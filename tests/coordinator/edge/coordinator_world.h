@@ -66,6 +66,7 @@ class CoordinatorWorld {
   explicit CoordinatorWorld(uint32_t partitions = 1) {
     options_.host.key_seed[0] = 17;
     options_.host.key_seed[1] = 4;
+    options_.name = "here";
     for (uint32_t p = 0; p < partitions; ++p) {
       disks_.push_back(std::make_unique<FaultyDisk>(FaultyDisk::Options{.seed = p + 1}));
     }

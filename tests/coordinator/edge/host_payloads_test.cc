@@ -160,6 +160,27 @@ TEST_F(HostPayloadsTest, ADeletedJobLeavesNoPageBehind) {
   }
 }
 
+TEST_F(HostPayloadsTest, ItIsKnownWhatIsStored) {
+  const auto stored = [&] {
+    uint64_t bytes = 0;
+    for (const auto& [key, write] : world_.disk().objects()) bytes += write.bytes.size();
+    return bytes;
+  };
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 300);
+  world_.WriteAll(*owner_);
+  EXPECT_GT(stored(), 300 * 20u);
+  EXPECT_EQ((*owner_)->status().stored_bytes, stored());
+  Open(0);
+  EXPECT_EQ((*owner_)->status().stored_bytes, stored());
+  ASSERT_THAT(owner_->partition().CancelJob(job, world_.now()), IsOk());
+  ASSERT_THAT(owner_->partition().DeleteJob(job, world_.now()), IsOk());
+  (*owner_)->ForgetJob(job);
+  world_.WriteAll(*owner_);
+  EXPECT_LT(stored(), 1000);
+  EXPECT_EQ((*owner_)->status().stored_bytes, stored());
+}
+
 TEST_F(HostPayloadsTest, AReadThatADeletionEndsWaitsForTheDeletionsCommit) {
   Open(0);
   const JobIndex job = world_.CreateJob(*owner_, "a");
