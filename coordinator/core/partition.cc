@@ -293,6 +293,9 @@ std::vector<Partition::Offer> Partition::Offers(absl::string_view pool, absl::Ti
   return impl_->Offers(pool, std::max(impl_->now_, now));
 }
 void Partition::SeePool(absl::string_view id, const Pool* pool) { impl_->SeePool(id, pool); }
+void Partition::LimitLeases(JobIndex job, uint32_t items_max) {
+  impl_->runtime(job).lease_items_max = std::max(items_max, 1u);
+}
 absl::StatusOr<std::optional<Lease>> Partition::RequestLease(const LeaseRequest& request,
                                                             absl::Time now) {
   return impl_->RequestLease(request, impl_->Advance(now));

@@ -128,6 +128,10 @@ class Partition {
   // having it.
   void SeePool(absl::string_view id, const Pool* pool);
 
+  // From now on no lease of the job holds more items than this, at least 1. For the host, which
+  // knows how large they are; not remembered over a start.
+  void LimitLeases(JobIndex job, uint32_t items_max);
+
   // An assignment, or nothing: NONE, uncharged. PERMISSION_DENIED (WORKER_BLOCKED),
   // RESOURCE_EXHAUSTED (ASSIGNMENTS_MAX, WORKERS_MAX).
   absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);

@@ -5,6 +5,7 @@
 // partition_fusing.cc (scores and fits) and partition_reads.cc.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -39,6 +40,7 @@ class Partition::Impl {
     absl::Time rate_at = absl::InfinitePast();
     bool rate_waiting = false;     // Somebody was refused for want of a token.
     uint64_t grants = 0;           // Since the start.
+    uint32_t lease_items_max = std::numeric_limits<uint32_t>::max();  // See LimitLeases().
     double answers_guess = 0;      // See AnswersToAdmitFor(); 0: not asked for so far.
     bool refused_lately = false;   // Somebody asked since the last grant and could not have any.
   };

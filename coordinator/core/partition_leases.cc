@@ -380,7 +380,8 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
   for (const auto& [rank, index] : ranked) {
     const JobState& j = job(index);
     const Micros price = j.head.policy.PriceIn(request.pool.id, request.pool.price_micros);
-    uint32_t room = std::min(BundleItems(j), Allowance(j, asker, now));
+    uint32_t room =
+        std::min({BundleItems(j), Allowance(j, asker, now), runtime(index).lease_items_max});
     if (request.items_max > 0) room = std::min(room, request.items_max);
     const std::vector<ItemIndex> items = Pick(index, asker, room, price);
     if (items.empty()) {

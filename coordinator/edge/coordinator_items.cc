@@ -7,6 +7,7 @@
 #include "common/errors.h"
 #include "common/status_macros.h"
 #include "coordinator/edge/coordinator_impl.h"
+#include "coordinator/edge/message_size.h"
 #include "coordinator/edge/tokens.h"
 
 namespace tessera::edge {
@@ -198,13 +199,17 @@ void Coordinator::ListResults(const v1::ListResultsRequest& request,
       static_cast<uint32_t>(std::min<uint64_t>(items, uint64_t{cursor.next} + kItemsLookedAtMax));
   v1::ListResultsResponse response;
   std::vector<core::ItemIndex> listed;
-  for (; cursor.next < end && listed.size() < PageSize(request.page_size()); ++cursor.next) {
+  size_t bytes = 0;
+  for (; cursor.next < end && listed.size() < PageSize(request.page_size()) &&
+         bytes < kMessageBytesMax;
+       ++cursor.next) {
     v1::Result result = ResultToProto(partition.Item(ref.job, cursor.next), view, words);
     const auto& states = request.states();
     if (!states.empty() &&
         std::find(states.begin(), states.end(), result.state()) == states.end()) {
       continue;
     }
+    bytes += result.ByteSizeLong() + kItemKeyBytesMax;
     *response.add_results() = std::move(result);
     listed.push_back(cursor.next);
   }

@@ -6,6 +6,7 @@
 #include "common/errors.h"
 #include "common/status_macros.h"
 #include "coordinator/edge/coordinator_impl.h"
+#include "coordinator/edge/message_size.h"
 #include "coordinator/edge/tokens.h"
 
 namespace tessera::edge {
@@ -119,27 +120,39 @@ void Coordinator::ListJobs(const v1::ListJobsRequest& request, Reply<v1::ListJob
   v1::ListJobsResponse response;
   const size_t size = PageSize(request.page_size());
   size_t looked_at = 0;
+  size_t bytes = 0;
+  const auto full = [&] {
+    return static_cast<size_t>(response.jobs_size()) >= size || looked_at >= kJobsLookedAtMax ||
+           bytes >= kMessageBytesMax;
+  };
   for (; cursor.partition < partitions.size(); cursor = {cursor.partition + 1, 0}) {
     const uint32_t p = cursor.partition;
     if (absl::Status status = partitions.Accepting(p); !status.ok()) {
       return partitions.Refuse(std::move(reply), status);
     }
     bool more = true;
-    while (more && static_cast<size_t>(response.jobs_size()) < size &&
-           looked_at < kJobsLookedAtMax) {
+    while (more && !full()) {
       const auto after =
           cursor.next == 0 ? std::nullopt : std::optional(core::JobIndex(cursor.next - 1));
       const auto found = partitions.partition(p).Jobs(
           tenant, after, size - static_cast<size_t>(response.jobs_size()));
       more = !found.empty();
-      looked_at += found.size();
       for (const core::JobIndex index : found) {
-        cursor.next = index.value() + 1;
         v1::Job job = impl_->ReadJob({p, index});
+        const size_t job_bytes = job.ByteSizeLong();
+        // One that does not fit begins the next page.
+        if (bytes > 0 && bytes + job_bytes > kMessageBytesMax) {
+          bytes = kMessageBytesMax;
+          break;
+        }
+        ++looked_at;
+        cursor.next = index.value() + 1;
         const bool wanted =
             request.states().empty() || std::find(request.states().begin(), request.states().end(),
                                                   job.state()) != request.states().end();
-        if (wanted) *response.add_jobs() = std::move(job);
+        if (!wanted) continue;
+        bytes += job_bytes;
+        *response.add_jobs() = std::move(job);
       }
     }
     if (more) break;

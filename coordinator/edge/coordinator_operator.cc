@@ -9,6 +9,7 @@
 #include "common/status_macros.h"
 #include "coordinator/core/fusing/categorical.h"
 #include "coordinator/edge/coordinator_impl.h"
+#include "coordinator/edge/message_size.h"
 #include "coordinator/edge/tokens.h"
 
 namespace tessera::edge {
@@ -113,8 +114,12 @@ void Coordinator::ListPools(const v1::ListPoolsRequest& request,
   v1::ListPoolsResponse response;
   const size_t size = PageSize(request.page_size());
   auto pool = cursor.after.empty() ? pools.begin() : pools.upper_bound(cursor.after);
-  for (; pool != pools.end() && static_cast<size_t>(response.pools_size()) < size; ++pool) {
-    *response.add_pools() = PoolToProto(*pool->second);
+  size_t bytes = 0;
+  for (; pool != pools.end() && static_cast<size_t>(response.pools_size()) < size &&
+         bytes < kMessageBytesMax;
+       ++pool) {
+    v1::Pool& out = *response.add_pools() = PoolToProto(*pool->second);
+    bytes += out.ByteSizeLong();
     cursor.after = pool->first;
   }
   if (pool != pools.end()) {
@@ -325,9 +330,10 @@ void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
   }
   v1::ListWorkersResponse response;
   size_t listed = 0;
+  size_t bytes = 0;
   bool full = false;
   for (const auto& [name, view] : workers) {
-    if (listed == size || (more && name > complete)) {
+    if (listed == size || bytes >= kMessageBytesMax || (more && name > complete)) {
       full = true;
       break;
     }
@@ -339,7 +345,8 @@ void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
       const core::Tally* tally = index ? state.job(only->job)->FindTally(*index) : nullptr;
       if (tally == nullptr || tally->answered == 0) continue;
     }
-    *response.add_workers() = WorkerToProto(view);
+    v1::Worker& out = *response.add_workers() = WorkerToProto(view);
+    bytes += out.ByteSizeLong();
   }
   std::vector<v1::Worker*> shown;
   for (v1::Worker& worker : *response.mutable_workers()) shown.push_back(&worker);

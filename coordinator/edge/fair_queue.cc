@@ -38,25 +38,35 @@ size_t FairQueue::Choose(absl::Span<const Candidate> candidates) const {
   return best;
 }
 
+bool FairQueue::Passed(absl::string_view name, const Tenant& tenant) const {
+  return tenant.finish + std::max(0.0, tenant.carried) / WeightOf(name) < virtual_time_;
+}
+
+FairQueue::Tenant& FairQueue::Present(absl::string_view tenant) {
+  const auto [found, fresh] = tenants_.try_emplace(tenant);
+  Tenant& t = found->second;
+  if (fresh || Passed(tenant, t)) t = {.finish = virtual_time_};
+  return t;
+}
+
 void FairQueue::Charge(absl::string_view tenant, double seconds) {
-  const double start = StartTag(tenant);
-  Tenant& t = tenants_[tenant];
+  Tenant& t = Present(tenant);
+  const double start = std::max(virtual_time_, t.finish);
   const double owed = seconds + t.carried;
   const double charge = std::max(0.0, owed);
   t.carried = std::min(0.0, owed);
   t.finish = start + charge / WeightOf(tenant);
   virtual_time_ = start;
-  if (tenants_.size() >= forget_at_) ForgetIdle();
+  if (tenants_.size() >= forget_at_) ForgetPassed();
 }
 
 void FairQueue::Correct(absl::string_view tenant, double charged, double actual) {
-  tenants_[tenant].carried += std::clamp(actual - charged, -charged, kCorrectionMax * charged);
+  Present(tenant).carried += std::clamp(actual - charged, -charged, kCorrectionMax * charged);
+  if (tenants_.size() >= forget_at_) ForgetPassed();
 }
 
-void FairQueue::ForgetIdle() {
-  absl::erase_if(tenants_, [&](const auto& entry) {
-    return entry.second.finish <= virtual_time_ && entry.second.carried == 0;
-  });
+void FairQueue::ForgetPassed() {
+  absl::erase_if(tenants_, [&](const auto& entry) { return Passed(entry.first, entry.second); });
   forget_at_ = std::max<size_t>(64, 2 * tenants_.size());
 }
 

@@ -22,8 +22,10 @@
 // carried. A correction is cut to kCorrectionMax times what was charged: one odd sitting must not
 // starve a tenant.
 //
-// A tenant is never more than one charge ahead of v, and one that v has passed is forgotten.
-// Threads: none; belongs to a Broker.
+// A tenant is never more than one charge ahead of v. One that v has passed wanted nothing
+// meanwhile: it starts anew at v, what it still owed is settled by then and what it was owed is of
+// the past. So it need not be remembered, and is not: `tenants_known` is at most twice those that v
+// has not passed. Threads: none; belongs to a Broker.
 #pragma once
 
 #include <string>
@@ -65,11 +67,15 @@ class FairQueue {
     double carried = 0;  // Seconds, to be added to the next charge.
   };
   double WeightOf(absl::string_view tenant) const;
-  void ForgetIdle();
+  // Whether v has passed its tag, with what it owes: it is as if it had never been here.
+  bool Passed(absl::string_view name, const Tenant& tenant) const;
+  // The tenant, from v on where it is not known or was passed.
+  Tenant& Present(absl::string_view tenant);
+  void ForgetPassed();
 
   absl::flat_hash_map<std::string, double> weights_;
   absl::flat_hash_map<std::string, Tenant> tenants_;
-  size_t forget_at_ = 64;  // Tenants known at which the idle ones are looked for.
+  size_t forget_at_ = 64;  // Tenants known at which those passed are looked for.
   double virtual_time_ = 0;
 };
 

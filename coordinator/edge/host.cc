@@ -11,6 +11,7 @@
 #include "coordinator/edge/committer.h"
 #include "coordinator/edge/key_index.h"
 #include "coordinator/edge/lifeline.h"
+#include "coordinator/edge/message_size.h"
 #include "coordinator/edge/payload_pages.h"
 #include "coordinator/edge/recovery.h"
 #include "coordinator/edge/write_behind.h"
@@ -30,6 +31,11 @@ constexpr absl::Duration kTickInterval = absl::Seconds(1);
 // Trouble with the store that lasted this long counts as an outage: people could not hand in their
 // answers, so their deadlines move.
 constexpr absl::Duration kOutageMin = absl::Seconds(1);
+
+// What an assignment has beside its items, and an item beside its key and payload: names, times, a
+// draft.
+constexpr size_t kAssignmentBytesMax = kMessageBytesMax - (64 << 10);
+constexpr size_t kAssignedItemBytes = 512;
 
 }  // namespace
 
@@ -133,6 +139,7 @@ class PartitionHost::Impl {
       open_payload_bytes_ += payload.key.size() + payload.bytes.size();
     }
     payloads_->Add(batch, open_id_);
+    LimitLeases(batch.job);
     open_.payloads.push_back(std::move(batch));
   }
 
@@ -249,6 +256,9 @@ class PartitionHost::Impl {
                              .trim = options_.trim},
         store_, &partition_->mutable_state(), payloads_.get(), &sizes_,
         [this](absl::Status status) { Fail(std::move(status)); });
+    for (uint32_t j = 0; j < partition_->state().jobs(); ++j) {
+      if (keys_.size(JobIndex(j)) > 0) LimitLeases(JobIndex(j));
+    }
     write_behind_->Committed(last_closed_);
     open_id_ = last_closed_.Next();
     partition_->BeginRecord(open_id_);
@@ -281,6 +291,12 @@ class PartitionHost::Impl {
   }
 
   size_t OpenBytes() const { return open_.events.size() + open_payload_bytes_; }
+
+  // As many of its largest items as one message holds.
+  void LimitLeases(JobIndex job) {
+    const size_t items = kAssignmentBytesMax / (keys_.largest(job) + kAssignedItemBytes);
+    partition_->LimitLeases(job, static_cast<uint32_t>(items));
+  }
 
   // The record that everything decided so far is in.
   RecordId RecordNow() {

@@ -13,6 +13,7 @@ uint64_t KeyIndex::PayloadDigest(absl::string_view payload) const {
 
 void KeyIndex::Add(JobIndex job, absl::string_view key, absl::string_view payload) {
   Job& table = jobs_[job];
+  table.largest = std::max(table.largest, key.size() + payload.size());
   const size_t bytes_before = table.bytes();
   if (table.digests.size() == table.digests.capacity()) {
     // By an eighth and not by half: ten thousand jobs of odd sizes would waste more than they hold.
@@ -35,6 +36,11 @@ std::optional<KeyIndex::Entry> KeyIndex::Find(JobIndex job, absl::string_view ke
   const uint32_t slot = table.slots[table.SlotOf(SipHash24(seed_, key))];
   if (slot == 0) return std::nullopt;
   return Entry{.item = slot - 1, .payload_digest = table.digests[slot - 1].payload};
+}
+
+size_t KeyIndex::largest(JobIndex job) const {
+  const auto found = jobs_.find(job);
+  return found == jobs_.end() ? 0 : found->second.largest;
 }
 
 uint32_t KeyIndex::size(JobIndex job) const {

@@ -37,6 +37,8 @@ class KeyIndex {
   std::optional<Entry> Find(core::JobIndex job, absl::string_view key) const;
   uint64_t PayloadDigest(absl::string_view payload) const;
 
+  // The most bytes that an item's key and payload have together.
+  size_t largest(core::JobIndex job) const;
   // How many items of the job there are.
   uint32_t size(core::JobIndex job) const;
   void Forget(core::JobIndex job);
@@ -51,6 +53,7 @@ class KeyIndex {
   // The digests in the order of items, and an open-addressed table of item numbers into them.
   struct Job {
     std::vector<Digests> digests;
+    size_t largest = 0;
     std::vector<uint32_t> slots;  // Item + 1; 0: free. A power of two of them, 3/8 to 3/4 full.
 
     size_t bytes() const {

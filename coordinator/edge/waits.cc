@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/errors.h"
+#include "coordinator/edge/message_size.h"
 
 namespace tessera::edge {
 namespace {
@@ -247,28 +248,32 @@ std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   const core::JobView view = *partition.Job(wait.job.job);
   const JobWords& words = partitions_->words(wait.job);
   Batch batch{.cursor = wait.cursor};
+  size_t bytes = 0;
   const auto add = [&](const core::ItemView& item) {
-    *batch.response.add_results() = ResultToProto(item, view, words);
+    v1::Result& result = *batch.response.add_results() = ResultToProto(item, view, words);
+    bytes += result.ByteSizeLong() + kItemKeyBytesMax;
     batch.items.push_back(item.item);
   };
+  const auto full = [&] { return batch.items.size() >= kResultsMax || bytes >= kMessageBytesMax; };
 
   const bool over = Ended(view.phase);
   if (!batch.cursor.ended) {
     for (const core::ItemView& item :
          partition.Revisions(wait.job.job, batch.cursor.revision, kResultsMax)) {
+      if (full()) break;
       add(item);
       batch.cursor.revision = item.revision;
     }
     // What was sent so far was sent as it stood before the end.
     if (!over) batch.cursor.open_revision = batch.cursor.revision;
-    batch.cursor.ended = over && batch.items.size() < kResultsMax;
+    batch.cursor.ended = over && !full();
   }
   if (batch.cursor.ended) {
     // Items that the end has changed: those that were not resolved, unless they were sent since.
     const core::ItemTable& items = partitions_->job(wait.job).items;
     const uint32_t size = items.size();
     uint32_t& next = batch.cursor.next_item;
-    for (; next < size && batch.items.size() < kResultsMax; ++next) {
+    for (; next < size && !full(); ++next) {
       if (items.State(next) == core::ItemState::kResolved) continue;
       const core::ItemView item = partition.Item(wait.job.job, next);
       if (item.revision > batch.cursor.open_revision) continue;
@@ -276,7 +281,7 @@ std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
     }
     batch.ended = next >= size;
   }
-  const bool at_end = batch.ended || (!over && batch.items.size() < kResultsMax);
+  const bool at_end = batch.ended || (!over && !full());
   batch.response.set_at_end(at_end);
   if (at_end && !wait.follow) batch.ended = true;
   if (batch.items.empty() && !batch.ended) return std::nullopt;

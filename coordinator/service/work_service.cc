@@ -8,10 +8,12 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
 #include "coordinator/edge/coordinator.h"
+#include "coordinator/edge/message_size.h"
 #include "coordinator/service/grpc_status.h"
 #include "coordinator/service/merge_responses.h"
 #include "coordinator/service/service_context.h"
@@ -103,10 +105,10 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
   void Send(v1::WorkResponse response) override {
     unanswered_ -= AnswersIn(response);
     const bool welcome = response.has_welcome();
-    Enqueue(std::move(response));
+    Say(std::move(response));
     if (welcome && !welcomed_) {
       welcomed_ = true;  // Nothing goes before it.
-      if (early_rejected_.rejected_size() > 0) Enqueue(std::move(early_rejected_));
+      if (early_rejected_.rejected_size() > 0) Say(std::move(early_rejected_));
     }
     EndIfAllIsSaid();
   }
@@ -169,7 +171,7 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
     if (read) StartRead(&slots_[read_slot_]);
     if (rejected.rejected_size() == 0) return;
     if (welcomed_) {
-      Enqueue(std::move(rejected));
+      Say(std::move(rejected));
     } else {
       MergeInto(std::move(rejected), early_rejected_);
     }
@@ -182,6 +184,12 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
     if (reads_ended_ && !over_ && first_) {
       End(ErrorWith(absl::StatusCode::kFailedPrecondition, v1::HELLO_MISPLACED,
                     "the stream ended before a hello"));
+    }
+  }
+
+  void Say(v1::WorkResponse response) {
+    for (v1::WorkResponse& message : SplitBySize(std::move(response), edge::kMessageBytesMax)) {
+      Enqueue(std::move(message));
     }
   }
 

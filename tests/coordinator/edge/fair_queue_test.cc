@@ -142,9 +142,80 @@ TEST_F(FairQueueTest, OneOddSittingDoesNotStarveATenant) {
 
 TEST_F(FairQueueTest, TenantsThatVirtualTimeHasPassedAreForgotten) {
   for (int i = 0; i < 10'000; ++i) {
-    for (int turn = 0; turn < 2; ++turn) Serve({"always", absl::StrCat("once", i)}, 1);
+    for (int turn = 0; turn < 2; ++turn) {
+      const std::string chosen = Serve({"always", absl::StrCat("once", i)}, 1);
+      queue_.Correct(chosen, 1, i % 3);  // Hardly ever what was expected.
+    }
   }
   EXPECT_LT(queue_.tenants_known(), 200);
+}
+
+// The rules of the header by somebody who forgets nobody.
+class NeverForgets {
+ public:
+  double StartTag(const std::string& tenant) const {
+    const auto found = tenants_.find(tenant);
+    return found == tenants_.end() ? v_ : std::max(v_, found->second.finish);
+  }
+  void Charge(const std::string& tenant, double seconds) {
+    Tenant& t = Present(tenant);
+    const double start = std::max(v_, t.finish);
+    const double owed = seconds + t.carried;
+    t.carried = std::min(0.0, owed);
+    t.finish = start + std::max(0.0, owed);
+    v_ = start;
+  }
+  void Correct(const std::string& tenant, double charged, double actual) {
+    Present(tenant).carried +=
+        std::clamp(actual - charged, -charged, FairQueue::kCorrectionMax * charged);
+  }
+  size_t tenants_known() const { return tenants_.size(); }
+
+ private:
+  struct Tenant {
+    double finish = 0;
+    double carried = 0;
+  };
+  Tenant& Present(const std::string& tenant) {
+    Tenant& t = tenants_[tenant];
+    if (t.finish + std::max(0.0, t.carried) < v_) t = {.finish = v_};
+    return t;
+  }
+  std::map<std::string, Tenant> tenants_;
+  double v_ = 0;
+};
+
+TEST_F(FairQueueTest, ForgettingChangesNothingForAnybody) {
+  for (uint32_t seed = 1; seed <= 20; ++seed) {
+    std::mt19937 random(seed);
+    FairQueue queue;
+    NeverForgets all;
+    size_t most = 0;
+    std::vector<std::string> served;
+    for (int i = 0; i < 5000; ++i) {
+      // Some want something always, others come and go, and most never come back.
+      std::vector<std::string> names = {"always", absl::StrCat("often", random() % 20),
+                                        absl::StrCat("seldom", random() % 3000)};
+      std::vector<FairQueue::Candidate> candidates;
+      for (const std::string& name : names) {
+        candidates.push_back({name});
+        ASSERT_EQ(queue.StartTag(name), all.StartTag(name)) << seed << ", " << i;
+      }
+      const std::string chosen = names[queue.Choose(candidates)];
+      const double seconds = 1 + random() % 20;
+      queue.Charge(chosen, seconds);
+      all.Charge(chosen, seconds);
+      served.push_back(chosen);
+      // Corrections come late, and of tenants that are long gone.
+      const std::string& corrected = served[served.size() - 1 - random() % served.size()];
+      const double actual = static_cast<double>(random() % 60);
+      queue.Correct(corrected, 10, actual);
+      all.Correct(corrected, 10, actual);
+      most = std::max(most, queue.tenants_known());
+    }
+    EXPECT_GT(all.tenants_known(), 1000);
+    EXPECT_LT(most, all.tenants_known() / 2) << seed;
+  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "tests/coordinator/edge/coordinator_world.h"
 #include "tests/support/status_matchers.h"
@@ -274,6 +275,38 @@ TEST_F(WaitsTest, ManyResultsComeInSeveralMessagesEachItemOnce) {
   EXPECT_TRUE(ended);
   EXPECT_EQ(seen.size(), 2500);
   for (const auto& [key, times] : seen) EXPECT_EQ(times, 1) << key;
+}
+
+// A list of large entries comes in as many pages as it takes, each entry once.
+TEST_F(WaitsTest, NoMessageOutgrowsItsLimit) {
+  v1::CreateJobRequest create = CoordinatorWorld::JobRequest("long");
+  create.mutable_job()->set_display_name(std::string(200, 'n'));
+  for (int i = 0; i < 60; ++i) {
+    (*create.mutable_job()->mutable_labels())[absl::StrCat("label", i)] = std::string(1000, 'l');
+  }
+  std::set<std::string> jobs;
+  for (int i = 0; i < 70; ++i) {
+    create.set_request_id(absl::StrCat("long", i));
+    jobs.insert(world_.Create(create));
+  }
+  v1::ListJobsRequest list;
+  list.set_parent("tenants/acme");
+  list.set_page_size(1000);
+  std::multiset<std::string> listed;
+  int pages = 0;
+  do {
+    const auto page = world_.Call(&Coordinator::ListJobs, list);
+    ASSERT_THAT(page, IsOk());
+    EXPECT_LE(page->ByteSizeLong(), size_t{3 << 20});
+    for (const v1::Job& job : page->jobs()) {
+      if (job.name() != job_) listed.insert(job.name());
+    }
+    list.set_page_token(page->next_page_token());
+    ++pages;
+  } while (!list.page_token().empty());
+  EXPECT_EQ(std::set<std::string>(listed.begin(), listed.end()), jobs);
+  EXPECT_EQ(listed.size(), jobs.size());
+  EXPECT_EQ(pages, 2);
 }
 
 TEST_F(WaitsTest, ATokenThatWasMadeUpOrIsAnotherJobsIsRefused) {

@@ -209,6 +209,31 @@ TEST_F(WorkTest, AnAssignmentThatIsGivenBackWithDraftsIsChargedForTheTimeItTook)
   }
 }
 
+// Of large items an assignment has no more than a client of gRPC accepts in one message.
+TEST_F(WorkTest, AnAssignmentFitsIntoAMessage) {
+  v1::CreateJobRequest create = CoordinatorWorld::JobRequest();
+  create.mutable_job()->mutable_policy()->mutable_split()->set_items_min(1000);
+  const std::string job = world_.Create(create);
+  v1::AddItemsRequest add;
+  add.set_job(job);
+  for (int i = 0; i < 120; ++i) {
+    *add.add_items() = CoordinatorWorld::TextItem(absl::StrCat("item", i),
+                                                  std::string(i == 60 ? 64'000 : 60'000, 'x'));
+  }
+  ASSERT_THAT(world_.Call(&Coordinator::AddItems, add), IsOk());
+  for (const bool restarted : {false, true}) {
+    if (restarted) {
+      world_.Restart();
+      sink_.closed.reset();
+      session_ = world_.Connect(sink_);
+      sink_.Take();
+    }
+    const v1::Assigned assigned = Lease(10 + restarted, restarted ? "bob" : "ann");
+    EXPECT_LE(assigned.ByteSizeLong(), size_t{3 << 20});
+    EXPECT_GE(assigned.items_size(), 40);
+  }
+}
+
 TEST_F(WorkTest, ASubmissionCountsOnceAcrossRestarts) {
   const std::string job = JobWith(3);
   const v1::Assigned assigned = Lease(1, "ann");

@@ -53,6 +53,33 @@ class StreamsTest : public ::testing::Test {
 
 ServiceWorld* StreamsTest::world_ = nullptr;
 
+// Clients that are told nothing else accept 4 MiB.
+TEST_F(StreamsTest, NoAssignmentIsTooLargeForAClientWithoutSettings) {
+  const std::string job =
+      CreateJob("large", "job { policy { split { items_min: 1000 items_max: 1000 } } }");
+  std::vector<ServiceWorld::Texts> batches;
+  for (int b = 0; b < 3; ++b) {
+    std::string text = absl::StrCat("job: '", job, "' offset: ", b * 60);
+    for (int i = 0; i < 60; ++i) {
+      absl::StrAppend(&text, " items { key: 'k", b * 60 + i, "' content { name: 't' text: '",
+                      std::string(60'000, 'x'), "' } }");
+    }
+    batches.push_back({text});
+  }
+  ASSERT_EQ(world_->CallStream(kAcme, "JobService/AddItems", batches).code, grpc::StatusCode::OK);
+  const Outcome outcome = world_->Work(
+      kMarket,
+      {{"hello { gateway: 'large' protocol_version: 1 }"},
+       {absl::StrCat("leases { demand_id: 1 worker: 'ann' assignments_wanted: 1 only_job: '", job,
+                     "' }")}},
+      "assigned");
+  ASSERT_EQ(outcome.code, grpc::StatusCode::OK) << outcome.message;
+  ASSERT_FALSE(outcome.replies.empty());
+  const v1::WorkResponse& response = outcome.reply<v1::WorkResponse>();
+  ASSERT_EQ(response.assigned_size(), 1);
+  EXPECT_GE(response.assigned(0).items_size(), 40);
+}
+
 TEST_F(StreamsTest, ManyBatchesAreAddedInOrderAndSummedUp) {
   const std::string job = CreateJob("batches");
   std::vector<ServiceWorld::Texts> batches;
