@@ -17,9 +17,7 @@ using ::tessera::testing::HasReason;
 using ::tessera::testing::IsOk;
 using ::tessera::testing::StatusIs;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 using ::testing::SizeIs;
-using ::testing::StartsWith;
 
 TEST(OperatorTest, PoolsAreCreatedChangedAndDeleted) {
   CoordinatorWorld world(3);
@@ -207,10 +205,13 @@ TEST(OperatorTest, AWorkersAgreementIsWithWhatOthersSaidToo) {
 }
 
 TEST(OperatorTest, APartitionTellsWhereItStands) {
-  const std::string job = JobWith(2);
+  CoordinatorWorld world;
+  const std::string job = world.Create(CoordinatorWorld::JobRequest("r1", "acme"));
+  EXPECT_THAT(world.Add(job, 0, 2), IsOk());
+  EXPECT_TRUE(world.Seal(job).sealed());
   v1::GetPartitionRequest get;
   get.set_name("partitions/p0");
-  const auto partition = world_.Call(&Coordinator::GetPartition, get);
+  const auto partition = world.Call(&Coordinator::GetPartition, get);
   ASSERT_THAT(partition, IsOk());
   EXPECT_EQ(partition->state(), v1::PARTITION_STATE_SERVING);
   EXPECT_EQ(partition->jobs(), 1);
@@ -219,8 +220,8 @@ TEST(OperatorTest, APartitionTellsWhereItStands) {
   EXPECT_GT(partition->page_bytes(), 0);
   EXPECT_THAT(partition->state_digest(), SizeIs(32));
   get.set_name("partitions/p1");
-  EXPECT_THAT(world_.Call(&Coordinator::GetPartition, get), StatusIs(StatusCode::kNotFound));
-  EXPECT_THAT(world_.Call(&Coordinator::ListPartitions, v1::ListPartitionsRequest())->partitions(),
+  EXPECT_THAT(world.Call(&Coordinator::GetPartition, get), StatusIs(StatusCode::kNotFound));
+  EXPECT_THAT(world.Call(&Coordinator::ListPartitions, v1::ListPartitionsRequest())->partitions(),
               SizeIs(1));
 }
 
