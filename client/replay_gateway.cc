@@ -13,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/messages.h"
 #include "client/retry.h"
 #include "client/status.h"
 #include "tessera/v1/work_service.grpc.pb.h"
@@ -35,10 +36,6 @@ std::string GatewayName(absl::string_view job) {
 ReplayOptions WithName(ReplayOptions options) {
   if (options.gateway.empty()) options.gateway = GatewayName(options.job);
   return options;
-}
-
-bool HasEnded(const v1::Job& job) {
-  return job.state() == v1::JOB_STATE_FINALISED || job.state() == v1::JOB_STATE_CANCELLED;
 }
 
 // The crowd that is there cannot move this job any more.

@@ -19,6 +19,7 @@
 #include "client/cli/watching.h"
 #include "client/cli/words.h"
 #include "client/client.h"
+#include "client/messages.h"
 #include "client/replay_gateway.h"
 #include "common/status_macros.h"
 
