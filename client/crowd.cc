@@ -88,4 +88,16 @@ absl::StatusOr<Crowd> ReadCrowdFile(const std::string& path) {
   return absl::Status(crowd.status().code(), absl::StrCat(path, ": ", crowd.status().message()));
 }
 
+int64_t DropAnswers(Crowd* crowd, const std::function<bool(const RecordedAnswer&)>& keep) {
+  int64_t dropped = 0;
+  for (RecordedWorker& worker : crowd->workers) {
+    dropped += static_cast<int64_t>(
+        std::erase_if(worker.answers, [&](const RecordedAnswer& answer) { return !keep(answer); }));
+  }
+  std::erase_if(crowd->workers,
+                [](const RecordedWorker& worker) { return worker.answers.empty(); });
+  crowd->answers -= dropped;
+  return dropped;
+}
+
 }  // namespace tessera::client

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <istream>
 #include <optional>
 #include <string>
@@ -34,5 +35,9 @@ absl::StatusOr<Crowd> ReadCrowd(std::istream* in);
 
 // The same from a file. NOT_FOUND if it cannot be read.
 absl::StatusOr<Crowd> ReadCrowdFile(const std::string& path);
+
+// Takes away the answers that `keep` refuses, and workers who have none left. Returns how many
+// answers went.
+int64_t DropAnswers(Crowd* crowd, const std::function<bool(const RecordedAnswer&)>& keep);
 
 }  // namespace tessera::client

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/messages.h"
 #include "common/check.h"
 #include "common/hash.h"
 
@@ -23,15 +24,6 @@ constexpr int kResourceExhausted = 8;
 constexpr int kUnavailable = 14;
 
 bool MaySendAgain(int code) { return code == kUnavailable || code == kResourceExhausted; }
-
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
-void SetDuration(absl::Duration value, google::protobuf::Duration* duration) {
-  duration->set_seconds(absl::IDivDuration(value, absl::Seconds(1), &value));
-  duration->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(value)));
-}
 
 // `platforms/{platform}/workers/{worker}` without what is before the worker.
 absl::string_view LastSegment(absl::string_view name) {

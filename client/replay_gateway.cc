@@ -13,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/messages.h"
 #include "client/retry.h"
 #include "client/status.h"
 #include "tessera/v1/work_service.grpc.pb.h"
@@ -37,23 +38,23 @@ ReplayOptions WithName(ReplayOptions options) {
   return options;
 }
 
-bool HasEnded(const v1::Job& job) {
-  return job.state() == v1::JOB_STATE_FINALISED || job.state() == v1::JOB_STATE_CANCELLED;
-}
-
-// The crowd that is there cannot move this job any more.
-bool IsStuck(const v1::Job& job) {
+// For how long a crowd that waits for work of this job should go on waiting.
+absl::Duration PatienceWith(const v1::Job& job, const ReplayGatewayOptions& options) {
   for (const int reason : job.stall()) {
     switch (reason) {
       case v1::STALL_REASON_NO_ELIGIBLE_WORKER:
       case v1::STALL_REASON_OUT_OF_BUDGET:
       case v1::STALL_REASON_WAITING_FOR_FINALISE:
-        return true;
-      default:
+        return options.idle_max;
+      case v1::STALL_REASON_NO_ITEMS:
         break;
+      default:
+        return absl::InfiniteDuration();  // It goes on by itself, or somebody makes it.
     }
   }
-  return false;
+  // An end that is near will be told; what others answer may open items again.
+  const bool moves = job.state() == v1::JOB_STATE_CLOSING || job.counts().assignments_open() > 0;
+  return moves ? absl::InfiniteDuration() : options.quiet_max;
 }
 
 }  // namespace
@@ -74,8 +75,8 @@ struct ReplayGateway::State {
   Replay replay;
   bool stream_ended = false;  // The reader saw the end of the stream.
   bool job_ended = false;
-  bool job_stuck = false;
-  bool job_gone = false;  // Watching it failed for good.
+  absl::Duration patience = absl::InfiniteDuration();  // With the job as it is.
+  bool job_gone = false;                               // Watching it failed for good.
   absl::Status watch_error;
   std::optional<absl::Time> idle_since;
   std::optional<ReplayEnd> end;
@@ -96,7 +97,7 @@ void ReplayGateway::Watch(std::stop_token stop) {
     {
       const std::lock_guard lock(state_->mutex);
       state_->job_ended = HasEnded(status.job());
-      state_->job_stuck = IsStuck(status.job());
+      state_->patience = PatienceWith(status.job(), options_);
       counts = state_->replay.counts();
       state_->Wake();
     }
@@ -154,13 +155,13 @@ absl::Status ReplayGateway::RunStream(std::stop_token stop) {
       break;
     }
     if (state_->job_gone) break;
-    if (!replay.idle() || !state_->job_stuck) state_->idle_since.reset();
-    if (replay.idle() && state_->job_stuck) {
-      if (!state_->idle_since.has_value()) state_->idle_since = now;
-      if (now - *state_->idle_since >= options_.idle_max) {
-        state_->end = ReplayEnd::kIdle;
-        break;
-      }
+    if (!replay.idle() || state_->patience == absl::InfiniteDuration()) {
+      state_->idle_since.reset();
+    } else if (!state_->idle_since.has_value()) {
+      state_->idle_since = now;
+    } else if (now - *state_->idle_since >= state_->patience) {
+      state_->end = ReplayEnd::kIdle;
+      break;
     }
     silent = replay.peer_is_silent(now);
     if (silent) break;
@@ -172,7 +173,7 @@ absl::Status ReplayGateway::RunStream(std::stop_token stop) {
     }
     absl::Time wake = replay.wake_time();
     if (state_->idle_since.has_value()) {
-      wake = std::min(wake, *state_->idle_since + options_.idle_max);
+      wake = std::min(wake, *state_->idle_since + state_->patience);
     }
     if (wake <= now) continue;
     state_->changed.wait_until(lock, stop, absl::ToChronoTime(wake),

@@ -4,8 +4,11 @@
 //   ReplayGateway gateway(client, crowd, {.replay = {.job = job.name(), .speed = 50}});
 //   TESSERA_ASSIGN_OR_RETURN(ReplayOutcome outcome, gateway.Run(stop));
 //
-// It ends when the job has ended, when no worker has anything left, or when all who are left have
-// waited for `idle_max` while the job says that none of them can help it.
+// It ends when the job has ended, when no worker has anything left, or when all who are left wait
+// for work and none comes: for `idle_max` while the job says why (no eligible worker, no money, it
+// waits for FinaliseJob), for `quiet_max` while it does not (their items are not in the job, or not
+// yet). It waits on while the job is paused, before its start or at a limit of its rate, and, where
+// no reason is given, while somebody else is at work on it.
 //
 // Threads: Run() blocks and uses two more threads, one that reads and one that watches the job.
 // `on_status` is called on the watching one.
@@ -27,6 +30,7 @@ namespace tessera::client {
 struct ReplayGatewayOptions {
   ReplayOptions replay;
   absl::Duration idle_max = absl::Seconds(3);
+  absl::Duration quiet_max = absl::Seconds(10);
   // Give up when no stream could be had for so long.
   absl::Duration reconnect_for = absl::Minutes(2);
   // Hears every status of the job, and what the crowd is doing.
@@ -38,7 +42,7 @@ struct ReplayGatewayOptions {
 enum class ReplayEnd {
   kJobEnded,
   kNothingLeft,  // Every worker answered all that they had, or is not wanted any more.
-  kIdle,         // The job wants more, but not from those who are left.
+  kIdle,         // The job wants nothing that those who are left could give.
   kStopped,      // On request.
 };
 

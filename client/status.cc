@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "client/messages.h"
 #include "common/errors.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -30,8 +31,7 @@ absl::Status FromGrpc(const grpc::Status& status, absl::Duration* retry_delay) {
           details.fields.push_back({.field = field.field(), .description = field.description()});
         }
       } else if (any.UnpackTo(&retry) && retry_delay != nullptr) {
-        *retry_delay = absl::Seconds(retry.retry_delay().seconds()) +
-                       absl::Nanoseconds(retry.retry_delay().nanos());
+        *retry_delay = ToDuration(retry.retry_delay());
       }
     }
   }

@@ -89,6 +89,7 @@ constexpr Flag kReplayFlags[] = {
     {"mean-seconds", "S", "mean time for an answer where the file has no seconds (20)"},
     {"arrival-window", "DURATION", "workers arrive over so much recorded time (2m)"},
     {"items-max", "N", "most items that a worker takes at once (as the job plans)"},
+    {"skip-unfit", "", "leave out answers that are none of the job's classes, not refuse them all"},
     {"worker-pool", "POOL", "pool to lease from (default)"},
     {"gateway", "NAME", "name of the gateway (made from the job)"},
 };
@@ -260,7 +261,22 @@ constexpr Command kCommands[] = {
      "the\n"
      "recorded or a scaled pace. A coordinator that restarts is waited for, and nothing is lost "
      "or\n"
-     "counted twice. Ends when the job has ended, or nobody has anything left that it wants.",
+     "counted twice.\n"
+     "\n"
+     "Before anybody comes, the recording is held against the job. Labels that are none of its\n"
+     "classes are refused with their number (--skip-unfit leaves them out), items that a sealed "
+     "job\n"
+     "does not have are left out with a notice; with none left it ends with 3.\n"
+     "\n"
+     "Ends with 0 when the job has ended; when nobody has anything left that it wants; when it "
+     "has\n"
+     "said for 3 s that nobody here can help it (no eligible worker, no money, only `finalise` is\n"
+     "missing); or when for 10 s it offered nothing and nobody was at work on it. Goes on waiting\n"
+     "while the job is paused, not started yet, or at a limit of its rate.\n"
+     "\n"
+     "Where the deployment has tokens, it takes one with the roles requester (it reads and "
+     "watches\n"
+     "the job) and gateway (it brings workers): in --tokens-file `requester,gateway *`.",
      "tessera replay JOB votes.csv --speed 100", kReplayFlags, RunReplay},
     {"inspect", "", "Show a journal and pages in readable form",
      "Reads what a coordinator stored: records with their events, or pages and job heads, or the\n"

@@ -13,12 +13,16 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "client/crowd.h"
 #include "nlohmann/json_fwd.hpp"
 #include "tessera/v1/item.pb.h"
 #include "tessera/v1/job_service.pb.h"
 
 namespace tessera::client {
+
+// Does the hypothesis follow from the text?
+inline constexpr absl::string_view kDemoClasses[] = {"0", "1"};
 
 // The data set in memory.
 struct DemoData {

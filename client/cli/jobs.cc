@@ -19,6 +19,7 @@
 #include "client/cli/words.h"
 #include "client/client.h"
 #include "client/json.h"
+#include "client/messages.h"
 #include "common/status_macros.h"
 
 namespace tessera::client {
@@ -137,11 +138,9 @@ absl::StatusOr<ExitCode> RunJobs(Invocation& call) {
                kRight, kRight, kRight});
   for (const v1::Job& job : jobs) {
     const v1::JobCounts& counts = job.counts();
-    const int64_t done =
-        counts.items_resolved() + counts.items_unresolved() + counts.items_cancelled();
     table.Add({ShortName(job.name()), job.display_name(), StateText(job),
-               FormatCount(counts.items()), FormatCount(done), FormatCount(counts.answers()),
-               FormatMoney(SpentMicros(job.ledger())),
+               FormatCount(counts.items()), FormatCount(ItemsDone(counts)),
+               FormatCount(counts.answers()), FormatMoney(SpentMicros(job.ledger())),
                FormatMoney(job.ledger().budget_micros(), job.ledger().currency_code()),
                TimeText(job.create_time())});
   }

@@ -12,6 +12,7 @@
 #include "client/cli/words.h"
 #include "client/client.h"
 #include "client/json.h"
+#include "client/messages.h"
 #include "common/status_macros.h"
 
 namespace tessera::client {

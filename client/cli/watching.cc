@@ -4,6 +4,7 @@
 #include "absl/time/clock.h"
 #include "client/cli/words.h"
 #include "client/json.h"
+#include "client/messages.h"
 #include "common/status_macros.h"
 
 namespace tessera::client {
@@ -36,10 +37,6 @@ void StatusView::Note(absl::string_view text) {
   if (json_) return;
   display_.Clear();
   *out_ << text << std::endl;
-}
-
-bool HasEnded(const v1::Job& job) {
-  return job.state() == v1::JOB_STATE_FINALISED || job.state() == v1::JOB_STATE_CANCELLED;
 }
 
 absl::StatusOr<ExitCode> WatchToTheEnd(const Invocation& call, Client* client,

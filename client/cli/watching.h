@@ -33,9 +33,6 @@ class StatusView {
   absl::Time last_time_ = absl::InfinitePast();
 };
 
-// A job is over.
-bool HasEnded(const v1::Job& job);
-
 // Until the job has ended: kExitOk where it was finalised, kExitRefused where it was cancelled.
 absl::StatusOr<ExitCode> WatchToTheEnd(const Invocation& call, Client* client,
                                        const std::string& job, std::stop_token stop);

@@ -1,8 +1,5 @@
 #include "client/cli/words.h"
 
-#include <google/protobuf/duration.pb.h>
-#include <google/protobuf/timestamp.pb.h>
-
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -16,6 +13,7 @@
 #include "client/cli/money.h"
 #include "client/csv.h"
 #include "client/json.h"
+#include "client/messages.h"
 
 namespace tessera::client {
 namespace {
@@ -31,14 +29,6 @@ std::string Percent(double share) { return absl::StrFormat("%.1f %%", share * 10
 
 double Share(int64_t part, int64_t whole) {
   return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0;
-}
-
-bool HasEnded(const v1::Job& job) {
-  return job.state() == v1::JOB_STATE_FINALISED || job.state() == v1::JOB_STATE_CANCELLED;
-}
-
-int64_t ItemsDone(const v1::JobCounts& counts) {
-  return counts.items_resolved() + counts.items_unresolved() + counts.items_cancelled();
 }
 
 std::string AnswersText(const v1::JobStatus& status) {
@@ -167,14 +157,6 @@ std::string Plural(int64_t count, absl::string_view noun) {
 
 std::string ShortName(absl::string_view name) {
   return std::string(name.substr(name.rfind('/') + 1));
-}
-
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
-absl::Time ToTime(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
 }
 
 std::string DurationText(absl::Duration duration) {

@@ -13,9 +13,8 @@
 #include "tessera/v1/job_service.pb.h"
 
 namespace google::protobuf {
-class Duration;
 class Timestamp;
-}  // namespace google::protobuf
+}
 
 namespace tessera::client {
 
@@ -44,8 +43,6 @@ std::string Plural(int64_t count, absl::string_view noun);
 // The last segment of a name: a job's id, a worker's id.
 std::string ShortName(absl::string_view name);
 
-absl::Duration ToDuration(const google::protobuf::Duration& duration);
-absl::Time ToTime(const google::protobuf::Timestamp& time);
 // 2 h 5 min, 3.2 s.
 std::string DurationText(absl::Duration duration);
 // 2024-03-01 12:00:05, in local time.

@@ -272,9 +272,16 @@ TEST_F(CliTest, WrongInputsEndWithTheCodeThatSaysWhatToDo) {
         "--budget", "1"},
        2,
        "gold.csv: line 2: the gold answer 'c' is none of the job's classes"},
-      {{"replay", job, File("v.csv", "item,worker,label\np0,w0,maybe\n"), "--speed", "max"},
+      {{"replay", job, File("v.csv", "item,worker,label\np0,w0,maybe\np1,w0,yes\np2,w1,perhaps\n")},
        2,
-       "does not fit the job's template"},
+       "v.csv: 2 of 3 recorded answers fit none of the job's classes (no, yes), such as maybe, "
+       "perhaps\nnext: mend the recording, or leave those answers out with --skip-unfit"},
+      {{"replay", job, File("w.csv", "item,worker,label\np0,w0,maybe\n"), "--skip-unfit"},
+       2,
+       "is it the right recording"},
+      {{"replay", job, File("u.csv", "item,worker,label\nq0,w0,yes\nq1,w0,yes\n")},
+       3,
+       "none of the 2 recorded items, such as 'q"},
       {{"workers", "local/nobody"}, 3, ""},
       {{"partitions", "99"}, 3, ""},
   };
@@ -360,6 +367,24 @@ TEST_F(CliTest, OperatorsSeePoolsWorkersAndPartitions) {
   EXPECT_EQ(Tessera({"workers"}).code, 0);
 }
 
+// What the job cannot use is left out, and what it does not want any more is not waited for.
+TEST_F(CliTest, AReplayEndsByItselfWhateverItsRecordingHolds) {
+  const std::string job = Submit();
+  const std::string votes =
+      File("some.csv", "item,worker,label\np0,w0,yes\np1,w0,maybe\nq0,w0,yes\np2,w1,no\n");
+  const Json replay = TesseraJson({"replay", job, votes, "--speed", "max", "--skip-unfit"});
+  EXPECT_EQ(replay["end"], "nothing_left");
+  EXPECT_EQ(replay["answers_accepted"], 2);
+  EXPECT_EQ(replay["answers_of_other_labels"], 1);
+  EXPECT_EQ(replay["answers_of_other_items"], 1);
+  // The same for people.
+  const Ended again = Tessera({"replay", Submit(), votes, "--speed", "max", "--skip-unfit"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_THAT(again.err, AllOf(HasSubstr("1 recorded answer fit none of the job's classes"),
+                               HasSubstr("1 of 3 recorded items are not in the job")));
+  EXPECT_THAT(again.out, HasSubstr("2 answers accepted"));
+}
+
 // A crowd at work, its coordinator killed again and again: the job ends, and what was acknowledged
 // to the gateway is what the job has.
 TEST_F(CliTest, AReplaySurvivesACoordinatorThatIsKilled) {
@@ -388,6 +413,50 @@ TEST_F(CliTest, AReplaySurvivesACoordinatorThatIsKilled) {
   EXPECT_EQ(last["state"], "JOB_STATE_FINALISED");
   EXPECT_EQ(last["counts"]["items_resolved"], kItems);
   EXPECT_EQ(last["counts"]["answers"], outcome["answers_accepted"]);
+}
+
+// Denied, one reads which role is missing and where a token gets it.
+TEST(CliWithTokensTest, AReplayTakesARequesterAndAGateway) {
+  const tessera::testing::TempDir folder;
+  const auto file = [&folder](const std::string& name, const std::string& text) {
+    std::ofstream(folder.Join(name)) << text;
+    return folder.Join(name);
+  };
+  const std::string tokens =
+      file("tokens",
+           // SHA-256 of `requester`, `gateway` and `both`.
+           "sha256:2591c674ea8032f0f8ce8298598954bd208929f7a61bcdfcef96940b8deb603a "
+           "requester *\n"
+           "sha256:4ea5ee68fea05586106890ded5733820bb77d919cda27bc4b8139b7cd33b8889 "
+           "gateway *\n"
+           "sha256:ff7772053abf7d817d6eec229a09e14f0d1552f1cb0aeedb2ac73784ac2d2e39 "
+           "requester,gateway *\n");
+  Program up("tessera", {"up", "--json", "--data-dir", folder.Join("data"), "--listen",
+                         "127.0.0.1:0", "--", "--tokens-file", tokens});
+  const std::string line = up.WaitForLine("address");
+  ASSERT_NE(line, "") << up.Wait(absl::ZeroDuration()).err;
+  const std::string address = Json::parse(line)["address"];
+  const auto run = [&](const std::string& token, std::vector<std::string> words) {
+    words.insert(words.end(), {"--server", address, "--token-file", file(token, token)});
+    return RunProgram("tessera", words);
+  };
+  const Ended submitted = run("both", {"submit", file("items.csv", "id,t\na,x\n"), "--classes",
+                                       "no,yes", "--budget", "1", "--answers-max", "1"});
+  ASSERT_EQ(submitted.code, 0) << submitted.err;
+  const std::string job(absl::StripTrailingAsciiWhitespace(submitted.out));
+  const std::string votes = file("votes.csv", "item,worker,label\na,w,yes\n");
+  for (const auto& [token, missing] :
+       {std::pair("requester", "gateway"), {"gateway", "requester"}}) {
+    const Ended denied = run(token, {"replay", job, votes, "--speed", "max"});
+    EXPECT_EQ(denied.code, 6) << denied.err;
+    EXPECT_THAT(denied.err, AllOf(HasSubstr(absl::StrCat("the role ", missing)),
+                                  HasSubstr("`requester,gateway *`"), HasSubstr("--token-file")));
+  }
+  const Ended replayed = run("both", {"replay", job, votes, "--speed", "max"});
+  EXPECT_EQ(replayed.code, 0) << replayed.err;
+  EXPECT_THAT(replayed.out, HasSubstr("the job has ended"));
+  up.Signal(SIGINT);
+  EXPECT_EQ(up.Wait().code, 0);
 }
 
 TEST(CliWithoutACoordinatorTest, OneProgramNeedsNoOther) {

@@ -171,6 +171,19 @@ TEST_F(ItemsTest, ARecordedCrowdIsGroupedByWorkerAndRepeatsAreLeftOut) {
   EXPECT_EQ(crowd->repeated, 1);
 }
 
+TEST_F(ItemsTest, AnswersAreTakenOutOfARecordingWithTheWorkersWhoHadNoOthers) {
+  auto crowd = ReadCrowdFile(
+      Write("v.csv", "item,worker,label\n1,ann,yes\n2,ann,no\n1,bob,no\n2,cid,no\n2,dan,yes\n"));
+  ASSERT_TRUE(crowd.ok()) << crowd.status();
+  const auto is_yes = [](const RecordedAnswer& answer) { return answer.label == "yes"; };
+  EXPECT_EQ(DropAnswers(&*crowd, is_yes), 3);
+  EXPECT_EQ(crowd->answers, 2);
+  ASSERT_EQ(crowd->workers.size(), 2u);
+  EXPECT_EQ(crowd->workers[0].name, "ann");
+  EXPECT_EQ(crowd->workers[0].answers.size(), 1u);
+  EXPECT_EQ(crowd->workers[1].name, "dan");
+}
+
 TEST_F(ItemsTest, ARecordingThatIsNoneIsRefused) {
   for (const auto& [text, message] : std::vector<std::pair<std::string, std::string>>{
            {"item,label\n1,a\n", "has the columns item, worker and label"},

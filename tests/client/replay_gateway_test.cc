@@ -1,0 +1,129 @@
+// A crowd that can do nothing more for a job goes home by itself; one that may be needed stays.
+#include "client/replay_gateway.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "tessera/v1/job_service.grpc.pb.h"
+#include "tessera/v1/work_service.grpc.pb.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::client {
+namespace {
+
+using testing::IsOk;
+
+// A job that stands as it is told to, for ever.
+class FakeJobs final : public v1::JobService::Service {
+ public:
+  v1::Job job;
+
+  grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest*, v1::Job* response) override {
+    *response = job;
+    return grpc::Status::OK;
+  }
+  grpc::Status WatchJob(grpc::ServerContext* context, const v1::WatchJobRequest*,
+                        grpc::ServerWriter<v1::JobStatus>* writer) override {
+    v1::JobStatus status;
+    *status.mutable_job() = job;
+    writer->Write(status);
+    while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+    return grpc::Status::CANCELLED;
+  }
+};
+
+// Welcomes everybody and has no work for anybody.
+class FakeWork final : public v1::WorkService::Service {
+ public:
+  grpc::Status Work(grpc::ServerContext*,
+                    grpc::ServerReaderWriter<v1::WorkResponse, v1::WorkRequest>* stream) override {
+    v1::WorkRequest request;
+    while (stream->Read(&request)) {
+      if (!request.has_hello()) continue;
+      v1::WorkResponse response;
+      response.mutable_welcome();
+      stream->Write(response);
+    }
+    return grpc::Status::OK;
+  }
+};
+
+class ReplayGatewayTest : public ::testing::Test {
+ protected:
+  ReplayGatewayTest() {
+    int port = 0;
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&jobs_);
+    builder.RegisterService(&work_);
+    server_ = builder.BuildAndStart();
+    client_ = std::move(*Client::Connect({.address = absl::StrCat("127.0.0.1:", port)}));
+    jobs_.job.set_name("tenants/t/jobs/j");
+    jobs_.job.set_state(v1::JOB_STATE_RUNNING);
+  }
+
+  // How a crowd of one ends whose item nobody wants; stopped after so long where it does not.
+  ReplayEnd Run(absl::Duration idle_max, absl::Duration quiet_max,
+                absl::Duration stop_after = absl::Seconds(30)) {
+    Crowd crowd;
+    crowd.workers.push_back({.name = "ann", .answers = {{.item_key = "a", .label = "yes"}}});
+    crowd.answers = 1;
+    ReplayGateway gateway(client_.get(), crowd,
+                          {.replay = {.job = jobs_.job.name(), .speed = kSpeedMax},
+                           .idle_max = idle_max,
+                           .quiet_max = quiet_max});
+    std::stop_source stop;
+    std::jthread stopper([&stop, stop_after](const std::stop_token& ended) {
+      const absl::Time limit = absl::Now() + stop_after;
+      while (!ended.stop_requested() && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(1));
+      stop.request_stop();
+    });
+    const absl::StatusOr<ReplayOutcome> outcome = gateway.Run(stop.get_token());
+    EXPECT_THAT(outcome, IsOk());
+    return outcome.ok() ? outcome->end : ReplayEnd::kStopped;
+  }
+
+  const absl::Duration kSoon = absl::Milliseconds(20);
+  const absl::Duration kAWhile = 10 * kSoon;
+  const absl::Duration kNever = absl::Hours(1);
+  FakeJobs jobs_;
+  FakeWork work_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Client> client_;
+};
+
+TEST_F(ReplayGatewayTest, AJobThatSaysWhyNobodyCanHelpItIsLeftSoon) {
+  for (const v1::StallReason reason :
+       {v1::STALL_REASON_NO_ELIGIBLE_WORKER, v1::STALL_REASON_OUT_OF_BUDGET,
+        v1::STALL_REASON_WAITING_FOR_FINALISE}) {
+    jobs_.job.clear_stall();
+    jobs_.job.add_stall(reason);
+    EXPECT_EQ(Run(kSoon, kNever), ReplayEnd::kIdle) << v1::StallReason_Name(reason);
+  }
+}
+
+// Its items are not in the job, or not yet: the job itself sees nothing wrong.
+TEST_F(ReplayGatewayTest, AJobThatOffersNothingWithoutAReasonIsLeftAfterAWhile) {
+  EXPECT_EQ(Run(kNever, kSoon), ReplayEnd::kIdle);
+  jobs_.job.add_stall(v1::STALL_REASON_NO_ITEMS);
+  EXPECT_EQ(Run(kNever, kSoon), ReplayEnd::kIdle);
+}
+
+TEST_F(ReplayGatewayTest, AJobThatMayStillWantSomethingIsWaitedFor) {
+  for (const v1::StallReason reason :
+       {v1::STALL_REASON_PAUSED, v1::STALL_REASON_RATE_LIMITED, v1::STALL_REASON_NOT_STARTED,
+        v1::STALL_REASON_STORE_UNAVAILABLE}) {
+    jobs_.job.clear_stall();
+    jobs_.job.add_stall(reason);
+    EXPECT_EQ(Run(kSoon, kSoon, kAWhile), ReplayEnd::kStopped) << v1::StallReason_Name(reason);
+  }
+  jobs_.job.clear_stall();
+  jobs_.job.mutable_counts()->set_assignments_open(1);  // What they answer may open items again.
+  EXPECT_EQ(Run(kSoon, kSoon, kAWhile), ReplayEnd::kStopped);
+}
+
+}  // namespace
+}  // namespace tessera::client
