@@ -27,6 +27,7 @@
 #include "coordinator/coordinator_thread.h"
 #include "coordinator/options.h"
 #include "coordinator/service/credentials.h"
+#include "coordinator/service/library_logs.h"
 #include "coordinator/service/log.h"
 #include "coordinator/service/server.h"
 #include "coordinator/service/service_context.h"
@@ -264,5 +265,6 @@ int main(int argc, char** argv) {
     return 0;
   }
   tessera::service::SetLogLevel(flags->log_level);
+  tessera::service::RouteLibraryLogs();
   return tessera::Run(*flags);
 }

@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "coordinator/service/job_streams.h"
+#include "coordinator/service/received.h"
 #include "coordinator/service/services.h"
 #include "coordinator/service/unary_call.h"
 #include "tessera/v1/job_service.grpc.pb.h"
@@ -15,7 +16,42 @@ constexpr Roles kRequesters = {Role::kRequester};
 
 class JobService final : public v1::JobService::CallbackService {
  public:
-  explicit JobService(ServiceContext* service) : service_(*service) {}
+  explicit JobService(ServiceContext* service) : service_(*service) {
+    Take("CreateJob", UnaryHandler(this, &JobService::CreateJob));
+    Take("GetJob", UnaryHandler(this, &JobService::GetJob));
+    Take("ListJobs", UnaryHandler(this, &JobService::ListJobs));
+    Take("UpdateJob", UnaryHandler(this, &JobService::UpdateJob));
+    Take("DeleteJob", UnaryHandler(this, &JobService::DeleteJob));
+    Take("SealJob", UnaryHandler(this, &JobService::SealJob));
+    Take("PauseJob", UnaryHandler(this, &JobService::PauseJob));
+    Take("ResumeJob", UnaryHandler(this, &JobService::ResumeJob));
+    Take("CancelJob", UnaryHandler(this, &JobService::CancelJob));
+    Take("FinaliseJob", UnaryHandler(this, &JobService::FinaliseJob));
+    Take("PlanJob", UnaryHandler(this, &JobService::PlanJob));
+    Take("ListResults", UnaryHandler(this, &JobService::ListResults));
+    Take("ExplainItem", UnaryHandler(this, &JobService::ExplainItem));
+    Take("ReviewAnswers", UnaryHandler(this, &JobService::ReviewAnswers));
+    Take("PayBonus", UnaryHandler(this, &JobService::PayBonus));
+    Take("AddItems",
+         new grpc::internal::CallbackClientStreamingHandler<Received<v1::AddItemsRequest>,
+                                                            v1::AddItemsResponse>(
+             [this](CallbackServerContext* context, v1::AddItemsResponse* response) {
+               return StartAddItems(service_, context, response, kRequesters);
+             }));
+    Take("WatchJob",
+         new grpc::internal::CallbackServerStreamingHandler<Received<v1::WatchJobRequest>,
+                                                            v1::JobStatus>(
+             [this](CallbackServerContext* context, const Received<v1::WatchJobRequest>* request) {
+               return StartWatchJob(service_, context, *request, kRequesters);
+             }));
+    Take("StreamResults",
+         new grpc::internal::CallbackServerStreamingHandler<Received<v1::StreamResultsRequest>,
+                                                            v1::StreamResultsResponse>(
+             [this](CallbackServerContext* context,
+                    const Received<v1::StreamResultsRequest>* request) {
+               return StartStreamResults(service_, context, *request, kRequesters);
+             }));
+  }
 
   ServerUnaryReactor* CreateJob(CallbackServerContext* context, const v1::CreateJobRequest* request,
                                 v1::Job* job) override {
@@ -96,20 +132,13 @@ class JobService final : public v1::JobService::CallbackService {
                 &edge::Coordinator::PayBonus);
   }
 
-  grpc::ServerReadReactor<v1::AddItemsRequest>* AddItems(CallbackServerContext* context,
-                                                         v1::AddItemsResponse* response) override {
-    return StartAddItems(service_, context, response, kRequesters);
-  }
-  grpc::ServerWriteReactor<v1::JobStatus>* WatchJob(CallbackServerContext* context,
-                                                    const v1::WatchJobRequest* request) override {
-    return StartWatchJob(service_, context, *request, kRequesters);
-  }
-  grpc::ServerWriteReactor<v1::StreamResultsResponse>* StreamResults(
-      CallbackServerContext* context, const v1::StreamResultsRequest* request) override {
-    return StartStreamResults(service_, context, *request, kRequesters);
+ private:
+  void Take(const char* method, grpc::internal::MethodHandler* handler) {
+    const auto* const service =
+        v1::GetJobRequest::descriptor()->file()->FindServiceByName("JobService");
+    MarkMethodCallback(MethodIndex(service, method), handler);
   }
 
- private:
   template <typename Request, typename Response>
   ServerUnaryReactor* Call(CallbackServerContext* context, const Request* request,
                            Response* response, const absl::StatusOr<Resource>& resource,

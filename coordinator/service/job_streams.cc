@@ -154,10 +154,12 @@ class RefusedWriter final : public grpc::ServerWriteReactor<Response> {
 template <typename Response, typename Request, typename Make>
 grpc::ServerWriteReactor<Response>* StartPulled(ServiceContext& service,
                                                 grpc::CallbackServerContext* context,
-                                                const Request& request, absl::string_view job,
-                                                absl::string_view field, Roles any_of, Make make) {
+                                                const Received<Request>& request,
+                                                absl::string_view job, absl::string_view field,
+                                                Roles any_of, Make make) {
+  if (request.malformed) return new RefusedWriter<Response>(MalformedMessage());
   absl::Status status = service.Admit(*context, any_of, JobResource(job, field)).status();
-  if (status.ok()) status = Validate(request, service.validate_context());
+  if (status.ok()) status = Validate(request.message, service.validate_context());
   if (!status.ok()) return new RefusedWriter<Response>(status);
   absl::StatusOr<ServiceContext::Place> place = service.TakeStream();
   if (!place.ok()) return new RefusedWriter<Response>(place.status());
@@ -170,7 +172,7 @@ grpc::ServerWriteReactor<Response>* StartPulled(ServiceContext& service,
 
 // The state belongs to the coordinator's thread, except for what only the reads touch, of which
 // there is one at a time.
-class AddItemsStream final : public grpc::ServerReadReactor<v1::AddItemsRequest>,
+class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItemsRequest>>,
                              public OpenStreams::Stream,
                              public std::enable_shared_from_this<AddItemsStream> {
  public:
@@ -233,7 +235,7 @@ class AddItemsStream final : public grpc::ServerReadReactor<v1::AddItemsRequest>
   // Batches on their way at once: enough that one is read and judged while another is committed.
   static constexpr size_t kSlots = 4;
   struct Slot {
-    v1::AddItemsRequest request;
+    Received<v1::AddItemsRequest> request;
     bool used = false;
   };
 
@@ -244,7 +246,9 @@ class AddItemsStream final : public grpc::ServerReadReactor<v1::AddItemsRequest>
   }
 
   // On gRPC's thread, while nothing else reads.
-  absl::Status Judge(v1::AddItemsRequest& request) {
+  absl::Status Judge(Received<v1::AddItemsRequest>& received) {
+    if (received.malformed) return MalformedMessage();
+    v1::AddItemsRequest& request = received.message;
     if (job_.empty()) {
       TESSERA_ASSIGN_OR_RETURN(const Resource resource, JobResource(request.job(), "job"));
       TESSERA_RETURN_IF_ERROR(Authorize(principal_, any_of_, resource));
@@ -271,20 +275,21 @@ class AddItemsStream final : public grpc::ServerReadReactor<v1::AddItemsRequest>
     if (failed_ || ended_) return;
     const int64_t batch = batches_++;
     ++outstanding_;
-    coordinator_->AddItems(slots_[slot].request, [this, self = shared_from_this(), slot, batch](
-                                                     absl::StatusOr<v1::AddItemsResponse> reply) {
-      --outstanding_;
-      slots_[slot].used = false;
-      if (reply.ok()) {
-        committed_offset_ = std::max(committed_offset_, reply->committed_offset());
-        added_ += reply->added();
-        present_ += reply->present();
-      } else {
-        Fail(batch, reply.status());
-      }
-      Read();
-      FinishIfDone();
-    });
+    coordinator_->AddItems(
+        slots_[slot].request.message,
+        [this, self = shared_from_this(), slot, batch](absl::StatusOr<v1::AddItemsResponse> reply) {
+          --outstanding_;
+          slots_[slot].used = false;
+          if (reply.ok()) {
+            committed_offset_ = std::max(committed_offset_, reply->committed_offset());
+            added_ += reply->added();
+            present_ += reply->present();
+          } else {
+            Fail(batch, reply.status());
+          }
+          Read();
+          FinishIfDone();
+        });
   }
 
   // The earliest failure is the one that is told: later ones follow from it.
@@ -348,7 +353,7 @@ class AddItemsStream final : public grpc::ServerReadReactor<v1::AddItemsRequest>
   bool ended_ = false;
 };
 
-class RefusedReader final : public grpc::ServerReadReactor<v1::AddItemsRequest> {
+class RefusedReader final : public grpc::ServerReadReactor<Received<v1::AddItemsRequest>> {
  public:
   explicit RefusedReader(const absl::Status& status) { Finish(ToGrpc(status)); }
   void OnDone() override { delete this; }
@@ -356,10 +361,9 @@ class RefusedReader final : public grpc::ServerReadReactor<v1::AddItemsRequest> 
 
 }  // namespace
 
-grpc::ServerReadReactor<v1::AddItemsRequest>* StartAddItems(ServiceContext& service,
-                                                            grpc::CallbackServerContext* context,
-                                                            v1::AddItemsResponse* response,
-                                                            Roles any_of) {
+grpc::ServerReadReactor<Received<v1::AddItemsRequest>>* StartAddItems(
+    ServiceContext& service, grpc::CallbackServerContext* context, v1::AddItemsResponse* response,
+    Roles any_of) {
   absl::StatusOr<Principal> principal = service.Admit(*context, any_of);
   if (!principal.ok()) return new RefusedReader(principal.status());
   absl::StatusOr<ServiceContext::Place> place = service.TakeStream();
@@ -372,21 +376,23 @@ grpc::ServerReadReactor<v1::AddItemsRequest>* StartAddItems(ServiceContext& serv
 
 grpc::ServerWriteReactor<v1::JobStatus>* StartWatchJob(ServiceContext& service,
                                                        grpc::CallbackServerContext* context,
-                                                       const v1::WatchJobRequest& request,
+                                                       const Received<v1::WatchJobRequest>& request,
                                                        Roles any_of) {
-  return StartPulled<v1::JobStatus>(
-      service, context, request, request.name(), "name", any_of, [&](ServiceContext::Place place) {
-        return std::make_shared<WatchStream>(service, std::move(place), request.name());
-      });
+  return StartPulled<v1::JobStatus>(service, context, request, request.message.name(), "name",
+                                    any_of, [&](ServiceContext::Place place) {
+                                      return std::make_shared<WatchStream>(
+                                          service, std::move(place), request.message.name());
+                                    });
 }
 
 grpc::ServerWriteReactor<v1::StreamResultsResponse>* StartStreamResults(
     ServiceContext& service, grpc::CallbackServerContext* context,
-    const v1::StreamResultsRequest& request, Roles any_of) {
-  return StartPulled<v1::StreamResultsResponse>(
-      service, context, request, request.job(), "job", any_of, [&](ServiceContext::Place place) {
-        return std::make_shared<ResultsStream>(service, std::move(place), request);
-      });
+    const Received<v1::StreamResultsRequest>& request, Roles any_of) {
+  return StartPulled<v1::StreamResultsResponse>(service, context, request, request.message.job(),
+                                                "job", any_of, [&](ServiceContext::Place place) {
+                                                  return std::make_shared<ResultsStream>(
+                                                      service, std::move(place), request.message);
+                                                });
 }
 
 }  // namespace tessera::service

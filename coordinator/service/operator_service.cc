@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "coordinator/service/received.h"
 #include "coordinator/service/services.h"
 #include "coordinator/service/unary_call.h"
 #include "coordinator/service/validate_operators.h"
@@ -17,7 +18,18 @@ constexpr Roles kWorkerReaders = {Role::kOperator, Role::kGateway};
 
 class OperatorService final : public v1::OperatorService::CallbackService {
  public:
-  explicit OperatorService(ServiceContext* service) : service_(*service) {}
+  explicit OperatorService(ServiceContext* service) : service_(*service) {
+    Take("CreatePool", UnaryHandler(this, &OperatorService::CreatePool));
+    Take("GetPool", UnaryHandler(this, &OperatorService::GetPool));
+    Take("ListPools", UnaryHandler(this, &OperatorService::ListPools));
+    Take("UpdatePool", UnaryHandler(this, &OperatorService::UpdatePool));
+    Take("DeletePool", UnaryHandler(this, &OperatorService::DeletePool));
+    Take("GetWorker", UnaryHandler(this, &OperatorService::GetWorker));
+    Take("ListWorkers", UnaryHandler(this, &OperatorService::ListWorkers));
+    Take("UpdateWorker", UnaryHandler(this, &OperatorService::UpdateWorker));
+    Take("GetPartition", UnaryHandler(this, &OperatorService::GetPartition));
+    Take("ListPartitions", UnaryHandler(this, &OperatorService::ListPartitions));
+  }
 
   ServerUnaryReactor* CreatePool(CallbackServerContext* context,
                                  const v1::CreatePoolRequest* request, v1::Pool* pool) override {
@@ -82,6 +94,12 @@ class OperatorService final : public v1::OperatorService::CallbackService {
   }
 
  private:
+  void Take(const char* method, grpc::internal::MethodHandler* handler) {
+    const auto* const service =
+        v1::GetPoolRequest::descriptor()->file()->FindServiceByName("OperatorService");
+    MarkMethodCallback(MethodIndex(service, method), handler);
+  }
+
   ServiceContext& service_;
 };
 

@@ -16,6 +16,7 @@
 #include "coordinator/edge/message_size.h"
 #include "coordinator/service/grpc_status.h"
 #include "coordinator/service/merge_responses.h"
+#include "coordinator/service/received.h"
 #include "coordinator/service/service_context.h"
 #include "coordinator/service/services.h"
 #include "coordinator/service/validate_work.h"
@@ -30,10 +31,11 @@ namespace {
 // Reads are judged on gRPC's threads and handed to the coordinator's; a few may wait there, and no
 // further one is read before one of them was taken. Writes are queued: what comes while a write is
 // in flight is merged and leaves as one message.
-class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::WorkResponse>,
-                         public edge::SessionSink,
-                         public OpenStreams::Stream,
-                         public std::enable_shared_from_this<WorkStream> {
+class WorkStream final
+    : public grpc::ServerBidiReactor<Received<v1::WorkRequest>, v1::WorkResponse>,
+      public edge::SessionSink,
+      public OpenStreams::Stream,
+      public std::enable_shared_from_this<WorkStream> {
  public:
   WorkStream(ServiceContext& service, ServiceContext::Place place, const Principal& principal)
       : service_(service),
@@ -62,8 +64,10 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
       });
       return;
     }
-    v1::WorkRequest& request = slots_[read_slot_];
-    const absl::Status status = ValidateMessage(request, first_, limits_);
+    v1::WorkRequest& request = slots_[read_slot_].message;
+    const absl::Status status = slots_[read_slot_].malformed
+                                    ? MalformedMessage()
+                                    : ValidateMessage(request, first_, limits_);
     first_ = false;
     if (!status.ok()) {
       Post([this, status](edge::Coordinator&) { End(status); });
@@ -256,7 +260,7 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
   std::shared_ptr<WorkStream> grpc_share_;  // From Start() to OnDone().
 
   // Of the reads, of which there is one at a time. `first_`: no message has come so far.
-  std::array<v1::WorkRequest, kSlots> slots_;
+  std::array<Received<v1::WorkRequest>, kSlots> slots_;
   size_t read_slot_ = 0;
   std::atomic<bool> first_{true};
 
@@ -279,7 +283,8 @@ class WorkStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::Wor
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-class RefusedStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::WorkResponse> {
+class RefusedStream final
+    : public grpc::ServerBidiReactor<Received<v1::WorkRequest>, v1::WorkResponse> {
  public:
   explicit RefusedStream(const absl::Status& status) { Finish(ToGrpc(status)); }
   void OnDone() override { delete this; }
@@ -287,10 +292,18 @@ class RefusedStream final : public grpc::ServerBidiReactor<v1::WorkRequest, v1::
 
 class WorkService final : public v1::WorkService::CallbackService {
  public:
-  explicit WorkService(ServiceContext* service) : service_(*service) {}
+  explicit WorkService(ServiceContext* service) : service_(*service) {
+    const auto* const descriptor =
+        v1::WorkRequest::descriptor()->file()->FindServiceByName("WorkService");
+    MarkMethodCallback(
+        MethodIndex(descriptor, "Work"),
+        new grpc::internal::CallbackBidiHandler<Received<v1::WorkRequest>, v1::WorkResponse>(
+            [this](grpc::CallbackServerContext* context) { return Begin(context); }));
+  }
 
-  grpc::ServerBidiReactor<v1::WorkRequest, v1::WorkResponse>* Work(
-      grpc::CallbackServerContext* context) override {
+ private:
+  grpc::ServerBidiReactor<Received<v1::WorkRequest>, v1::WorkResponse>* Begin(
+      grpc::CallbackServerContext* context) {
     const absl::StatusOr<Principal> principal = service_.Admit(*context, {Role::kGateway});
     if (!principal.ok()) return new RefusedStream(principal.status());
     absl::StatusOr<ServiceContext::Place> place = service_.TakeStream();
@@ -300,7 +313,6 @@ class WorkService final : public v1::WorkService::CallbackService {
     return stream.get();
   }
 
- private:
   ServiceContext& service_;
 };
 

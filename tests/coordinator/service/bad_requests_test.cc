@@ -36,8 +36,8 @@ class BadRequestsTest : public ::testing::Test {
     Must(world_->Call(kAcme, "JobService/CancelJob", {"name: '$ENDED'"}));
     Must(world_->Call(kOperator, "OperatorService/CreatePool",
                       {"pool_id: 'experts' pool { display_name: 'Experts' }"}));
-    LeaseToAnn();
     GrantAllBonuses();
+    LeaseToAnn();  // Last: while a lease is open the state has a tick each second.
     Outcome page = world_->Call(kAcme, "JobService/ListResults", {"parent: '$MAIN' page_size: 2"});
     Must(page);
     world_->Define("PAGE_TOKEN", page.reply<v1::ListResultsResponse>().next_page_token());

@@ -77,6 +77,11 @@ TEST(ProcessTest, AnAddressThatIsTakenIsNotShared) {
       RunCoordinator({"--listen", first.address(), "--data-dir", folder.Join("data")});
   EXPECT_EQ(second.exit_status, 1);
   EXPECT_THAT(second.err, HasSubstr("cannot listen on"));
+  // gRPC says something about it, too; in our form, as one reader has to understand all lines.
+  EXPECT_THAT(second.err, HasSubstr("msg=gRPC text="));
+  for (const absl::string_view line : absl::StrSplit(second.err, '\n', absl::SkipEmpty())) {
+    EXPECT_THAT(std::string(line), ::testing::StartsWith("time="));
+  }
 }
 
 TEST(ProcessTest, TwoDoNotShareOneFolder) {

@@ -214,9 +214,28 @@ std::string ServiceWorld::StateDigest() {
   return outcome.reply<v1::Partition>().state_digest();
 }
 
-// Every kind of call is a stream of messages each way to the generic stub.
+Outcome ServiceWorld::CallRaw(absl::string_view token, absl::string_view method,
+                              const std::vector<std::string>& messages) {
+  return RunBytes(token, method, messages, "");
+}
+
 Outcome ServiceWorld::Run(absl::string_view token, absl::string_view method,
                           const std::vector<Texts>& requests, absl::string_view until) {
+  std::vector<std::string> messages;
+  for (const Texts& texts : requests) {
+    const std::unique_ptr<Message> request = NewMessage(MethodOf(method)->input_type());
+    for (const std::string& text : texts) {
+      google::protobuf::TextFormat::Parser parser;
+      TESSERA_CHECK(parser.MergeFromString(Expand(text), request.get())) << Expand(text);
+    }
+    messages.push_back(request->SerializeAsString());
+  }
+  return RunBytes(token, method, messages, until);
+}
+
+// Every kind of call is a stream of messages each way to the generic stub.
+Outcome ServiceWorld::RunBytes(absl::string_view token, absl::string_view method,
+                               const std::vector<std::string>& messages, absl::string_view until) {
   const auto* const descriptor = MethodOf(method);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
@@ -233,14 +252,10 @@ Outcome ServiceWorld::Run(absl::string_view token, absl::string_view method,
   const auto call = stub.PrepareCall(&context, absl::StrCat("/tessera.v1.", method), &queue);
   call->StartCall(nullptr);
   bool writing = next();
-  for (const Texts& texts : requests) {
-    const std::unique_ptr<Message> request = NewMessage(descriptor->input_type());
-    for (const std::string& text : texts) {
-      google::protobuf::TextFormat::Parser parser;
-      TESSERA_CHECK(parser.MergeFromString(Expand(text), request.get())) << Expand(text);
-    }
+  for (const std::string& message : messages) {
     if (!writing) break;  // The server has ended the call.
-    call->Write(ToBuffer(*request), nullptr);
+    const grpc::Slice slice(message);
+    call->Write(grpc::ByteBuffer(&slice, 1), nullptr);
     writing = next();
   }
   if (writing && until.empty()) {

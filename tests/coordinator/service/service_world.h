@@ -63,6 +63,9 @@ class ServiceWorld {
   Outcome Call(absl::string_view token, absl::string_view method, const Texts& request);
   Outcome CallStream(absl::string_view token, absl::string_view method,
                      const std::vector<Texts>& requests);
+  // Calls with these bytes as messages, whatever they are.
+  Outcome CallRaw(absl::string_view token, absl::string_view method,
+                  const std::vector<std::string>& messages);
   // Makes `count` calls with one message each, many at a time; all must be OK.
   void CallMany(absl::string_view token, absl::string_view method, int count,
                 const std::function<std::string(int)>& request);
@@ -82,6 +85,8 @@ class ServiceWorld {
  private:
   Outcome Run(absl::string_view token, absl::string_view method, const std::vector<Texts>& requests,
               absl::string_view until);
+  Outcome RunBytes(absl::string_view token, absl::string_view method,
+                   const std::vector<std::string>& messages, absl::string_view until);
 
   TempDir folder_;
   std::unique_ptr<CoordinatorProcess> process_;

@@ -1,0 +1,10 @@
+// What the libraries below us log, in our own lines: gRPC and Protobuf write to stderr in forms of
+// their own, which programs that read logfmt do not understand.
+#pragma once
+
+namespace tessera::service {
+
+// From here on their lines come through Log(). Call it once, before gRPC is used.
+void RouteLibraryLogs();
+
+}  // namespace tessera::service

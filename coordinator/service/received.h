@@ -1,0 +1,75 @@
+// Messages that are no Protobuf, told apart from other trouble.
+//
+// gRPC's generated services answer bytes that cannot be parsed with UNIMPLEMENTED and nothing else,
+// and take them for the end of a stream, which then ends well: a client would believe that its last
+// batch was taken. So services here receive a message that says whether it could be parsed:
+//
+//   MarkMethodCallback(index, UnaryHandler(this, &JobService::GetJob));  // In place of its own.
+//
+// For the .cc files of the services only: it brings gRPC's headers along.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "common/check.h"
+#include "coordinator/service/grpc_status.h"
+#include "coordinator/service/violations.h"
+#include "google/protobuf/descriptor.h"
+
+namespace tessera::service {
+
+template <typename Message>
+struct Received {
+  Message message;
+  bool malformed = false;  // Then there is nothing in `message` to be relied on.
+};
+
+// INVALID_ARGUMENT (FIELD_MALFORMED).
+inline absl::Status MalformedMessage() {
+  return ErrorWith(absl::StatusCode::kInvalidArgument, v1::FIELD_MALFORMED,
+                   "the message cannot be parsed: it is not Protobuf of this type");
+}
+
+// The place of a method in its service, by which gRPC knows it.
+inline int MethodIndex(const google::protobuf::ServiceDescriptor* service, const char* method) {
+  const auto* const found = service->FindMethodByName(method);
+  TESSERA_CHECK(found != nullptr) << method;
+  return found->index();
+}
+
+}  // namespace tessera::service
+
+namespace grpc {
+
+template <typename Message>
+class SerializationTraits<tessera::service::Received<Message>> {
+ public:
+  static Status Deserialize(ByteBuffer* buffer, tessera::service::Received<Message>* received) {
+    received->malformed =
+        !SerializationTraits<Message>::Deserialize(buffer, &received->message).ok();
+    return Status::OK;
+  }
+};
+
+}  // namespace grpc
+
+namespace tessera::service {
+
+// How `Service`, a callback service, receives the method of this index with one message.
+template <typename Service, typename Request, typename Response>
+grpc::internal::MethodHandler* UnaryHandler(
+    Service* service, grpc::ServerUnaryReactor* (Service::*method)(grpc::CallbackServerContext*,
+                                                                   const Request*, Response*)) {
+  return new grpc::internal::CallbackUnaryHandler<Received<Request>, Response>(
+      [service, method](grpc::CallbackServerContext* context, const Received<Request>* request,
+                        Response* response) -> grpc::ServerUnaryReactor* {
+        if (!request->malformed) return (service->*method)(context, &request->message, response);
+        grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+        reactor->Finish(ToGrpc(MalformedMessage()));
+        return reactor;
+      });
+}
+
+}  // namespace tessera::service
