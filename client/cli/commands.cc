@@ -182,8 +182,11 @@ constexpr Command kCommands[] = {
      "JOB",
      "Follow a job until it has ended",
      "On a terminal a display that is drawn again; otherwise a line whenever something changed;\n"
-     "with --json a JobStatus a line. Says why a job stands still. Ends with 0 once the job is\n"
-     "finalised, with 5 once it is cancelled. A coordinator that restarts is waited for.",
+     "with --json a JobStatus a line. Says why a job stands still, and why items that were done "
+     "are\n"
+     "open again: a new fit may be less sure of them. Ends with 0 once the job is finalised, with "
+     "5\n"
+     "once it is cancelled. A coordinator that restarts is waited for.",
      "tessera watch JOB",
      {},
      RunWatch},
