@@ -132,7 +132,7 @@ constexpr Flag kCancelFlags[] = {
 constexpr Flag kInspectFlags[] = {
     {"data-dir", "DIR", "data folder of `tessera up` or a coordinator (./tessera-data)"},
     {"redis", "ADDRESS", "a Redis instead: HOST:PORT or unix:PATH"},
-    {"partition", "N", "partition (0)"},
+    {"partition", "N", "partition, from 0 on (0)"},
     {"pages", "", "show the pages and job heads that the state is made of, instead of records"},
     {"digest", "", "show the state's digest, from pages and from the journal, and compare"},
     {"from", "ID", "begin at this record, EPOCH-SEQUENCE"},
@@ -253,7 +253,7 @@ constexpr Command kCommands[] = {
     {"partitions",
      "[PARTITION]",
      "List partitions, or show one with its digest",
-     "Who owns them, where their journals stand, what they take in Redis.",
+     "Who owns them, where their journals stand, what they take in Redis. PARTITION is p0, p1, ...",
      "tessera partitions\ntessera partitions p0 --json",
      {},
      RunPartitions},
@@ -286,7 +286,7 @@ constexpr Command kCommands[] = {
      "digest of the state that they fold to. A data folder is read while no coordinator uses it, "
      "a\n"
      "Redis of your own at any time (its password comes from TESSERA_REDIS_PASSWORD). Changes\n"
-     "nothing.",
+     "nothing. Ends with 3 where there is no such partition, or no record from --from on.",
      "tessera inspect --data-dir ./tessera-data --limit 20", kInspectFlags, RunInspect},
     {"completion",
      "SHELL",

@@ -283,7 +283,7 @@ TEST_F(CliTest, WrongInputsEndWithTheCodeThatSaysWhatToDo) {
        3,
        "none of the 2 recorded items, such as 'q"},
       {{"workers", "local/nobody"}, 3, ""},
-      {{"partitions", "99"}, 3, ""},
+      {{"partitions", "0"}, 3, "their ids are p0, p1"},
   };
   const size_t jobs = TesseraJson({"jobs"})["jobs"].size();
   for (const auto& c : cases) {
@@ -413,6 +413,37 @@ TEST_F(CliTest, AReplaySurvivesACoordinatorThatIsKilled) {
   EXPECT_EQ(last["state"], "JOB_STATE_FINALISED");
   EXPECT_EQ(last["counts"]["items_resolved"], kItems);
   EXPECT_EQ(last["counts"]["answers"], outcome["answers_accepted"]);
+}
+
+// What is not there is said; it does not look like a journal without records.
+TEST(CliInspectTest, WhatIsNotThereIsNotShownAsEmpty) {
+  const tessera::testing::TempDir folder;
+  const std::string data = folder.Join("data");
+  const auto inspect = [&data](std::vector<std::string> words) {
+    words.insert(words.begin(), {"inspect", "--data-dir", data});
+    return RunProgram("tessera", words);
+  };
+  EXPECT_EQ(inspect({}).code, 3);
+  {
+    Program up("tessera", {"up", "--json", "--data-dir", data, "--listen", "127.0.0.1:0"});
+    const std::string line = up.WaitForLine("address");
+    ASSERT_NE(line, "") << up.Wait(absl::ZeroDuration()).err;
+    std::ofstream(folder.Join("items.csv")) << "id,t\na,x\n";
+    EXPECT_EQ(RunProgram("tessera", {"submit", folder.Join("items.csv"), "--classes", "no,yes",
+                                     "--budget", "1", "--server", Json::parse(line)["address"]})
+                  .code,
+              0);
+    up.Signal(SIGINT);
+    EXPECT_EQ(up.Wait().code, 0);
+  }
+  EXPECT_THAT(inspect({"--pages"}).out, HasSubstr("bytes"));
+  const Ended partition = inspect({"--partition", "4000"});
+  EXPECT_EQ(partition.code, 3);
+  EXPECT_THAT(partition.err, HasSubstr("there is no partition 4000: the deployment has "));
+  const Ended beyond = inspect({"--from", "999-0"});
+  EXPECT_EQ(beyond.code, 3);
+  EXPECT_EQ(beyond.out, "");
+  EXPECT_THAT(beyond.err, HasSubstr("no record from 999-0 on: the journal ends with "));
 }
 
 // Denied, one reads which role is missing and where a token gets it.
