@@ -190,7 +190,9 @@ constexpr Command kCommands[] = {
      "tessera watch JOB",
      {},
      RunWatch},
-    {"jobs", "[JOB]", "List jobs, or show one", "All jobs of the tenant, or one in full.",
+    {"jobs", "[JOB]", "List jobs, or show one",
+     "All jobs of the tenant, a line each; or one with its counts, money, template and policy.\n"
+     "--state may be repeated.",
      "tessera jobs --state running\ntessera jobs JOB --json", kJobsFlags, RunJobs},
     {"results", "JOB", "Print the fused results",
      "Each item's value and confidence, in the order in which the items were added. With "
@@ -210,7 +212,7 @@ constexpr Command kCommands[] = {
     {"pause",
      "JOB",
      "Stop new leases of a job",
-     "Open assignments go on, and their answers count.",
+     "Open assignments go on, and their answers count and are paid. `resume` takes it back.",
      "tessera pause JOB",
      {},
      RunPause},
@@ -235,18 +237,23 @@ constexpr Command kCommands[] = {
     {"delete",
      "JOB",
      "Delete a job that has ended",
-     "With its items, answers and results. There is no way back.",
+     "With its items, answers and results. There is no way back. One that has not ended is "
+     "refused\n"
+     "with 5: end it with `cancel` or `finalise` first.",
      "tessera delete JOB",
      {},
      RunDelete},
     {"workers", "[WORKER]", "List workers, show or block one",
-     "WORKER is PLATFORM/WORKER or a full name. Of one worker you see what was learnt in each job.",
+     "WORKER is PLATFORM/WORKER or a full name. Of one worker you see what was learnt in each job. "
+     "A\n"
+     "blocked worker is given nothing new; what is in hand may still be answered.",
      "tessera workers --job JOB\ntessera workers local/ann --block 'answers at random'",
      kWorkersFlags, RunWorkers},
     {"pools",
      "",
      "List pools of workers",
-     "With their skills and prices.",
+     "What submit's --pool and --pool-price and replay's --worker-pool name: with the skills and\n"
+     "languages of their workers, and the price of an answer where a job states none.",
      "tessera pools",
      {},
      RunPools},
