@@ -19,7 +19,8 @@ namespace {
 
 constexpr int kBatchItemsMax = 1000;
 constexpr size_t kBatchBytesMax = 1 << 20;  // A quarter of what a message may have.
-constexpr int kBatchesPerCall = 8;          // Then half-close, to learn what is committed.
+constexpr int kPageSize = 1000;
+constexpr int kBatchesPerCall = 8;  // Then half-close, to learn what is committed.
 
 // A stream that is cancelled when somebody asks to stop.
 class Cancellable {
@@ -30,6 +31,49 @@ class Cancellable {
  private:
   std::stop_callback<std::function<void()>> callback_;
 };
+
+// Calls until it is answered, or trying again can help no more.
+template <typename Stub, typename Request, typename Response>
+absl::StatusOr<Response> Call(const Client& client, Stub& stub,
+                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                           Response*),
+                              const Request& request) {
+  Tries tries(client.options().retry());
+  while (true) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + client.options().try_timeout));
+    client.Authorize(&context);
+    Response response;
+    absl::Duration asked;
+    const absl::Status status = FromGrpc((stub.*method)(&context, request, &response), &asked);
+    if (status.ok()) return response;
+    if (!tries.Again(status, asked)) return status;
+  }
+}
+
+// All pages of a list; `entries(&page)` are those of one.
+template <typename Entry, typename Stub, typename Request, typename Response>
+absl::StatusOr<std::vector<Entry>> CallForAll(const Client& client, Stub& stub,
+                                              grpc::Status (Stub::*method)(grpc::ClientContext*,
+                                                                           const Request&,
+                                                                           Response*),
+                                              Request request, const auto& entries) {
+  std::vector<Entry> all;
+  request.set_page_size(kPageSize);
+  do {
+    TESSERA_ASSIGN_OR_RETURN(Response page, Call(client, stub, method, request));
+    for (Entry& entry : *entries(&page)) all.push_back(std::move(entry));
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return all;
+}
+
+template <typename Request>
+Request Named(std::string name) {
+  Request request;
+  request.set_name(std::move(name));
+  return request;
+}
 
 }  // namespace
 
@@ -87,108 +131,64 @@ void Client::Authorize(grpc::ClientContext* context) const {
   }
 }
 
-template <typename Response, typename Try>
-absl::StatusOr<Response> Client::Call(const Try& attempt) {
-  Tries tries(options_.retry());
-  while (true) {
-    grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + options_.try_timeout));
-    Authorize(&context);
-    Response response;
-    absl::Duration asked;
-    const absl::Status status = FromGrpc(attempt(&context, &response), &asked);
-    if (status.ok()) return response;
-    if (!tries.Again(status, asked)) return status;
-  }
-}
-
-template <typename Request, typename Response, typename Method>
-absl::StatusOr<Response> Client::CallJobs(Method method, const Request& request) {
-  return Call<Response>([&](grpc::ClientContext* context, Response* response) {
-    return (stubs_->jobs.get()->*method)(context, request, response);
-  });
-}
-
-template <typename Request, typename Response, typename Method>
-absl::StatusOr<Response> Client::CallOperators(Method method, const Request& request) {
-  return Call<Response>([&](grpc::ClientContext* context, Response* response) {
-    return (stubs_->operators.get()->*method)(context, request, response);
-  });
-}
-
-template <typename Request>
-Request Client::Named(std::string name) {
-  Request request;
-  request.set_name(std::move(name));
-  return request;
-}
-
 absl::StatusOr<v1::Job> Client::CreateJob(v1::CreateJobRequest request) {
   if (request.parent().empty()) request.set_parent(tenant_name());
   if (request.request_id().empty()) request.set_request_id(RandomRequestId());
-  return CallJobs<v1::CreateJobRequest, v1::Job>(&v1::JobService::Stub::CreateJob, request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::CreateJob, request);
 }
 
 absl::StatusOr<v1::Job> Client::GetJob(absl::string_view job) {
-  return CallJobs<v1::GetJobRequest, v1::Job>(&v1::JobService::Stub::GetJob,
-                                              Named<v1::GetJobRequest>(JobName(job)));
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::GetJob,
+              Named<v1::GetJobRequest>(JobName(job)));
 }
 
 absl::StatusOr<std::vector<v1::Job>> Client::ListJobs(const std::vector<v1::JobState>& states) {
   v1::ListJobsRequest request;
   request.set_parent(tenant_name());
-  request.set_page_size(1000);
   for (const v1::JobState state : states) request.add_states(state);
-  std::vector<v1::Job> jobs;
-  do {
-    TESSERA_ASSIGN_OR_RETURN(v1::ListJobsResponse page,
-                             (CallJobs<v1::ListJobsRequest, v1::ListJobsResponse>(
-                                 &v1::JobService::Stub::ListJobs, request)));
-    for (v1::Job& job : *page.mutable_jobs()) jobs.push_back(std::move(job));
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return jobs;
+  return CallForAll<v1::Job>(*this, *stubs_->jobs, &v1::JobService::Stub::ListJobs, request,
+                             [](auto* page) { return page->mutable_jobs(); });
 }
 
 absl::StatusOr<v1::Job> Client::UpdateJob(const v1::UpdateJobRequest& request) {
-  return CallJobs<v1::UpdateJobRequest, v1::Job>(&v1::JobService::Stub::UpdateJob, request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::UpdateJob, request);
 }
 
 absl::Status Client::DeleteJob(absl::string_view job) {
-  return CallJobs<v1::DeleteJobRequest, google::protobuf::Empty>(
-             &v1::JobService::Stub::DeleteJob, Named<v1::DeleteJobRequest>(JobName(job)))
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::DeleteJob,
+              Named<v1::DeleteJobRequest>(JobName(job)))
       .status();
 }
 
 absl::StatusOr<v1::Job> Client::SealJob(absl::string_view job, int64_t expected_offset) {
   v1::SealJobRequest request = Named<v1::SealJobRequest>(JobName(job));
   request.set_expected_offset(expected_offset);
-  return CallJobs<v1::SealJobRequest, v1::Job>(&v1::JobService::Stub::SealJob, request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::SealJob, request);
 }
 
 absl::StatusOr<v1::Job> Client::PauseJob(absl::string_view job) {
-  return CallJobs<v1::PauseJobRequest, v1::Job>(&v1::JobService::Stub::PauseJob,
-                                                Named<v1::PauseJobRequest>(JobName(job)));
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::PauseJob,
+              Named<v1::PauseJobRequest>(JobName(job)));
 }
 
 absl::StatusOr<v1::Job> Client::ResumeJob(absl::string_view job) {
-  return CallJobs<v1::ResumeJobRequest, v1::Job>(&v1::JobService::Stub::ResumeJob,
-                                                 Named<v1::ResumeJobRequest>(JobName(job)));
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::ResumeJob,
+              Named<v1::ResumeJobRequest>(JobName(job)));
 }
 
 absl::StatusOr<v1::Job> Client::CancelJob(absl::string_view job) {
-  return CallJobs<v1::CancelJobRequest, v1::Job>(&v1::JobService::Stub::CancelJob,
-                                                 Named<v1::CancelJobRequest>(JobName(job)));
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::CancelJob,
+              Named<v1::CancelJobRequest>(JobName(job)));
 }
 
 absl::StatusOr<v1::Job> Client::FinaliseJob(absl::string_view job) {
-  return CallJobs<v1::FinaliseJobRequest, v1::Job>(&v1::JobService::Stub::FinaliseJob,
-                                                   Named<v1::FinaliseJobRequest>(JobName(job)));
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::FinaliseJob,
+              Named<v1::FinaliseJobRequest>(JobName(job)));
 }
 
 absl::StatusOr<v1::SplitPlan> Client::PlanJob(v1::PlanJobRequest request) {
   if (request.parent().empty()) request.set_parent(tenant_name());
-  return CallJobs<v1::PlanJobRequest, v1::SplitPlan>(&v1::JobService::Stub::PlanJob, request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::PlanJob, request);
 }
 
 absl::StatusOr<v1::ItemExplanation> Client::ExplainItem(absl::string_view job,
@@ -196,13 +196,11 @@ absl::StatusOr<v1::ItemExplanation> Client::ExplainItem(absl::string_view job,
   v1::ExplainItemRequest request;
   request.set_job(JobName(job));
   request.set_item_key(std::string(key));
-  return CallJobs<v1::ExplainItemRequest, v1::ItemExplanation>(&v1::JobService::Stub::ExplainItem,
-                                                               request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::ExplainItem, request);
 }
 
 absl::StatusOr<v1::ListResultsResponse> Client::ListResults(const v1::ListResultsRequest& request) {
-  return CallJobs<v1::ListResultsRequest, v1::ListResultsResponse>(
-      &v1::JobService::Stub::ListResults, request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::ListResults, request);
 }
 
 absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
@@ -328,67 +326,40 @@ absl::Status Client::StreamResults(
 
 absl::StatusOr<std::vector<v1::Pool>> Client::ListPools() {
   v1::ListPoolsRequest request;
-  request.set_page_size(1000);
-  std::vector<v1::Pool> pools;
-  do {
-    TESSERA_ASSIGN_OR_RETURN(v1::ListPoolsResponse page,
-                             (CallOperators<v1::ListPoolsRequest, v1::ListPoolsResponse>(
-                                 &v1::OperatorService::Stub::ListPools, request)));
-    for (v1::Pool& pool : *page.mutable_pools()) pools.push_back(std::move(pool));
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return pools;
+  return CallForAll<v1::Pool>(*this, *stubs_->operators, &v1::OperatorService::Stub::ListPools,
+                              request, [](auto* page) { return page->mutable_pools(); });
 }
 
 absl::StatusOr<v1::Worker> Client::GetWorker(absl::string_view worker) {
-  return CallOperators<v1::GetWorkerRequest, v1::Worker>(
-      &v1::OperatorService::Stub::GetWorker, Named<v1::GetWorkerRequest>(std::string(worker)));
+  return Call(*this, *stubs_->operators, &v1::OperatorService::Stub::GetWorker,
+              Named<v1::GetWorkerRequest>(std::string(worker)));
 }
 
 absl::StatusOr<std::vector<v1::Worker>> Client::ListWorkers(absl::string_view platform,
                                                             absl::string_view job) {
   v1::ListWorkersRequest request;
   request.set_parent(absl::StrCat("platforms/", platform.empty() ? "-" : platform));
-  request.set_page_size(1000);
   if (!job.empty()) request.set_job(JobName(job));
-  std::vector<v1::Worker> workers;
-  do {
-    TESSERA_ASSIGN_OR_RETURN(v1::ListWorkersResponse page,
-                             (CallOperators<v1::ListWorkersRequest, v1::ListWorkersResponse>(
-                                 &v1::OperatorService::Stub::ListWorkers, request)));
-    for (v1::Worker& worker : *page.mutable_workers()) workers.push_back(std::move(worker));
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return workers;
+  return CallForAll<v1::Worker>(*this, *stubs_->operators, &v1::OperatorService::Stub::ListWorkers,
+                                request, [](auto* page) { return page->mutable_workers(); });
 }
 
 absl::StatusOr<v1::Worker> Client::UpdateWorker(const v1::UpdateWorkerRequest& request) {
-  return CallOperators<v1::UpdateWorkerRequest, v1::Worker>(
-      &v1::OperatorService::Stub::UpdateWorker, request);
+  return Call(*this, *stubs_->operators, &v1::OperatorService::Stub::UpdateWorker, request);
 }
 
 absl::StatusOr<v1::Partition> Client::GetPartition(absl::string_view partition) {
-  return CallOperators<v1::GetPartitionRequest, v1::Partition>(
-      &v1::OperatorService::Stub::GetPartition,
-      Named<v1::GetPartitionRequest>(absl::StartsWith(partition, "partitions/")
-                                         ? std::string(partition)
-                                         : absl::StrCat("partitions/", partition)));
+  return Call(*this, *stubs_->operators, &v1::OperatorService::Stub::GetPartition,
+              Named<v1::GetPartitionRequest>(absl::StartsWith(partition, "partitions/")
+                                                 ? std::string(partition)
+                                                 : absl::StrCat("partitions/", partition)));
 }
 
 absl::StatusOr<std::vector<v1::Partition>> Client::ListPartitions() {
   v1::ListPartitionsRequest request;
-  request.set_page_size(1000);
-  std::vector<v1::Partition> partitions;
-  do {
-    TESSERA_ASSIGN_OR_RETURN(v1::ListPartitionsResponse page,
-                             (CallOperators<v1::ListPartitionsRequest, v1::ListPartitionsResponse>(
-                                 &v1::OperatorService::Stub::ListPartitions, request)));
-    for (v1::Partition& partition : *page.mutable_partitions()) {
-      partitions.push_back(std::move(partition));
-    }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return partitions;
+  return CallForAll<v1::Partition>(*this, *stubs_->operators,
+                                   &v1::OperatorService::Stub::ListPartitions, request,
+                                   [](auto* page) { return page->mutable_partitions(); });
 }
 
 }  // namespace tessera::client

@@ -134,15 +134,6 @@ class Client {
   struct Stubs;
   explicit Client(ConnectOptions options);
 
-  template <typename Response, typename Try>
-  absl::StatusOr<Response> Call(const Try& attempt);
-  template <typename Request, typename Response, typename Method>
-  absl::StatusOr<Response> CallJobs(Method method, const Request& request);
-  template <typename Request, typename Response, typename Method>
-  absl::StatusOr<Response> CallOperators(Method method, const Request& request);
-  template <typename Request>
-  static Request Named(std::string name);
-
   const ConnectOptions options_;
   std::unique_ptr<Stubs> stubs_;
 };

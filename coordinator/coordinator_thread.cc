@@ -24,7 +24,6 @@
 namespace tessera {
 namespace {
 
-constexpr absl::string_view kDeploymentKey = "tessera:deployment";
 
 std::string RandomBytes(size_t count) {
   std::string bytes(count, '\0');
@@ -137,10 +136,10 @@ absl::StatusOr<SipKey> CoordinatorThread::AgreeOnDeployment(store::RedisConnecti
   while (true) {
     auto attempt = std::make_shared<Attempt>();
     // The first to come sets the values; everybody reads them.
-    connection.Command({"HSETNX", kDeploymentKey, "key", fresh_key}, [](const redisReply*) {});
-    connection.Command({"HSETNX", kDeploymentKey, "partitions", partitions},
+    connection.Command({"HSETNX", store::kDeploymentKey, "key", fresh_key}, [](const redisReply*) {});
+    connection.Command({"HSETNX", store::kDeploymentKey, "partitions", partitions},
                        [](const redisReply*) {});
-    connection.Command({"HMGET", kDeploymentKey, "key", "partitions"},
+    connection.Command({"HMGET", store::kDeploymentKey, "key", "partitions"},
                        [attempt](const redisReply* reply) {
                          attempt->done = true;
                          attempt->status = store::RedisReplyStatus(reply, "reading the deployment");

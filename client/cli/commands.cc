@@ -132,7 +132,7 @@ constexpr Flag kCancelFlags[] = {
 constexpr Flag kInspectFlags[] = {
     {"data-dir", "DIR", "data folder of `tessera up` or a coordinator (./tessera-data)"},
     {"redis", "ADDRESS", "a Redis instead: HOST:PORT or unix:PATH"},
-    {"partition", "N", "partition (0)"},
+    {"partition", "N", "partition, from 0 on (0)"},
     {"pages", "", "show the pages and job heads that the state is made of, instead of records"},
     {"digest", "", "show the state's digest, from pages and from the journal, and compare"},
     {"from", "ID", "begin at this record, EPOCH-SEQUENCE"},
@@ -182,12 +182,17 @@ constexpr Command kCommands[] = {
      "JOB",
      "Follow a job until it has ended",
      "On a terminal a display that is drawn again; otherwise a line whenever something changed;\n"
-     "with --json a JobStatus a line. Says why a job stands still. Ends with 0 once the job is\n"
-     "finalised, with 5 once it is cancelled. A coordinator that restarts is waited for.",
+     "with --json a JobStatus a line. Says why a job stands still, and why items that were done "
+     "are\n"
+     "open again: a new fit may be less sure of them. Ends with 0 once the job is finalised, with "
+     "5\n"
+     "once it is cancelled. A coordinator that restarts is waited for.",
      "tessera watch JOB",
      {},
      RunWatch},
-    {"jobs", "[JOB]", "List jobs, or show one", "All jobs of the tenant, or one in full.",
+    {"jobs", "[JOB]", "List jobs, or show one",
+     "All jobs of the tenant, a line each; or one with its counts, money, template and policy.\n"
+     "--state may be repeated.",
      "tessera jobs --state running\ntessera jobs JOB --json", kJobsFlags, RunJobs},
     {"results", "JOB", "Print the fused results",
      "Each item's value and confidence, in the order in which the items were added. With "
@@ -207,7 +212,7 @@ constexpr Command kCommands[] = {
     {"pause",
      "JOB",
      "Stop new leases of a job",
-     "Open assignments go on, and their answers count.",
+     "Open assignments go on, and their answers count and are paid. `resume` takes it back.",
      "tessera pause JOB",
      {},
      RunPause},
@@ -232,25 +237,30 @@ constexpr Command kCommands[] = {
     {"delete",
      "JOB",
      "Delete a job that has ended",
-     "With its items, answers and results. There is no way back.",
+     "With its items, answers and results. There is no way back. One that has not ended is "
+     "refused\n"
+     "with 5: end it with `cancel` or `finalise` first.",
      "tessera delete JOB",
      {},
      RunDelete},
     {"workers", "[WORKER]", "List workers, show or block one",
-     "WORKER is PLATFORM/WORKER or a full name. Of one worker you see what was learnt in each job.",
+     "WORKER is PLATFORM/WORKER or a full name. Of one worker you see what was learnt in each job. "
+     "A\n"
+     "blocked worker is given nothing new; what is in hand may still be answered.",
      "tessera workers --job JOB\ntessera workers local/ann --block 'answers at random'",
      kWorkersFlags, RunWorkers},
     {"pools",
      "",
      "List pools of workers",
-     "With their skills and prices.",
+     "What submit's --pool and --pool-price and replay's --worker-pool name: with the skills and\n"
+     "languages of their workers, and the price of an answer where a job states none.",
      "tessera pools",
      {},
      RunPools},
     {"partitions",
      "[PARTITION]",
      "List partitions, or show one with its digest",
-     "Who owns them, where their journals stand, what they take in Redis.",
+     "Who owns them, where their journals stand, what they take in Redis. PARTITION is p0, p1, ...",
      "tessera partitions\ntessera partitions p0 --json",
      {},
      RunPartitions},
@@ -283,7 +293,7 @@ constexpr Command kCommands[] = {
      "digest of the state that they fold to. A data folder is read while no coordinator uses it, "
      "a\n"
      "Redis of your own at any time (its password comes from TESSERA_REDIS_PASSWORD). Changes\n"
-     "nothing.",
+     "nothing. Ends with 3 where there is no such partition, or no record from --from on.",
      "tessera inspect --data-dir ./tessera-data --limit 20", kInspectFlags, RunInspect},
     {"completion",
      "SHELL",

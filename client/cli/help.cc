@@ -54,7 +54,10 @@ std::string HelpText() {
       &text, "\nFlags of every command:\n", FlagsHelp(GlobalFlags()),
       "\nA first look, with real people's answers:\n"
       "  tessera demo\n"
-      "\n`tessera COMMAND --help` says more. docs/cli.md has exit codes and formats.\n");
+      "\nEnds with 0: done; 1: the work failed; 2: the command line, a file or a value is wrong;\n"
+      "3: there is no such thing; 4: nobody answers, or a limit is reached, so try again later;\n"
+      "5: not in the job's present state; 6: the token may not; 130: interrupted.\n"
+      "\n`tessera COMMAND --help` says more about one. docs/cli.md is the whole reference.\n");
   return text;
 }
 

@@ -63,7 +63,9 @@ void ShowRecord(Invocation& call, const JournalRecord& record) {
 }
 
 void ShowObjects(Invocation& call, const core::PartitionState& state) {
+  bool any = false;
   state.ForEachObject([&](const core::ObjectKey& key, absl::string_view bytes) {
+    any = true;
     if (call.json()) {
       nlohmann::ordered_json json{{"object", key.ToString()}, {"bytes", bytes.size()}};
       for (const auto& [field, value] : state.ReadableFields(key)) json[field] = value;
@@ -75,6 +77,24 @@ void ShowObjects(Invocation& call, const core::PartitionState& state) {
       call.out() << "  " << field << '=' << value;
     call.out() << '\n';
   });
+  if (!any && !call.json()) call.err() << "the partition holds nothing so far\n";
+}
+
+// No record was shown: that the journal is empty is news, that it ends before --from a mistake.
+absl::Status ExplainNoRecords(Invocation& call, Inspector& inspector, core::RecordId from) {
+  TESSERA_ASSIGN_OR_RETURN(const core::RecordId last, inspector.LastRecord());
+  if (call.Has("from")) {
+    return absl::NotFoundError(
+        absl::StrCat("there is no record from ", from.ToString(), " on: the journal ",
+                     last == core::RecordId() ? "is empty so far"
+                                              : absl::StrCat("ends with ", last.ToString())));
+  }
+  if (call.json()) return absl::OkStatus();
+  call.err() << (last == core::RecordId()
+                     ? "the journal is empty so far\n"
+                     : "the journal was trimmed to its end; --pages shows what "
+                       "its records came to\n");
+  return absl::OkStatus();
 }
 
 // Both ways to the state; that they agree is the promise that a state is a fold of its journal.
@@ -135,11 +155,14 @@ absl::StatusOr<ExitCode> RunInspect(Invocation& call) {
     ShowObjects(call, state);
     return kExitOk;
   }
+  bool any = false;
   int64_t left = limit.value_or(std::numeric_limits<int64_t>::max());
   TESSERA_RETURN_IF_ERROR(inspector->ForEachRecord(from, [&](const JournalRecord& record) {
+    any = true;
     ShowRecord(call, record);
     return --left > 0;
   }));
+  if (!any) TESSERA_RETURN_IF_ERROR(ExplainNoRecords(call, *inspector, from));
   return kExitOk;
 }
 

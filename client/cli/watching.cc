@@ -8,6 +8,11 @@
 #include "common/status_macros.h"
 
 namespace tessera::client {
+namespace {
+
+constexpr absl::Duration kNoteTime = absl::Seconds(5);  // On a display that is drawn again.
+
+}  // namespace
 
 StatusView::StatusView(std::ostream* out, Terminal terminal, bool json, absl::Duration line_every)
     : out_(out),
@@ -21,13 +26,22 @@ void StatusView::Show(const v1::JobStatus& status, bool last) {
     *out_ << ToJsonLine(status) << std::endl;  // Flushed: somebody may be reading along.
     return;
   }
-  if (terminal_.live) {
-    display_.Show(StatusBlock(terminal_, status));
-    return;
-  }
   const absl::Time now = absl::Now();
   std::string line = StatusLine(status);
-  if (line == last_line_ || (!last && now - last_time_ < line_every_)) return;
+  if (!terminal_.live && (line == last_line_ || (!last && now - last_time_ < line_every_))) return;
+  const std::string note = ReopenedNote(shown_, status.job());
+  shown_ = status.job();
+  if (terminal_.live) {
+    if (!note.empty()) {
+      note_ = note;
+      note_until_ = now + kNoteTime;
+    }
+    std::vector<std::string> block = StatusBlock(terminal_, status);
+    if (now < note_until_) block.push_back(Styled(terminal_, Style::kDim, note_));
+    display_.Show(block);
+    return;
+  }
+  if (!note.empty()) *out_ << note << "\n";
   *out_ << line << std::endl;
   last_line_ = std::move(line);
   last_time_ = now;

@@ -9,11 +9,13 @@
 #include "client/cli/command.h"
 #include "client/cli/terminal.h"
 #include "client/client.h"
+#include "tessera/v1/job.pb.h"
 
 namespace tessera::client {
 
 // Shows one status after another: drawn again in place on a terminal, a line at a time otherwise
 // (not more often than `line_every`, and never the same twice), one JSON object a line with json.
+// Where fewer items are done than were shown before, a note says why; programs see it in `fit`.
 class StatusView {
  public:
   StatusView(std::ostream* out, Terminal terminal, bool json,
@@ -29,6 +31,9 @@ class StatusView {
   const bool json_;
   const absl::Duration line_every_;
   LiveDisplay display_;
+  v1::Job shown_;  // What was shown last, for people.
+  std::string note_;
+  absl::Time note_until_ = absl::InfinitePast();
   std::string last_line_;
   absl::Time last_time_ = absl::InfinitePast();
 };

@@ -119,6 +119,16 @@ std::string StateText(const v1::Job& job) {
   return absl::StrCat(Word(job.state()), reasons.empty() ? "" : ": ", absl::StrJoin(reasons, ", "));
 }
 
+std::string ReopenedNote(const v1::Job& before, const v1::Job& now) {
+  const int64_t reopened = ItemsDone(before.counts()) - ItemsDone(now.counts());
+  if (reopened <= 0) return "";
+  return absl::StrCat(
+      Plural(reopened, "item"), reopened == 1 ? " is" : " are", " open again: ",
+      now.fit() > before.fit()
+          ? absl::StrCat("by fit ", now.fit(), ", learnt from more answers, they are less sure")
+          : "an answer was rejected, or the job's money or quality changed");
+}
+
 std::string AnswerText(const v1::Answer& answer) {
   const auto value = [](const v1::FieldAnswer& field) -> std::string {
     switch (field.value_case()) {

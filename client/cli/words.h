@@ -34,6 +34,9 @@ std::string StallLine(const v1::Job& job, v1::StallReason reason);
 // The state with its reasons: `paused: out of budget`.
 std::string StateText(const v1::Job& job);
 
+// Why fewer items are done than before; empty where no fewer are.
+std::string ReopenedNote(const v1::Job& before, const v1::Job& now);
+
 // What an answer says: the value of its one field, or `field=value; ...`. Empty without any.
 std::string AnswerText(const v1::Answer& answer);
 

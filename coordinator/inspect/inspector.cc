@@ -1,10 +1,13 @@
 #include "coordinator/inspect/inspector.h"
 
+#include <hiredis/hiredis.h>
+
 #include <filesystem>
 #include <optional>
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/status_macros.h"
@@ -72,7 +75,38 @@ absl::StatusOr<std::unique_ptr<Inspector>> Inspector::Open(InspectorOptions opti
     return absl::UnavailableError(absl::StrCat("cannot reach Redis at ", address.ToString(), ": ",
                                                rep->connection->last_error().message()));
   }
-  return std::unique_ptr<Inspector>(new Inspector(std::move(rep)));
+  std::unique_ptr<Inspector> inspector(new Inspector(std::move(rep)));
+  TESSERA_RETURN_IF_ERROR(inspector->CheckPartition(options.partition));
+  return inspector;
+}
+
+// A partition that is not there reads like an empty one.
+absl::Status Inspector::CheckPartition(uint32_t partition) {
+  TESSERA_ASSIGN_OR_RETURN(
+      const std::string stated, rep_->Wait<std::string>([&](auto done) {
+        rep_->connection->Command(
+            {"HGET", store::kDeploymentKey, "partitions"}, [done](const redisReply* reply) {
+              const absl::Status status = store::RedisReplyStatus(reply, "reading the deployment");
+              if (!status.ok()) return done(status);
+              done(reply->type == REDIS_REPLY_STRING ? std::string(reply->str, reply->len)
+                                                     : std::string());
+            });
+      }));
+  uint32_t partitions = 0;
+  if (stated.empty()) return absl::NotFoundError("no coordinator has kept anything there so far");
+  if (!absl::SimpleAtoi(stated, &partitions)) {
+    return absl::DataLossError("the deployment's number of partitions is damaged");
+  }
+  if (partition < partitions) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("there is no partition ", partition, ": the deployment has ",
+                                          partitions, ", from 0 to ", partitions - 1));
+}
+
+absl::StatusOr<core::RecordId> Inspector::LastRecord() {
+  TESSERA_ASSIGN_OR_RETURN(const core::StoredRecord last,
+                           rep_->Wait<core::StoredRecord>(
+                               [&](auto done) { rep_->store->LastRecord(std::move(done)); }));
+  return last.id;
 }
 
 absl::Status Inspector::ForEachRecord(core::RecordId from,

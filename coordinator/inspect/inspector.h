@@ -46,7 +46,8 @@ enum class StateSource {
 class Inspector {
  public:
   // FAILED_PRECONDITION: a running coordinator uses the data folder (its Redis can still be read, by
-  // address). UNAVAILABLE: nobody answers there.
+  // address). UNAVAILABLE: nobody answers there. NOT_FOUND: there is no deployment, or it has no such
+  // partition.
   static absl::StatusOr<std::unique_ptr<Inspector>> Open(InspectorOptions options);
   ~Inspector();
 
@@ -54,12 +55,16 @@ class Inspector {
   absl::Status ForEachRecord(core::RecordId from,
                              const std::function<bool(const JournalRecord&)>& visit);
 
+  // The last record ever appended, trimmed or not; 0-0 where there was none.
+  absl::StatusOr<core::RecordId> LastRecord();
+
   // The state. DATA_LOSS: it cannot be told from what is there.
   absl::StatusOr<core::PartitionState> State(StateSource source);
   absl::StatusOr<std::string> Digest(StateSource source);
 
  private:
   struct Rep;
+  absl::Status CheckPartition(uint32_t partition);
   explicit Inspector(std::unique_ptr<Rep> rep);
   std::unique_ptr<Rep> rep_;
 };

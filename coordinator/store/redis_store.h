@@ -34,6 +34,9 @@
 
 namespace tessera::store {
 
+// Beside the partitions: what all coordinators agree on, a hash with `key` and `partitions`.
+inline constexpr absl::string_view kDeploymentKey = "tessera:deployment";
+
 class RedisStore final : public core::Store {
  public:
   struct Options {

@@ -283,7 +283,7 @@ TEST_F(CliTest, WrongInputsEndWithTheCodeThatSaysWhatToDo) {
        3,
        "none of the 2 recorded items, such as 'q"},
       {{"workers", "local/nobody"}, 3, ""},
-      {{"partitions", "99"}, 3, ""},
+      {{"partitions", "0"}, 3, "their ids are p0, p1"},
   };
   const size_t jobs = TesseraJson({"jobs"})["jobs"].size();
   for (const auto& c : cases) {
@@ -413,57 +413,6 @@ TEST_F(CliTest, AReplaySurvivesACoordinatorThatIsKilled) {
   EXPECT_EQ(last["state"], "JOB_STATE_FINALISED");
   EXPECT_EQ(last["counts"]["items_resolved"], kItems);
   EXPECT_EQ(last["counts"]["answers"], outcome["answers_accepted"]);
-}
-
-// Denied, one reads which role is missing and where a token gets it.
-TEST(CliWithTokensTest, AReplayTakesARequesterAndAGateway) {
-  const tessera::testing::TempDir folder;
-  const auto file = [&folder](const std::string& name, const std::string& text) {
-    std::ofstream(folder.Join(name)) << text;
-    return folder.Join(name);
-  };
-  const std::string tokens =
-      file("tokens",
-           // SHA-256 of `requester`, `gateway` and `both`.
-           "sha256:2591c674ea8032f0f8ce8298598954bd208929f7a61bcdfcef96940b8deb603a "
-           "requester *\n"
-           "sha256:4ea5ee68fea05586106890ded5733820bb77d919cda27bc4b8139b7cd33b8889 "
-           "gateway *\n"
-           "sha256:ff7772053abf7d817d6eec229a09e14f0d1552f1cb0aeedb2ac73784ac2d2e39 "
-           "requester,gateway *\n");
-  Program up("tessera", {"up", "--json", "--data-dir", folder.Join("data"), "--listen",
-                         "127.0.0.1:0", "--", "--tokens-file", tokens});
-  const std::string line = up.WaitForLine("address");
-  ASSERT_NE(line, "") << up.Wait(absl::ZeroDuration()).err;
-  const std::string address = Json::parse(line)["address"];
-  const auto run = [&](const std::string& token, std::vector<std::string> words) {
-    words.insert(words.end(), {"--server", address, "--token-file", file(token, token)});
-    return RunProgram("tessera", words);
-  };
-  const Ended submitted = run("both", {"submit", file("items.csv", "id,t\na,x\n"), "--classes",
-                                       "no,yes", "--budget", "1", "--answers-max", "1"});
-  ASSERT_EQ(submitted.code, 0) << submitted.err;
-  const std::string job(absl::StripTrailingAsciiWhitespace(submitted.out));
-  const std::string votes = file("votes.csv", "item,worker,label\na,w,yes\n");
-  for (const auto& [token, missing] :
-       {std::pair("requester", "gateway"), {"gateway", "requester"}}) {
-    const Ended denied = run(token, {"replay", job, votes, "--speed", "max"});
-    EXPECT_EQ(denied.code, 6) << denied.err;
-    EXPECT_THAT(denied.err, AllOf(HasSubstr(absl::StrCat("the role ", missing)),
-                                  HasSubstr("`requester,gateway *`"), HasSubstr("--token-file")));
-  }
-  const Ended replayed = run("both", {"replay", job, votes, "--speed", "max"});
-  EXPECT_EQ(replayed.code, 0) << replayed.err;
-  EXPECT_THAT(replayed.out, HasSubstr("the job has ended"));
-  up.Signal(SIGINT);
-  EXPECT_EQ(up.Wait().code, 0);
-}
-
-TEST(CliWithoutACoordinatorTest, OneProgramNeedsNoOther) {
-  EXPECT_EQ(RunProgram("tessera", {"--help"}).code, 0);
-  const Ended down = RunProgram("tessera", {"jobs", "--server", "127.0.0.1:1", "--timeout", "0.1"});
-  EXPECT_EQ(down.code, 4);
-  EXPECT_THAT(down.err, HasSubstr("tessera up"));
 }
 
 }  // namespace

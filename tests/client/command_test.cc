@@ -84,7 +84,16 @@ TEST(CommandTest, EveryCommandHasHelpWithAnExample) {
   }
 }
 
+TEST(CommandTest, TheHelpKnowsEveryExitCode) {
+  for (const int code : {0, 1, 2, 3, 4, 5, 6, 130}) {
+    EXPECT_THAT(HelpText(), HasSubstr(absl::StrCat(code, ": ")));
+  }
+}
+
 TEST(CommandTest, HelpFitsOnALine) {
+  std::istringstream all(HelpText());
+  std::string each;
+  while (std::getline(all, each)) EXPECT_LE(each.size(), 100u) << each;
   for (const Command& command : Commands()) {
     std::istringstream help(CommandHelp(command));
     std::string line;

@@ -1,11 +1,8 @@
 // A recorded crowd gives every answer that is asked of it once, however often the stream breaks.
 #include "client/replay.h"
 
-#include <map>
-#include <random>
-#include <set>
-
 #include "absl/strings/str_cat.h"
+#include "tests/client/work_messages.h"
 #include "tests/support/status_matchers.h"
 
 namespace tessera::client {
@@ -13,62 +10,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using testing::StatusIs;
-
-constexpr char kJob[] = "tenants/t/jobs/j";
-
-Crowd MakeCrowd(int workers, int items_each) {
-  Crowd crowd;
-  for (int w = 0; w < workers; ++w) {
-    RecordedWorker worker = {.name = absl::StrCat("w", w), .answers = {}};
-    for (int i = 0; i < items_each; ++i) {
-      worker.answers.push_back({.item_key = absl::StrCat("i", i),
-                                .label = absl::StrCat("w", w, "-i", i),
-                                .seconds = 1.0 + i});
-    }
-    crowd.answers += items_each;
-    crowd.workers.push_back(std::move(worker));
-  }
-  return crowd;
-}
-
-v1::WorkResponse WelcomeOf(const v1::WorkLimits& limits = {}) {
-  v1::WorkResponse response;
-  *response.mutable_welcome()->mutable_limits() = limits;
-  response.mutable_welcome()->mutable_heartbeat_interval()->set_seconds(10);
-  return response;
-}
-
-v1::WorkResponse Grant(const v1::Lease& lease, const std::string& assignment,
-                       const std::vector<std::string>& keys) {
-  v1::WorkResponse response;
-  v1::Assigned& assigned = *response.add_assigned();
-  assigned.set_assignment(assignment);
-  assigned.set_demand_id(lease.demand_id());
-  assigned.set_job(kJob);
-  assigned.set_worker(absl::StrCat("platforms/p/workers/", lease.worker()));
-  for (const std::string& key : keys) assigned.add_items()->set_key(key);
-  return response;
-}
-
-v1::WorkResponse Commit(const v1::Submit& submit) {
-  v1::WorkResponse response;
-  v1::Committed& committed = *response.add_committed();
-  committed.set_kind(v1::WORK_KIND_SUBMIT);
-  committed.set_assignment(submit.assignment());
-  committed.set_items_accepted(submit.answers_size());
-  committed.set_earned_micros(10 * submit.answers_size());
-  committed.mutable_position()->set_partition("partitions/0");
-  committed.mutable_position()->set_epoch(1);
-  committed.mutable_position()->set_sequence(7);
-  return response;
-}
-
-v1::WorkResponse Ended(uint64_t demand, v1::DemandEndReason reason) {
-  v1::WorkResponse response;
-  response.add_demands_ended()->set_demand_id(demand);
-  response.mutable_demands_ended(0)->set_reason(reason);
-  return response;
-}
 
 class ReplayTest : public ::testing::Test {
  protected:
@@ -352,126 +293,6 @@ TEST_F(ReplayTest, ItSpeaksUpBeforeTheHeartbeatIsDueAndNoticesSilence) {
   EXPECT_EQ(Sent(replay).ByteSizeLong(), 0u);
   EXPECT_FALSE(replay.peer_is_silent(now_));
   EXPECT_TRUE(replay.peer_is_silent(now_ + absl::Seconds(30)));
-}
-
-// A coordinator as far as a gateway sees it, with a network that loses, repeats and reorders.
-class Desk {
- public:
-  explicit Desk(uint32_t seed) : random_(seed) {}
-
-  void Take(const v1::WorkRequest& request, int answers_max) {
-    if (request.has_hello()) {
-      demands_.clear();
-      v1::WorkResponse response = WelcomeOf();
-      for (const v1::Held& held : request.hello().held()) {
-        v1::HeldState& state = *response.mutable_welcome()->add_held();
-        state.set_assignment(held.assignment());
-        const auto found = submitted_.find(held.assignment());
-        state.set_status(found == submitted_.end() ? v1::HELD_STATUS_HELD
-                                                   : v1::HELD_STATUS_COMMITTED);
-        if (found == submitted_.end()) continue;
-        for (const v1::ItemAnswer& answer : found->second.answers()) {
-          state.add_accepted_item_keys(answer.item_key());
-        }
-      }
-      out_ = {response};  // What was under way to the old stream is lost.
-      for (const auto& [name, grant] : granted_) {
-        bool named = false;
-        for (const v1::Held& held : request.hello().held()) named |= held.assignment() == name;
-        if (!named && !submitted_.contains(name)) out_.push_back(grant);
-      }
-    }
-    for (const v1::Lease& lease : request.leases()) {
-      EXPECT_TRUE(demands_.emplace(lease.worker(), lease).second) << "two demands";
-    }
-    for (const v1::Submit& submit : request.submits()) {
-      EXPECT_TRUE(granted_.contains(submit.assignment()));
-      if (submitted_.emplace(submit.assignment(), submit).second) {
-        for (const v1::ItemAnswer& answer : submit.answers()) {
-          ++answers_[answer.item_key()];
-          EXPECT_TRUE(by_worker_.insert(answer.answer().fields(0).choice()).second) << "twice";
-        }
-      }
-      out_.push_back(Commit(submit));
-    }
-    // Some of what is wanted is granted, now or later.
-    for (auto it = demands_.begin(); it != demands_.end();) {
-      if (random_() % 2 == 0) {
-        ++it;
-        continue;
-      }
-      std::vector<std::string> keys;
-      for (const std::string& key : it->second.only_item_keys()) {
-        if (answers_[key] < answers_max && keys.size() < 3 && random_() % 2 == 0) {
-          keys.push_back(key);
-        }
-      }
-      bool any = false;
-      for (const std::string& key : it->second.only_item_keys()) any |= answers_[key] < answers_max;
-      if (!any) {
-        out_.push_back(Ended(it->second.demand_id(), v1::DEMAND_END_REASON_JOB_DONE));
-        it = demands_.erase(it);
-      } else if (!keys.empty()) {
-        const std::string name = absl::StrCat("a", granted_.size());
-        out_.push_back(Grant(it->second, name, keys));
-        granted_.emplace(name, out_.back()).first->second.mutable_assigned(0)->set_demand_id(0);
-        it = demands_.erase(it);
-      } else {
-        ++it;
-      }
-    }
-  }
-
-  std::vector<v1::WorkResponse> Out() { return std::exchange(out_, {}); }
-  int64_t answers() const { return static_cast<int64_t>(by_worker_.size()); }
-
- private:
-  std::mt19937 random_;
-  std::map<std::string, v1::Lease> demands_;
-  std::map<std::string, v1::WorkResponse> granted_;  // As sent again.
-  std::map<std::string, v1::Submit> submitted_;
-  std::map<std::string, int> answers_;
-  std::set<std::string> by_worker_;  // Recorded answers are distinct over workers and items.
-  std::vector<v1::WorkResponse> out_;
-};
-
-TEST_F(ReplayTest, UnderBreaksAndLostRepliesEveryWantedAnswerIsGivenOnce) {
-  for (uint32_t seed = 1; seed <= 100; ++seed) {
-    SCOPED_TRACE(seed);
-    std::mt19937 random(seed);
-    Desk desk(seed);
-    Replay replay = Make(6, 8, {.seed = seed, .speed = 50});
-    desk.Take(replay.Connect(now_), 4);
-    int steps = 0;
-    while (!replay.done() && ++steps < 10'000) {
-      std::vector<v1::WorkResponse> responses = desk.Out();
-      std::shuffle(responses.begin() + (responses.empty() || !responses[0].has_welcome() ? 0 : 1),
-                   responses.end(), random);
-      bool broke = false;
-      for (const v1::WorkResponse& response : responses) {
-        if (!response.has_welcome() && random() % 10 == 0) {
-          broke = true;  // This one is lost, and so is what comes after it.
-          break;
-        }
-        replay.Handle(response, now_);
-        if (random() % 10 == 0) replay.Handle(response, now_);  // Twice.
-      }
-      if (broke) {
-        desk.Take(replay.Connect(now_), 4);
-        continue;
-      }
-      v1::WorkRequest request;
-      if (replay.Next(now_, &request)) {
-        desk.Take(request, 4);
-      } else {
-        desk.Take(v1::WorkRequest(), 4);
-        now_ += absl::Milliseconds(random() % 100);
-      }
-    }
-    EXPECT_TRUE(replay.done());
-    EXPECT_EQ(replay.counts().answers_accepted, desk.answers());
-    EXPECT_GE(desk.answers(), 8 * 4);
-  }
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 #include "client/cli/words.h"
 
 #include <set>
+#include <sstream>
 
 #include "client/cli/terminal.h"
+#include "client/cli/watching.h"
 #include "tests/support/status_matchers.h"
 
 namespace tessera::client {
@@ -87,6 +89,40 @@ TEST(StatusTest, EveryReasonToStandStillIsASentenceOfItsOwn) {
   EXPECT_THAT(StatusLine(status),
               ::testing::EndsWith("; stands still: the budget pays for no further answer; raise it "
                                   "with `tessera update --budget`"));
+}
+
+TEST(StatusTest, ItemsThatAreOpenAgainAreExplained) {
+  const auto job = [](int64_t resolved, int64_t unresolved, int64_t fit) {
+    v1::Job made;
+    made.mutable_counts()->set_items_resolved(resolved);
+    made.mutable_counts()->set_items_unresolved(unresolved);
+    made.set_fit(fit);
+    return made;
+  };
+  EXPECT_EQ(ReopenedNote(v1::Job(), job(5, 0, 1)), "");
+  EXPECT_EQ(ReopenedNote(job(5, 0, 1), job(5, 0, 2)), "");
+  EXPECT_EQ(ReopenedNote(job(5, 1, 1), job(6, 0, 2)), "");  // As many as before.
+  EXPECT_EQ(ReopenedNote(job(5, 0, 1), job(3, 0, 2)),
+            "2 items are open again: by fit 2, learnt from more answers, they are less sure");
+  EXPECT_EQ(ReopenedNote(job(5, 1, 2), job(5, 0, 2)),
+            "1 item is open again: an answer was rejected, or the job's money or quality changed");
+}
+
+// Plain lines leave some statuses out; the note is about those that are seen.
+TEST(StatusViewTest, TheNoteStandsBeforeTheLineThatNeedsIt) {
+  std::ostringstream out;
+  StatusView view(&out, Terminal{}, /*json=*/false, /*line_every=*/absl::ZeroDuration());
+  v1::JobStatus status = MakeStatus();
+  view.Show(status, false);
+  EXPECT_THAT(out.str(), ::testing::Not(HasSubstr("open again")));
+  status.mutable_job()->set_fit(7);
+  status.mutable_job()->mutable_counts()->set_items_resolved(490);
+  view.Show(status, false);
+  EXPECT_THAT(out.str(), HasSubstr("\n10 items are open again: by fit 7, learnt from more answers, "
+                                   "they are less sure\nrunning: 490 of 1000"));
+  std::ostringstream json;
+  StatusView(&json, Terminal{}, /*json=*/true).Show(status, false);
+  EXPECT_THAT(json.str(), ::testing::StartsWith("{"));
 }
 
 TEST(StatusTest, AJobThatClosesSaysWhereItGoes) {

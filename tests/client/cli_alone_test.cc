@@ -1,0 +1,107 @@
+// The command where its coordinator is a special one, or none at all.
+#include <signal.h>
+
+#include <fstream>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "tests/client/program.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace tessera::client {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+using tessera::testing::Ended;
+using tessera::testing::Program;
+using tessera::testing::RunProgram;
+
+// What is not there is said; it does not look like a journal without records.
+TEST(CliInspectTest, WhatIsNotThereIsNotShownAsEmpty) {
+  const tessera::testing::TempDir folder;
+  const std::string data = folder.Join("data");
+  const auto inspect = [&data](std::vector<std::string> words) {
+    words.insert(words.begin(), {"inspect", "--data-dir", data});
+    return RunProgram("tessera", words);
+  };
+  EXPECT_EQ(inspect({}).code, 3);
+  {
+    Program up("tessera", {"up", "--json", "--data-dir", data, "--listen", "127.0.0.1:0"});
+    const std::string line = up.WaitForLine("address");
+    ASSERT_NE(line, "") << up.Wait(absl::ZeroDuration()).err;
+    std::ofstream(folder.Join("items.csv")) << "id,t\na,x\n";
+    EXPECT_EQ(RunProgram("tessera", {"submit", folder.Join("items.csv"), "--classes", "no,yes",
+                                     "--budget", "1", "--server", Json::parse(line)["address"]})
+                  .code,
+              0);
+    up.Signal(SIGINT);
+    EXPECT_EQ(up.Wait().code, 0);
+  }
+  EXPECT_THAT(inspect({"--pages"}).out, HasSubstr("bytes"));
+  const Ended partition = inspect({"--partition", "4000"});
+  EXPECT_EQ(partition.code, 3);
+  EXPECT_THAT(partition.err, HasSubstr("there is no partition 4000: the deployment has "));
+  const Ended beyond = inspect({"--from", "999-0"});
+  EXPECT_EQ(beyond.code, 3);
+  EXPECT_EQ(beyond.out, "");
+  EXPECT_THAT(beyond.err, HasSubstr("no record from 999-0 on: the journal ends with "));
+}
+
+// Denied, one reads which role is missing and where a token gets it.
+TEST(CliWithTokensTest, AReplayTakesARequesterAndAGateway) {
+  const tessera::testing::TempDir folder;
+  const auto file = [&folder](const std::string& name, const std::string& text) {
+    std::ofstream(folder.Join(name)) << text;
+    return folder.Join(name);
+  };
+  const std::string tokens =
+      file("tokens",
+           // SHA-256 of `requester`, `gateway` and `both`.
+           "sha256:2591c674ea8032f0f8ce8298598954bd208929f7a61bcdfcef96940b8deb603a "
+           "requester *\n"
+           "sha256:4ea5ee68fea05586106890ded5733820bb77d919cda27bc4b8139b7cd33b8889 "
+           "gateway *\n"
+           "sha256:ff7772053abf7d817d6eec229a09e14f0d1552f1cb0aeedb2ac73784ac2d2e39 "
+           "requester,gateway *\n");
+  Program up("tessera", {"up", "--json", "--data-dir", folder.Join("data"), "--listen",
+                         "127.0.0.1:0", "--", "--tokens-file", tokens});
+  const std::string line = up.WaitForLine("address");
+  ASSERT_NE(line, "") << up.Wait(absl::ZeroDuration()).err;
+  const std::string address = Json::parse(line)["address"];
+  const auto run = [&](const std::string& token, std::vector<std::string> words) {
+    words.insert(words.end(), {"--server", address, "--token-file", file(token, token)});
+    return RunProgram("tessera", words);
+  };
+  const Ended submitted = run("both", {"submit", file("items.csv", "id,t\na,x\n"), "--classes",
+                                       "no,yes", "--budget", "1", "--answers-max", "1"});
+  ASSERT_EQ(submitted.code, 0) << submitted.err;
+  const std::string job(absl::StripTrailingAsciiWhitespace(submitted.out));
+  const std::string votes = file("votes.csv", "item,worker,label\na,w,yes\n");
+  for (const auto& [token, missing] :
+       {std::pair("requester", "gateway"), {"gateway", "requester"}}) {
+    const Ended denied = run(token, {"replay", job, votes, "--speed", "max"});
+    EXPECT_EQ(denied.code, 6) << denied.err;
+    EXPECT_THAT(denied.err, AllOf(HasSubstr(absl::StrCat("the role ", missing)),
+                                  HasSubstr("`requester,gateway *`"), HasSubstr("--token-file")));
+  }
+  const Ended replayed = run("both", {"replay", job, votes, "--speed", "max"});
+  EXPECT_EQ(replayed.code, 0) << replayed.err;
+  EXPECT_THAT(replayed.out, HasSubstr("the job has ended"));
+  up.Signal(SIGINT);
+  EXPECT_EQ(up.Wait().code, 0);
+}
+
+TEST(CliWithoutACoordinatorTest, OneProgramNeedsNoOther) {
+  EXPECT_EQ(RunProgram("tessera", {"--help"}).code, 0);
+  const Ended down = RunProgram("tessera", {"jobs", "--server", "127.0.0.1:1", "--timeout", "0.1"});
+  EXPECT_EQ(down.code, 4);
+  EXPECT_THAT(down.err, HasSubstr("tessera up"));
+}
+
+}  // namespace
+}  // namespace tessera::client
