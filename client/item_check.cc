@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/contract_text.h"
 #include "common/hash.h"
 #include "common/status_macros.h"
 
@@ -45,25 +46,6 @@ std::string Shown(absl::string_view text) {
   constexpr size_t kShown = 60;
   return absl::StrCat("'", absl::Utf8SafeCEscape(text.substr(0, kShown)),
                       text.size() > kShown ? "..." : "", "'");
-}
-
-bool IsId(absl::string_view text) {
-  const auto first = [](char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); };
-  return !text.empty() && text.size() <= 63 && first(text[0]) &&
-         std::all_of(text.begin(), text.end(),
-                     [&](char c) { return first(c) || c == '_' || c == '.' || c == '-'; });
-}
-
-// U+0000 to U+001F and U+007F to U+009F.
-bool HasControlCharacter(absl::string_view utf8) {
-  for (size_t i = 0; i < utf8.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(utf8[i]);
-    if (byte < 0x20 || byte == 0x7f) return true;
-    if (byte == 0xc2 && i + 1 < utf8.size() && static_cast<unsigned char>(utf8[i + 1]) < 0xa0) {
-      return true;
-    }
-  }
-  return false;
 }
 
 absl::Status CheckKey(absl::string_view key) {

@@ -18,6 +18,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/check.h"
+#include "common/contract_text.h"
 #include "common/status_macros.h"
 #include "coordinator/service/validate_values.h"
 #include "coordinator/service/violations.h"

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "common/contract_text.h"
 #include "coordinator/service/validate_values.h"
 
 namespace tessera::service {

@@ -8,16 +8,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "common/contract_text.h"
 
 namespace tessera::service {
 namespace {
 
-constexpr size_t kIdBytesMax = 63;
 constexpr size_t kTokenBytesMax = 1024;  // Of a page or resume token; ours are much shorter.
 constexpr absl::string_view kIdForm = "must match [a-z0-9][a-z0-9_.-]{0,62}";
-
-bool IsIdFirst(char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); }
-bool IsIdRest(char c) { return IsIdFirst(c) || c == '_' || c == '.' || c == '-'; }
 
 bool IsVisibleAscii(absl::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
@@ -66,16 +63,7 @@ void CheckList(const Texts& texts, int count_max, const FieldPath& path, Violati
 
 }  // namespace
 
-bool IsId(absl::string_view text) {
-  return !text.empty() && text.size() <= kIdBytesMax && IsIdFirst(text[0]) &&
-         std::all_of(text.begin(), text.end(), IsIdRest);
-}
-
-bool IsWorkerId(absl::string_view text) {
-  return !text.empty() && text.size() <= kIdBytesMax && absl::ascii_isalnum(text[0]) &&
-         std::all_of(text.begin(), text.end(),
-                     [](char c) { return absl::ascii_isupper(c) || IsIdRest(c); });
-}
+bool IsWorkerId(absl::string_view text) { return IsId(absl::AsciiStrToLower(text)); }
 
 std::optional<absl::string_view> CheckName(absl::string_view collection, absl::string_view name,
                                            const FieldPath& path, Violations& violations) {
@@ -185,18 +173,6 @@ bool CheckMediaType(absl::string_view type, const FieldPath& path, Violations& v
     return true;
   }
   violations.Malformed(path, "must be a media type, such as image/png");
-  return false;
-}
-
-bool HasControlCharacter(absl::string_view utf8) {
-  for (size_t i = 0; i < utf8.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(utf8[i]);
-    if (byte < 0x20 || byte == 0x7f) return true;
-    // U+0080 to U+009F.
-    if (byte == 0xc2 && i + 1 < utf8.size() && static_cast<unsigned char>(utf8[i + 1]) < 0xa0) {
-      return true;
-    }
-  }
   return false;
 }
 

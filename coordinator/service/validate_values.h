@@ -26,9 +26,7 @@ using Texts = google::protobuf::RepeatedPtrField<std::string>;
 
 // --- Names --------------------------------------------------------------------------------------
 
-// [a-z0-9][a-z0-9_.-]{0,62}: what ids and most names of things consist of.
-bool IsId(absl::string_view text);
-// The same with upper case: a worker's id.
+// An id (common/contract_text.h) that may have upper case, too: a worker's.
 bool IsWorkerId(absl::string_view text);
 
 // `{collection}/{id}`, `tenants/{tenant}/jobs/{job}`, `platforms/{platform}/workers/{worker}`.
@@ -71,7 +69,6 @@ bool CheckRequiredText(absl::string_view text, size_t bytes_max, const FieldPath
 bool CheckLanguage(absl::string_view tag, const FieldPath& path, Violations& violations);
 // `type/subtype`, at most 127 bytes.
 bool CheckMediaType(absl::string_view type, const FieldPath& path, Violations& violations);
-bool HasControlCharacter(absl::string_view utf8);
 
 // Lists of ids or tags: at most `count_max`, distinct.
 void CheckIds(const Texts& ids, int count_max, const FieldPath& path, Violations& violations);
