@@ -24,7 +24,6 @@
 namespace tessera {
 namespace {
 
-
 std::string RandomBytes(size_t count) {
   std::string bytes(count, '\0');
   TESSERA_CHECK(

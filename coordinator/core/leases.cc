@@ -1,7 +1,5 @@
 #include "coordinator/core/leases.h"
 
-#include <algorithm>
-
 namespace tessera::core {
 
 LeasedItem* LiveAssignment::Find(ItemIndex item) {
@@ -13,10 +11,6 @@ LeasedItem* LiveAssignment::Find(ItemIndex item) {
 
 const LeasedItem* LiveAssignment::Find(ItemIndex item) const {
   return const_cast<LiveAssignment*>(this)->Find(item);
-}
-
-bool LiveAssignment::over() const {
-  return std::all_of(items.begin(), items.end(), [](const LeasedItem& i) { return i.ended; });
 }
 
 LiveAssignment* LeaseTable::Find(uint32_t sequence) {

@@ -62,7 +62,6 @@ struct LiveAssignment {
   const std::string& gateway() const { return route->gateway; }
   LeasedItem* Find(ItemIndex item);
   const LeasedItem* Find(ItemIndex item) const;
-  bool over() const;
 };
 inline void Fields(auto& v, LiveAssignment& a) {
   Route route = a.route == nullptr ? Route() : *a.route;
