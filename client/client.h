@@ -44,9 +44,9 @@ class ClientContext;
 
 namespace tessera::client {
 
-// The largest message that is taken in. gRPC's own limit is 4 MiB, and far too little: an
-// assignment alone may be 1,000 items of 64 KiB, and a page of results more than that. Other
-// clients raise theirs, too (`grpc.max_receive_message_length` and the like).
+// The largest message that is taken in. Coordinators send no more than 3 MiB, unless a single entry
+// is larger, which only a deployment with a raised `--item-bytes-max` can have; gRPC's own limit of
+// 4 MiB would then be too little.
 inline constexpr int kReceiveBytesMax = 256 << 20;
 
 struct ConnectOptions {

@@ -120,10 +120,7 @@ let exitCode = 1;
 try {
   const credentials = grpc.credentials.createInsecure();
   const jobs = new tessera.v1.JobService(address, credentials);
-  // An assignment or a page may be far larger than the 4 MiB that gRPC takes in by itself.
-  const workers = new tessera.v1.WorkService(address, credentials, {
-    'grpc.max_receive_message_length': 256 << 20,
-  });
+  const workers = new tessera.v1.WorkService(address, credentials);
   const operators = new tessera.v1.OperatorService(address, credentials);
 
   const request = {
