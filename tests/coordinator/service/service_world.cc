@@ -146,7 +146,7 @@ ServiceWorld::ServiceWorld() {
   const std::string tokens = folder_.Join("tokens");
   std::ofstream(tokens) << TokensFile();
   process_ = std::make_unique<CoordinatorProcess>(
-      CoordinatorProcess::Options{.flags = {"--tokens-file", tokens, "--drain-timeout", "1s"}});
+      CoordinatorProcess::Options{.flags = {"--tokens-file", tokens, "--drain-timeout", "1s", "--no-trim"}});
   channel_ = process_->Channel();
 }
 
@@ -212,6 +212,35 @@ std::string ServiceWorld::StateDigest() {
       Call(kOperator, "OperatorService/GetPartition", {"name: 'partitions/p0'"});
   TESSERA_CHECK(outcome.code == grpc::StatusCode::OK) << outcome.message;
   return outcome.reply<v1::Partition>().state_digest();
+}
+
+core::RecordId ServiceWorld::LastRecord() {
+  const absl::StatusOr<core::RecordId> last = Journal().LastRecord();
+  TESSERA_CHECK_OK(last.status());
+  return *last;
+}
+
+std::vector<std::string> ServiceWorld::ChangesAfter(core::RecordId record) {
+  std::vector<std::string> changes;
+  TESSERA_CHECK_OK(Journal().ForEachRecord(record, [&](const inspect::JournalRecord& journal) {
+    if (journal.id == record) return true;
+    if (!journal.record.payloads.empty()) changes.emplace_back("payloads");
+    for (const core::Event& event : journal.events) {
+      if (!std::holds_alternative<core::Ticked>(event)) changes.push_back(core::EventToJson(event));
+    }
+    return true;
+  }));
+  return changes;
+}
+
+inspect::Inspector& ServiceWorld::Journal() {
+  if (journal_ == nullptr) {
+    absl::StatusOr<std::unique_ptr<inspect::Inspector>> opened = inspect::Inspector::Open(
+        {.redis = absl::StrCat("unix:", process_->Join("data/redis.sock"))});
+    TESSERA_CHECK_OK(opened.status());
+    journal_ = *std::move(opened);
+  }
+  return *journal_;
 }
 
 Outcome ServiceWorld::CallRaw(absl::string_view token, absl::string_view method,

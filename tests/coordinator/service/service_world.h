@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "coordinator/inspect/inspector.h"
 #include "google/protobuf/message.h"
 #include "tests/support/coordinator_process.h"
 
@@ -79,6 +80,10 @@ class ServiceWorld {
 
   // Of the whole state, as the operator sees it.
   std::string StateDigest();
+  // The journal's last record, and what was decided after `record`, as JSON: that time passed is no
+  // decision. Neither waits for a commit; StateDigest() does.
+  core::RecordId LastRecord();
+  std::vector<std::string> ChangesAfter(core::RecordId record);
 
   CoordinatorProcess& process() { return *process_; }
 
@@ -87,9 +92,11 @@ class ServiceWorld {
               absl::string_view until);
   Outcome RunBytes(absl::string_view token, absl::string_view method,
                    const std::vector<std::string>& messages, absl::string_view until);
+  inspect::Inspector& Journal();
 
   TempDir folder_;
   std::unique_ptr<CoordinatorProcess> process_;
+  std::unique_ptr<inspect::Inspector> journal_;
   std::shared_ptr<grpc::Channel> channel_;
   std::map<std::string, std::string> names_;
 };
