@@ -135,7 +135,8 @@ absl::StatusOr<SipKey> CoordinatorThread::AgreeOnDeployment(store::RedisConnecti
   while (true) {
     auto attempt = std::make_shared<Attempt>();
     // The first to come sets the values; everybody reads them.
-    connection.Command({"HSETNX", store::kDeploymentKey, "key", fresh_key}, [](const redisReply*) {});
+    connection.Command({"HSETNX", store::kDeploymentKey, "key", fresh_key},
+                       [](const redisReply*) {});
     connection.Command({"HSETNX", store::kDeploymentKey, "partitions", partitions},
                        [](const redisReply*) {});
     connection.Command({"HMGET", store::kDeploymentKey, "key", "partitions"},

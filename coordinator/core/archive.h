@@ -173,7 +173,8 @@ class Reader {
       value = T(static_cast<typename T::rep>(GetVarint()));
     } else if constexpr (Writer::IsVector<T>::value) {
       const uint64_t size = GetVarint();
-      // Each element takes at least a byte: a length beyond that is a lie, not a reason to allocate.
+      // Each element takes at least a byte: a length beyond that is a lie, not a reason to
+      // allocate.
       if (size > remaining()) return Fail();
       value.clear();
       value.reserve(size);

@@ -1,7 +1,8 @@
-// What a partition can be asked, and what it answers: the arguments and results of Partition's calls.
+// What a partition can be asked, and what it answers: the arguments and results of Partition's
+// calls.
 //
-// Names of jobs and item keys have been resolved to indexes on the way in (the store knows keys, the
-// core does not); indexes are resolved back to keys and payloads on the way out.
+// Names of jobs and item keys have been resolved to indexes on the way in (the store knows keys,
+// the core does not); indexes are resolved back to keys and payloads on the way out.
 #pragma once
 
 #include <optional>
@@ -28,9 +29,9 @@ struct CreateJob {
 // One batch of intake, keys already looked up.
 struct AddItems {
   JobIndex job;
-  uint64_t offset = 0;  // Of the batch's first item in the requester's list.
-  uint32_t size = 0;    // Items in the batch, those already present among them.
-  uint32_t fresh = 0;   // Items that are new.
+  uint64_t offset = 0;                  // Of the batch's first item in the requester's list.
+  uint32_t size = 0;                    // Items in the batch, those already present among them.
+  uint32_t fresh = 0;                   // Items that are new.
   std::vector<ItemTraits> traits;       // Of the new ones. Empty: all defaults.
   std::vector<std::string> new_strata;  // Names that the job did not have; appended to its list.
 };
@@ -70,10 +71,10 @@ struct PayBonus {
 // One worker asks for one assignment of one tenant's work.
 struct LeaseRequest {
   std::string worker;  // platforms/{platform}/workers/{worker}; registered when first seen.
-  std::vector<std::string> skills;     // As the gateway states them, beside the registered ones.
+  std::vector<std::string> skills;  // As the gateway states them, beside the registered ones.
   std::vector<std::string> languages;
   std::string tenant;
-  Pool pool;             // As its home partition has it.
+  Pool pool;               // As its home partition has it.
   uint32_t items_max = 0;  // 0: as the job's plan says.
   // Only this job, and of it only these items: for a gateway that knows what its worker can answer.
   std::optional<JobIndex> only_job;
@@ -86,7 +87,8 @@ struct Lease {
   Micros price_micros = 0;  // Per item.
   absl::Time deadline;
   absl::Time late_until;
-  double expected_seconds = 0;  // What the tenant is charged in fair queueing; corrected at the end.
+  // What the tenant is charged in fair queueing; corrected at the end.
+  double expected_seconds = 0;
   std::vector<ItemIndex> items;
 };
 
@@ -182,13 +184,13 @@ struct JobView {
   absl::Time created_at, updated_at, sealed_at, ended_at;  // InfinitePast: not so far.
   uint64_t committed_offset;
   ItemCounts counts;
-  uint64_t answers;           // Counted.
+  uint64_t answers;  // Counted.
   uint64_t open_assignments;
   Ledger ledger;
-  uint32_t revision;          // The highest in the job so far.
-  uint32_t fit;               // The newest.
+  uint32_t revision;  // The highest in the job so far.
+  uint32_t fit;       // The newest.
   const std::vector<std::string>& strata_names;
-  CostModel cost;             // As learnt.
+  CostModel cost;  // As learnt.
 };
 
 struct ItemView {
@@ -210,13 +212,13 @@ struct ItemEntryView {
   std::string worker;
   Micros price_micros = 0;
   Label label = kNoLabel;
-  bool pending = false;    // Leased, no answer so far.
+  bool pending = false;  // Leased, no answer so far.
   bool counted = false;
   bool late = false;
   bool approved = false;
   bool rejected = false;
-  double accuracy = 0;                    // Of the worker, under the item's fit.
-  std::vector<double> log_likelihood;     // What this answer adds to each class's log posterior.
+  double accuracy = 0;                 // Of the worker, under the item's fit.
+  std::vector<double> log_likelihood;  // What this answer adds to each class's log posterior.
 };
 struct ItemStory {
   ItemView item;

@@ -11,10 +11,11 @@ namespace tessera::core {
 namespace {
 
 constexpr std::array<const char*, std::variant_size_v<Event>> kNames = {
-    "OwnerStarted", "Ticked",     "WorkerSeen",      "WorkerUpdated", "PoolPut",    "PoolDeleted",
-    "JobCreated",   "JobUpdated", "ItemsAdded",      "JobSealed",     "JobPhaseChanged", "JobEnded",
-    "JobDeleted",   "Granted",    "Drafted",         "ItemsEnded",    "Extended",   "AnswerReviewed",
-    "BonusPaid",    "FitApplied", "PageRefitted"};
+    "OwnerStarted",    "Ticked",     "WorkerSeen",     "WorkerUpdated", "PoolPut",
+    "PoolDeleted",     "JobCreated", "JobUpdated",     "ItemsAdded",    "JobSealed",
+    "JobPhaseChanged", "JobEnded",   "JobDeleted",     "Granted",       "Drafted",
+    "ItemsEnded",      "Extended",   "AnswerReviewed", "BonusPaid",     "FitApplied",
+    "PageRefitted"};
 
 template <size_t... I>
 bool GetAlternative(Reader& reader, size_t kind, Event* event, std::index_sequence<I...>) {
@@ -43,11 +44,13 @@ class Printer {
       // JSON has no infinities; a confusion of exactly zero has one for its logarithm.
       absl::StrAppend(&out_, std::isfinite(value) ? absl::StrCat(value) : "null");
     } else if constexpr (std::is_integral_v<T>) {
-      absl::StrAppend(&out_, static_cast<std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>>(value));
+      absl::StrAppend(
+          &out_, static_cast<std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>>(value));
     } else if constexpr (std::is_same_v<T, std::string>) {
       PutString(value);
     } else if constexpr (std::is_same_v<T, absl::Time>) {
-      absl::StrAppend(&out_, "\"", absl::FormatTime(absl::RFC3339_full, value, absl::UTCTimeZone()), "\"");
+      absl::StrAppend(&out_, "\"", absl::FormatTime(absl::RFC3339_full, value, absl::UTCTimeZone()),
+                      "\"");
     } else if constexpr (std::is_same_v<T, absl::Duration>) {
       absl::StrAppend(&out_, "\"", absl::FormatDuration(value), "\"");
     } else if constexpr (IsStrongId<T>::value) {
@@ -113,7 +116,8 @@ std::optional<Event> ReadEvent(Reader& reader) {
 std::string EventToJson(const Event& event) {
   std::string out = absl::StrCat("{\"event\":\"", EventName(event), "\"");
   Printer printer(&out);
-  std::visit([&](const auto& e) { Fields(printer, const_cast<std::decay_t<decltype(e)>&>(e)); }, event);
+  std::visit([&](const auto& e) { Fields(printer, const_cast<std::decay_t<decltype(e)>&>(e)); },
+             event);
   out.push_back('}');
   return out;
 }

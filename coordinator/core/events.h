@@ -2,8 +2,8 @@
 //
 // Events, not commands, are stored, so that recovery is a plain fold (fold.h) that decides nothing
 // and computes no logarithm. An event is self-contained for every object that it touches (job head,
-// page of items, page of leases, worker, fit): each of them can be brought up to date without looking
-// at another, because pages are written to Redis one by one and may be of different ages.
+// page of items, page of leases, worker, fit): each of them can be brought up to date without
+// looking at another, because pages are written to Redis one by one and may be of different ages.
 //
 // To add an event: append it to Event, list its fields, fold it. Numbers (the variant's index) and
 // fields are stored; append only.
@@ -43,7 +43,7 @@ inline void Fields(auto& v, ItemOutcome& o) {
 enum class Disposition : uint8_t {
   kAnswered = 0,      // Counts and is earned.
   kReturned = 1,      // Given back without an answer; the worker is not asked again.
-  kMissed = 2,        // Past the deadline without a draft. A late answer still counts, until the grace ends.
+  kMissed = 2,        // Deadline passed, no draft. A late answer counts until the grace ends.
   kAnsweredLate = 3,  // Counts and is earned, within the grace.
   kForfeited = 4,     // The grace ended.
   kRevoked = 5,       // Taken back by us: the job was cancelled, or the worker blocked.
@@ -160,10 +160,10 @@ inline void Fields(auto& v, JobUpdated& e) {
 
 // What the core knows of an item beyond its index. Defaults cost no memory (see items.h).
 struct ItemTraits {
-  float length = 1;      // Units of work, for the cost model.
-  uint16_t stratum = 0;  // Index into the job's strata names.
-  float importance = 1;  // Multiplies the job's value for this item.
-  Label gold = kNoLabel; // A known answer: trains the fit, never shown.
+  float length = 1;       // Units of work, for the cost model.
+  uint16_t stratum = 0;   // Index into the job's strata names.
+  float importance = 1;   // Multiplies the job's value for this item.
+  Label gold = kNoLabel;  // A known answer: trains the fit, never shown.
   friend bool operator==(const ItemTraits&, const ItemTraits&) = default;
 };
 inline void Fields(auto& v, ItemTraits& t) {
@@ -179,8 +179,8 @@ struct ItemsAdded {
   JobIndex job;
   ItemIndex first = 0;
   uint32_t count = 0;
-  uint64_t committed_offset = 0;    // The requester's next batch starts here.
-  std::vector<ItemTraits> traits;   // Empty: all defaults. Else `count` of them.
+  uint64_t committed_offset = 0;   // The requester's next batch starts here.
+  std::vector<ItemTraits> traits;  // Empty: all defaults. Else `count` of them.
   std::vector<std::string> new_strata;
   absl::Time at;
 };
@@ -353,7 +353,8 @@ struct BonusPaid {
   std::string reason;
 };
 // What tells a bonus from another one under the same request id.
-inline std::string BonusKey(absl::string_view request_id, WorkerIndex worker, Micros amount_micros) {
+inline std::string BonusKey(absl::string_view request_id, WorkerIndex worker,
+                            Micros amount_micros) {
   return absl::StrCat(request_id, "\x1f", worker.value(), "\x1f", amount_micros);
 }
 inline void Fields(auto& v, BonusPaid& e) {

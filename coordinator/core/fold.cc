@@ -32,14 +32,22 @@ void Fields(auto& v, LeaseRow& r) {
 
 std::string ObjectKey::ToString() const {
   switch (kind) {
-    case ObjectKind::kPartition: return "partition";
-    case ObjectKind::kWorkers: return absl::StrCat("workers:", page);
-    case ObjectKind::kJob: return absl::StrCat("job:", job);
-    case ObjectKind::kItems: return absl::StrCat("items:", job, ":", page);
-    case ObjectKind::kLeases: return absl::StrCat("leases:", job, ":", page);
-    case ObjectKind::kTallies: return absl::StrCat("tallies:", job, ":", page);
-    case ObjectKind::kFit: return absl::StrCat("fit:", job, ":", page);
-    case ObjectKind::kPayload: return absl::StrCat("payload:", job, ":", page);
+    case ObjectKind::kPartition:
+      return "partition";
+    case ObjectKind::kWorkers:
+      return absl::StrCat("workers:", page);
+    case ObjectKind::kJob:
+      return absl::StrCat("job:", job);
+    case ObjectKind::kItems:
+      return absl::StrCat("items:", job, ":", page);
+    case ObjectKind::kLeases:
+      return absl::StrCat("leases:", job, ":", page);
+    case ObjectKind::kTallies:
+      return absl::StrCat("tallies:", job, ":", page);
+    case ObjectKind::kFit:
+      return absl::StrCat("fit:", job, ":", page);
+    case ObjectKind::kPayload:
+      return absl::StrCat("payload:", job, ":", page);
   }
   return "";
 }
@@ -77,7 +85,8 @@ JobState* PartitionState::mutable_job(JobIndex index) {
   return job == nullptr || job->head.deleted ? nullptr : job;
 }
 
-std::optional<JobIndex> PartitionState::FindJob(absl::string_view tenant, absl::string_view id) const {
+std::optional<JobIndex> PartitionState::FindJob(absl::string_view tenant,
+                                                absl::string_view id) const {
   const auto found = rep_->job_by_name.find(Rep::JobName(tenant, id));
   if (found == rep_->job_by_name.end()) return std::nullopt;
   return found->second;
@@ -96,9 +105,12 @@ std::optional<WorkerIndex> PartitionState::FindWorker(absl::string_view name) co
   return found->second;
 }
 
-const std::map<std::string, Pool, std::less<>>& PartitionState::pools() const { return rep_->pools; }
+const std::map<std::string, Pool, std::less<>>& PartitionState::pools() const {
+  return rep_->pools;
+}
 
-// --- Objects --------------------------------------------------------------------------------------
+// --- Objects
+// --------------------------------------------------------------------------------------
 
 std::string PartitionState::Rep::ObjectBody(const ObjectKey& key) const {
   if (key.kind == ObjectKind::kPartition) {
@@ -114,8 +126,10 @@ std::string PartitionState::Rep::ObjectBody(const ObjectKey& key) const {
   }
   const JobState& job = *jobs[key.job];
   switch (key.kind) {
-    case ObjectKind::kJob: return Encode(job.head);
-    case ObjectKind::kItems: return job.items.EncodePage(key.page);
+    case ObjectKind::kJob:
+      return Encode(job.head);
+    case ObjectKind::kItems:
+      return job.items.EncodePage(key.page);
     case ObjectKind::kLeases: {
       std::vector<LeaseRow> rows;
       for (const auto& [sequence, assignment] : job.leases.pages().at(key.page).by_sequence) {
@@ -130,8 +144,10 @@ std::string PartitionState::Rep::ObjectBody(const ObjectKey& key) const {
       }
       return Encode(rows);
     }
-    case ObjectKind::kFit: return Encode(job.fits.at(key.page).fit);
-    default: return "";
+    case ObjectKind::kFit:
+      return Encode(job.fits.at(key.page).fit);
+    default:
+      return "";
   }
 }
 
@@ -145,7 +161,8 @@ std::vector<ObjectKey> PartitionState::ObjectsToLoad() {
       for (uint32_t page = 0; page * kWorkersPerPage < rep_->partition.workers; ++page) {
         keys.push_back({ObjectKind::kWorkers, 0, page});
       }
-      for (uint32_t job = 0; job < rep_->partition.jobs; ++job) keys.push_back({ObjectKind::kJob, job});
+      for (uint32_t job = 0; job < rep_->partition.jobs; ++job)
+        keys.push_back({ObjectKind::kJob, job});
       // Both rounds are never empty in between, so that the caller comes back for the next one.
       if (keys.empty()) return ObjectsToLoad();
       break;
@@ -163,8 +180,10 @@ std::vector<ObjectKey> PartitionState::ObjectsToLoad() {
   return keys;
 }
 
-absl::Status PartitionState::LoadObject(const ObjectKey& key, std::optional<absl::string_view> bytes) {
-  if (!bytes.has_value()) return absl::OkStatus();  // Never stored, or erased: the journal has the rest.
+absl::Status PartitionState::LoadObject(const ObjectKey& key,
+                                        std::optional<absl::string_view> bytes) {
+  if (!bytes.has_value())
+    return absl::OkStatus();  // Never stored, or erased: the journal has the rest.
   const auto malformed = [&] {
     return absl::DataLossError(absl::StrCat("object ", key.ToString(), " is malformed"));
   };
@@ -203,7 +222,8 @@ absl::Status PartitionState::LoadObject(const ObjectKey& key, std::optional<absl
       job.head = *std::move(head);
       job.head_version = version;
       if (job.head.deleted) return absl::OkStatus();
-      rep_->job_by_name[Rep::JobName(job.head.identity.tenant, job.head.identity.id)] = JobIndex(key.job);
+      rep_->job_by_name[Rep::JobName(job.head.identity.tenant, job.head.identity.id)] =
+          JobIndex(key.job);
       job.items.Grow(job.head.items);
       return absl::OkStatus();
     }
@@ -302,13 +322,13 @@ void PartitionState::Stored(const DirtyObject& object) {
 
 void PartitionState::NotStored(const DirtyObject& object) {
   rep_->Untake(object);
-  // It may be marked again since; twice in the list is harmless, and the older entry is the one that
-  // holds the journal.
+  // It may be marked again since; twice in the list is harmless, and the older entry is the one
+  // that holds the journal.
   Version* version = rep_->FindVersion(object.key);
   if (version != nullptr) version->dirty = true;
   if (version == nullptr && object.key.kind > ObjectKind::kJob && !rep_->dirty.empty()) {
-    // A page of a deleted job, to be erased: not before the mark in the head is written, which holds
-    // the journal for all of them.
+    // A page of a deleted job, to be erased: not before the mark in the head is written, which
+    // holds the journal for all of them.
     rep_->dirty.push_back({object.key, std::max(object.since, rep_->dirty.back().since)});
     return;
   }

@@ -1,12 +1,13 @@
 // The state of a partition, as a fold of its journal.
 //
 // PartitionState is everything that is remembered, and Apply() the only way to change it. Applying
-// decides nothing: an event carries its outcome's bits. Two processes that apply the same records hold
-// the same state, bit for bit; Digest material comes from ForEachObject().
+// decides nothing: an event carries its outcome's bits. Two processes that apply the same records
+// hold the same state, bit for bit; Digest material comes from ForEachObject().
 //
-// The state is made of objects (objects.h), each current to a record id of its own. An event changes
-// only the objects that are older than its record, so a mixture of pages of different ages, read back
-// from the store, becomes one consistent state once the records after the oldest have been applied:
+// The state is made of objects (objects.h), each current to a record id of its own. An event
+// changes only the objects that are older than its record, so a mixture of pages of different ages,
+// read back from the store, becomes one consistent state once the records after the oldest have
+// been applied:
 //
 //   PartitionState state;
 //   for (auto keys = state.ObjectsToLoad(); !keys.empty(); keys = state.ObjectsToLoad()) {
@@ -88,14 +89,14 @@ struct JobHead {
   uint64_t open_assignments = 0;
   uint32_t next_sequence = 0;  // Of assignments.
   uint32_t revision = 0;
-  uint32_t fit = 0;            // The newest.
-  uint64_t fit_answers = 0;    // What the newest was computed from.
+  uint32_t fit = 0;          // The newest.
+  uint64_t fit_answers = 0;  // What the newest was computed from.
   Ledger ledger;
   CostMoments moments;
   std::vector<std::string> bonus_requests;  // BonusKey() of each bonus that was paid.
   // Which of the job's pages of leases and tallies there are, so that recovery reads no others.
-  std::vector<PageUse> lease_pages;     // With their live assignments; ascending, none at 0.
-  std::vector<uint32_t> tally_pages;    // Ascending.
+  std::vector<PageUse> lease_pages;   // With their live assignments; ascending, none at 0.
+  std::vector<uint32_t> tally_pages;  // Ascending.
 };
 inline void Fields(auto& v, JobHead& h) {
   v("identity", h.identity);
@@ -150,7 +151,8 @@ struct JobState {
 
   struct TallyPage {
     Version version;
-    std::map<uint32_t, Tally> by_worker;  // Within the page; ordered, so that its bytes are canonical.
+    std::map<uint32_t, Tally>
+        by_worker;  // Within the page; ordered, so that its bytes are canonical.
   };
   std::map<uint32_t, TallyPage> tallies;  // By page of workers.
 
@@ -172,7 +174,8 @@ struct JobState {
 // An object whose stored copy is behind.
 struct DirtyObject {
   ObjectKey key;
-  RecordId since;  // The first record that the stored copy lacks: the journal must reach back to it.
+  RecordId
+      since;  // The first record that the stored copy lacks: the journal must reach back to it.
 };
 
 class PartitionState {
@@ -194,7 +197,8 @@ class PartitionState {
   // Loads one of them; nothing for an object that the store does not have. DATA_LOSS: malformed.
   absl::Status LoadObject(const ObjectKey& key, std::optional<absl::string_view> bytes);
 
-  // The object as it is to be stored, with the id to which it is current; nothing: it is to be erased.
+  // The object as it is to be stored, with the id to which it is current; nothing: it is to be
+  // erased.
   std::optional<std::string> EncodeObject(const ObjectKey& key) const;
   // Fields beside it for people with redis-cli; job heads have some.
   std::vector<std::pair<std::string, std::string>> ReadableFields(const ObjectKey& key) const;
@@ -202,25 +206,26 @@ class PartitionState {
   // Says that a record was closed: events from now on belong to a later one.
   void CloseRecord();
   // Objects changed since they were last taken, longest waiting first, at most `max`. The caller
-  // encodes each at once, writes it when the last closed record has been committed, and says Stored()
-  // or NotStored(). Only between CloseRecord() and the next Apply(): an object half way through a
-  // record's events would claim to be current to it.
+  // encodes each at once, writes it when the last closed record has been committed, and says
+  // Stored() or NotStored(). Only between CloseRecord() and the next Apply(): an object half way
+  // through a record's events would claim to be current to it.
   std::vector<DirtyObject> TakeDirty(size_t max);
   size_t dirty_objects() const;
   void Stored(const DirtyObject& object);
   void NotStored(const DirtyObject& object);
   // Records below this one are in the stored objects: the journal may be trimmed below it. Nothing:
-  // all objects are stored, so it may be trimmed whole. Objects that were taken count until Stored().
+  // all objects are stored, so it may be trimmed whole. Objects that were taken count until
+  // Stored().
   std::optional<RecordId> OldestUnstored() const;
 
-  // Every object without the id to which it is current, in the order of its key: what a digest of the
-  // state is computed from.
+  // Every object without the id to which it is current, in the order of its key: what a digest of
+  // the state is computed from.
   void ForEachObject(const std::function<void(const ObjectKey&, absl::string_view)>& visit) const;
 
   // --- Reads ------------------------------------------------------------------------------------
 
-  absl::Time time() const;  // The latest event's.
-  uint32_t jobs() const;    // Ever created; indexes are below it.
+  absl::Time time() const;                    // The latest event's.
+  uint32_t jobs() const;                      // Ever created; indexes are below it.
   const JobState* job(JobIndex index) const;  // Nothing: never was, or was deleted.
   JobState* mutable_job(JobIndex index);      // For derived data that rides along (see items.h).
   std::optional<JobIndex> FindJob(absl::string_view tenant, absl::string_view id) const;

@@ -1,4 +1,5 @@
-// The inside of PartitionState, shared by fold.cc (objects, recovery, reads) and folder.cc (events).
+// The inside of PartitionState, shared by fold.cc (objects, recovery, reads) and folder.cc
+// (events).
 #pragma once
 
 #include <algorithm>
@@ -80,8 +81,8 @@ struct PartitionState::Rep {
     if (at != taken.end()) taken.erase(at);
   }
 
-  // A page of leases that is empty here and gone from the store is as if it had never been; a job of
-  // a million answers would be left with thousands of them.
+  // A page of leases that is empty here and gone from the store is as if it had never been; a job
+  // of a million answers would be left with thousands of them.
   void DropEmptyLeases(const ObjectKey& key) {
     JobState* job = Job(JobIndex(key.job));
     if (job == nullptr) return;
@@ -118,8 +119,10 @@ struct PartitionState::Rep {
     if (job == nullptr) return nullptr;
     if (job->head.deleted && key.kind != ObjectKind::kJob) return nullptr;
     switch (key.kind) {
-      case ObjectKind::kJob: return &job->head_version;
-      case ObjectKind::kItems: return &job->items.PageVersion(key.page);
+      case ObjectKind::kJob:
+        return &job->head_version;
+      case ObjectKind::kItems:
+        return &job->items.PageVersion(key.page);
       case ObjectKind::kLeases: {
         const auto page = job->leases.pages().find(key.page);
         return page == job->leases.pages().end() ? nullptr : &page->second.version;
@@ -132,7 +135,8 @@ struct PartitionState::Rep {
         const auto fit = job->fits.find(key.page);
         return fit == job->fits.end() ? nullptr : &fit->second.version;
       }
-      default: return nullptr;
+      default:
+        return nullptr;
     }
   }
 

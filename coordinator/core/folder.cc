@@ -12,11 +12,16 @@ namespace {
 
 uint64_t& CountOf(ItemCounts& counts, ItemState state) {
   switch (state) {
-    case ItemState::kWaiting: return counts.waiting;
-    case ItemState::kInProgress: return counts.in_progress;
-    case ItemState::kResolved: return counts.resolved;
-    case ItemState::kUnresolved: return counts.unresolved;
-    case ItemState::kCancelled: return counts.cancelled;
+    case ItemState::kWaiting:
+      return counts.waiting;
+    case ItemState::kInProgress:
+      return counts.in_progress;
+    case ItemState::kResolved:
+      return counts.resolved;
+    case ItemState::kUnresolved:
+      return counts.unresolved;
+    case ItemState::kCancelled:
+      return counts.cancelled;
   }
   return counts.cancelled;
 }
@@ -38,11 +43,16 @@ void UsePage(std::vector<PageUse>& pages, uint32_t page, int change) {
 ItemEntry::Status StatusOf(Disposition disposition) {
   switch (disposition) {
     case Disposition::kAnswered:
-    case Disposition::kAnsweredLate: return ItemEntry::kAnswered;
-    case Disposition::kReturned: return ItemEntry::kReturned;
-    case Disposition::kMissed: return ItemEntry::kMissed;
-    case Disposition::kForfeited: return ItemEntry::kForfeited;
-    case Disposition::kRevoked: return ItemEntry::kRevoked;
+    case Disposition::kAnsweredLate:
+      return ItemEntry::kAnswered;
+    case Disposition::kReturned:
+      return ItemEntry::kReturned;
+    case Disposition::kMissed:
+      return ItemEntry::kMissed;
+    case Disposition::kForfeited:
+      return ItemEntry::kForfeited;
+    case Disposition::kRevoked:
+      return ItemEntry::kRevoked;
   }
   return ItemEntry::kForfeited;
 }
@@ -60,7 +70,8 @@ class PartitionState::Folder {
     for (uint32_t j = 0; j < rep_.jobs.size(); ++j) {
       if (rep_.jobs[j] == nullptr) continue;
       for (auto& [number, page] : rep_.jobs[j]->leases.pages()) {
-        if (page.by_sequence.empty() || !Changes({ObjectKind::kLeases, j, number}, page.version)) continue;
+        if (page.by_sequence.empty() || !Changes({ObjectKind::kLeases, j, number}, page.version))
+          continue;
         for (auto& [sequence, assignment] : page.by_sequence) {
           if (!assignment.expired) assignment.deadline += e.outage;
           assignment.late_until += e.outage;
@@ -140,7 +151,8 @@ class PartitionState::Folder {
     job->items.Grow(e.first + e.count);
     const uint32_t last_page = (e.first + e.count - 1) / kItemsPerPage;
     for (uint32_t page = e.first / kItemsPerPage; page <= last_page; ++page) {
-      if (!Changes({ObjectKind::kItems, e.job.value(), page}, job->items.PageVersion(page))) continue;
+      if (!Changes({ObjectKind::kItems, e.job.value(), page}, job->items.PageVersion(page)))
+        continue;
       if (e.traits.empty()) continue;
       const ItemIndex from = std::max(e.first, page * kItemsPerPage);
       const ItemIndex to = std::min(e.first + e.count, (page + 1) * kItemsPerPage);
@@ -292,9 +304,14 @@ class PartitionState::Folder {
           ++tally->answered;
           tally->earned_micros += e.price_micros;
           break;
-        case Disposition::kReturned: ++tally->returned; break;
-        case Disposition::kMissed: ++tally->missed; break;
-        default: break;
+        case Disposition::kReturned:
+          ++tally->returned;
+          break;
+        case Disposition::kMissed:
+          ++tally->missed;
+          break;
+        default:
+          break;
       }
     }
   }
@@ -382,7 +399,8 @@ class PartitionState::Folder {
         head->revision = std::max(head->revision, o.revision);
       }
     }
-    if (!Changes({ObjectKind::kItems, e.job.value(), e.page}, job->items.PageVersion(e.page))) return;
+    if (!Changes({ObjectKind::kItems, e.job.value(), e.page}, job->items.PageVersion(e.page)))
+      return;
     for (const ItemOutcome& o : e.outcomes) {
       job->items.SetOutcome(o);
       job->items.PackIfDone(o.item);
@@ -396,7 +414,8 @@ class PartitionState::Folder {
     return before == ItemState::kWaiting ? ItemState::kInProgress : before;
   }
 
-  // Nothing for a job that is not there, or of which only the mark is left: a page of it may be gone.
+  // Nothing for a job that is not there, or of which only the mark is left: a page of it may be
+  // gone.
   JobState* Job(JobIndex index) {
     JobState* job = rep_.Job(index);
     return job == nullptr || job->head.deleted ? nullptr : job;
@@ -416,7 +435,8 @@ class PartitionState::Folder {
   }
   bool ChangesItem(JobIndex index, JobState& job, ItemIndex item) {
     const uint32_t page = item / kItemsPerPage;
-    if (!Changes({ObjectKind::kItems, index.value(), page}, job.items.PageVersion(page))) return false;
+    if (!Changes({ObjectKind::kItems, index.value(), page}, job.items.PageVersion(page)))
+      return false;
     job.items.Grow(item + 1);
     return true;
   }
@@ -457,8 +477,11 @@ class PartitionState::Folder {
           (e.approved ? head.ledger.approved_micros : head.ledger.earned_micros) += e.price_micros;
           head.answers += 1;
           break;
-        case Disposition::kMissed: break;  // Reserved until the grace ends.
-        default: head.ledger.reserved_micros -= e.price_micros; break;
+        case Disposition::kMissed:
+          break;  // Reserved until the grace ends.
+        default:
+          head.ledger.reserved_micros -= e.price_micros;
+          break;
       }
     }
     if (e.active_seconds > 0) head.moments.Add(e.active_units, e.active_seconds);
@@ -480,8 +503,8 @@ class PartitionState::Folder {
     if (e.over) job.leases.PageOf(e.assignment.sequence).by_sequence.erase(e.assignment.sequence);
   }
 
-  // A recovery that finds one of a deleted job's pages gone must find the mark in the job's head: so
-  // the head is written before any page is erased, and until then it holds the journal for all.
+  // A recovery that finds one of a deleted job's pages gone must find the mark in the job's head:
+  // so the head is written before any page is erased, and until then it holds the journal for all.
   void MarkErased(uint32_t j, JobState& job) {
     RecordId since = id_;
     std::erase_if(rep_.dirty, [&](const DirtyObject& d) {
@@ -493,8 +516,9 @@ class PartitionState::Folder {
       if (t.key.job == j && t.key.kind >= ObjectKind::kJob) since = std::min(since, t.since);
     }
     job.head_version.dirty = true;
-    const auto at = std::lower_bound(rep_.dirty.begin(), rep_.dirty.end(), since,
-                                     [](const DirtyObject& d, RecordId id) { return d.since < id; });
+    const auto at =
+        std::lower_bound(rep_.dirty.begin(), rep_.dirty.end(), since,
+                         [](const DirtyObject& d, RecordId id) { return d.since < id; });
     rep_.dirty.insert(at, {{ObjectKind::kJob, j}, since});
     std::vector<ObjectKey> pages = PagesNamed(j, job.head);
     for (const auto& [page, leases] : job.leases.pages()) {
@@ -508,7 +532,8 @@ class PartitionState::Folder {
   }
 
   void Broken(absl::string_view what) {
-    if (status_.ok()) status_ = absl::DataLossError(absl::StrCat("record ", id_.ToString(), ": ", what));
+    if (status_.ok())
+      status_ = absl::DataLossError(absl::StrCat("record ", id_.ToString(), ": ", what));
   }
 
   Rep& rep_;

@@ -25,7 +25,16 @@ inline constexpr uint32_t kLeasesPerPage = 128;
 inline constexpr uint32_t kWorkersPerPage = 256;
 inline constexpr uint32_t kPayloadsPerPage = 64;
 
-enum class ObjectKind : uint8_t { kPartition, kWorkers, kJob, kItems, kLeases, kTallies, kFit, kPayload };
+enum class ObjectKind : uint8_t {
+  kPartition,
+  kWorkers,
+  kJob,
+  kItems,
+  kLeases,
+  kTallies,
+  kFit,
+  kPayload
+};
 
 // Names one object. `job` and `page` are 0 where the kind has none; a fit's number is its page.
 struct ObjectKey {
@@ -46,8 +55,8 @@ struct ObjectKey {
 
 // How far an object has come: as it was loaded, and with what was applied since.
 struct Version {
-  RecordId loaded;   // Events up to here are in it already and are passed over.
-  RecordId current;  // The last event that changed it.
+  RecordId loaded;     // Events up to here are in it already and are passed over.
+  RecordId current;    // The last event that changed it.
   bool dirty = false;  // Its stored copy is behind.
 
   // Whether an event of record `id` is news to this object. If so, it is current to it from now on.

@@ -10,8 +10,8 @@
 namespace tessera::core {
 namespace {
 
-// While leases are open the journal shows at least this often that the owner lives, which bounds the
-// error in the length of an outage.
+// While leases are open the journal shows at least this often that the owner lives, which bounds
+// the error in the length of an outage.
 constexpr absl::Duration kTickInterval = absl::Seconds(1);
 
 // The items that an event touches, and the assignment, if there is one.
@@ -54,7 +54,8 @@ std::optional<JobIndex> JobOf(const Event& event) {
 
 }  // namespace
 
-// --- Bookkeeping ----------------------------------------------------------------------------------
+// --- Bookkeeping
+// ----------------------------------------------------------------------------------
 
 Partition::Impl::Impl(PartitionOptions options, PartitionState state)
     : options_(std::move(options)), state_(std::move(state)) {
@@ -88,7 +89,8 @@ Partition::Impl::Runtime& Partition::Impl::runtime(JobIndex index) {
   auto& r = runtimes_[index.value()];
   if (r == nullptr) {
     r = std::make_unique<Runtime>();
-    r->prior = PriorFit(static_cast<uint16_t>(job(index).head.identity.classes.size()), options_.fit);
+    r->prior =
+        PriorFit(static_cast<uint16_t>(job(index).head.identity.classes.size()), options_.fit);
   }
   return *r;
 }
@@ -125,7 +127,8 @@ void Partition::Impl::AfterChange(JobIndex index, ItemIndex item) {
   r.open_leases += after.Leased();
   if (!Wants(j, after)) return;
   const double doubt = counted == 0 ? 1.0 : 1.0 - after.confidence;
-  r.ready.Insert(*slot, item, ReadyQueue::BucketOf(doubt * std::min(1.0f, j.items.Traits(item).importance)));
+  r.ready.Insert(*slot, item,
+                 ReadyQueue::BucketOf(doubt * std::min(1.0f, j.items.Traits(item).importance)));
   notices_.work_appeared = true;
 }
 
@@ -165,7 +168,8 @@ absl::Time Partition::Impl::Advance(absl::Time now) {
   return now_;
 }
 
-// --- Time -----------------------------------------------------------------------------------------
+// --- Time
+// -----------------------------------------------------------------------------------------
 
 void Partition::Impl::Start(uint64_t nonce, absl::Time now) {
   const absl::Time last = state_.time();
@@ -230,7 +234,8 @@ absl::Time Partition::Impl::NextWake() const {
   return wake;
 }
 
-// --- The public face ------------------------------------------------------------------------------
+// --- The public face
+// ------------------------------------------------------------------------------
 
 Partition::Partition(PartitionOptions options, PartitionState state)
     : impl_(std::make_unique<Impl>(std::move(options), std::move(state))) {}
@@ -297,7 +302,7 @@ void Partition::LimitLeases(JobIndex job, uint32_t items_max) {
   impl_->runtime(job).lease_items_max = std::max(items_max, 1u);
 }
 absl::StatusOr<std::optional<Lease>> Partition::RequestLease(const LeaseRequest& request,
-                                                            absl::Time now) {
+                                                             absl::Time now) {
   return impl_->RequestLease(request, impl_->Advance(now));
 }
 absl::Status Partition::Draft(const DraftAnswer& command, absl::Time now) {

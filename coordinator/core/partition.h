@@ -2,21 +2,22 @@
 //
 // This is the scheduler. It holds jobs, items, leases, money and workers, and decides who is asked
 // what, when an item is sure enough, and when a job is done. It does no I/O, keeps no clock and no
-// randomness, and runs on one thread at a time: the same calls leave the same state in production, in
-// a replay and in a simulation.
+// randomness, and runs on one thread at a time: the same calls leave the same state in production,
+// in a replay and in a simulation.
 //
 //   Partition partition(options, std::move(recovered_state));
 //   partition.BeginRecord(id);                    // Events from here on go into record `id`.
 //   auto lease = partition.RequestLease(request, now);
-//   std::string events = partition.TakeEvents();  // Append these; release replies after the commit.
+//   std::string events = partition.TakeEvents();  // Append these; release replies after the
+//   commit.
 //
 // Every mutating call takes the time, decides, and applies its events at once; what it returns may
-// be shown to anybody only when the events have been committed. A refused call returns a status with
-// a reason (common/errors.h) and has changed nothing. Time never runs backwards: a `now` before the
-// latest one counts as the latest.
+// be shown to anybody only when the events have been committed. A refused call returns a status
+// with a reason (common/errors.h) and has changed nothing. Time never runs backwards: a `now`
+// before the latest one counts as the latest.
 //
-// State (fold.h) is what the journal folds to, and nothing else. What Partition keeps beside it (ready
-// queues, expiry order, who is known to stall) is derived and rebuilt on a start.
+// State (fold.h) is what the journal folds to, and nothing else. What Partition keeps beside it
+// (ready queues, expiry order, who is known to stall) is derived and rebuilt on a start.
 #pragma once
 
 #include <memory>
@@ -35,16 +36,16 @@
 namespace tessera::core {
 
 struct PartitionOptions {
-  uint32_t jobs_max = 100'000;                // Not ended. Beyond: RESOURCE_EXHAUSTED, like all of these.
+  uint32_t jobs_max = 100'000;  // Not ended. Beyond: RESOURCE_EXHAUSTED, like all of these.
   uint32_t items_per_job_max = 100'000'000;
   uint32_t open_assignments_max = 1'000'000;  // Of the partition.
   uint32_t workers_max = 10'000'000;
   uint32_t bonuses_per_job_max =
-      10'000;                     // Their ids are in the job's head, which is written whole.
-  uint32_t candidates_max = 16;   // Ready items looked at to find the best for one worker.
-  double refit_growth = 0.10;     // A new fit is due when the answers have grown by this share ...
-  uint64_t refit_answers_min = 50;   // ... and by this many.
-  uint32_t refit_pages_per_step = 4; // Pages moved to a new fit in one Tick.
+      10'000;                    // Their ids are in the job's head, which is written whole.
+  uint32_t candidates_max = 16;  // Ready items looked at to find the best for one worker.
+  double refit_growth = 0.10;    // A new fit is due when the answers have grown by this share ...
+  uint64_t refit_answers_min = 50;    // ... and by this many.
+  uint32_t refit_pages_per_step = 4;  // Pages moved to a new fit in one Tick.
   FitOptions fit;
 };
 
@@ -73,8 +74,8 @@ class Partition {
   void Start(uint64_t nonce, absl::Time now);
 
   // Lets time pass: ends leases at their deadlines (with the drafts they have) and graces, starts
-  // and ends jobs, moves a few pages to a newer fit. Call it at NextWake() at the latest, and once a
-  // second while open_assignments() > 0.
+  // and ends jobs, moves a few pages to a newer fit. Call it at NextWake() at the latest, and once
+  // a second while open_assignments() > 0.
   void Tick(absl::Time now);
 
   // When Tick has something to do next; InfiniteFuture if nothing is waiting for time to pass.
@@ -89,14 +90,14 @@ class Partition {
   // ALREADY_EXISTS (REQUEST_ID_REUSED): the id is taken by another request.
   absl::StatusOr<JobIndex> CreateJob(const core::CreateJob& command, absl::Time now);
 
-  // OUT_OF_RANGE (OFFSET_MISMATCH): not at the committed offset. A batch wholly before it is a repeat:
-  // OK, nothing changes. FAILED_PRECONDITION (JOB_SEALED, JOB_CLOSING, JOB_ENDED).
+  // OUT_OF_RANGE (OFFSET_MISMATCH): not at the committed offset. A batch wholly before it is a
+  // repeat: OK, nothing changes. FAILED_PRECONDITION (JOB_SEALED, JOB_CLOSING, JOB_ENDED).
   absl::StatusOr<ItemsAddedReply> AddItems(const core::AddItems& command, absl::Time now);
 
-  absl::Status SealJob(JobIndex job, absl::Time now);      // Idempotent.
-  absl::Status PauseJob(JobIndex job, absl::Time now);     // Idempotent; open leases go on.
-  absl::Status ResumeJob(JobIndex job, absl::Time now);    // Idempotent; other reasons to pause stay.
-  absl::Status CancelJob(JobIndex job, absl::Time now);    // Idempotent. CLOSING, then CANCELLED.
+  absl::Status SealJob(JobIndex job, absl::Time now);    // Idempotent.
+  absl::Status PauseJob(JobIndex job, absl::Time now);   // Idempotent; open leases go on.
+  absl::Status ResumeJob(JobIndex job, absl::Time now);  // Idempotent; other reasons to pause stay.
+  absl::Status CancelJob(JobIndex job, absl::Time now);  // Idempotent. CLOSING, then CANCELLED.
   absl::Status FinaliseJob(JobIndex job, absl::Time now);  // Idempotent. CLOSING, then FINALISED.
   absl::Status DeleteJob(JobIndex job, absl::Time now);    // FAILED_PRECONDITION: not ended.
   absl::Status UpdateJob(const core::UpdateJob& command, absl::Time now);
@@ -137,13 +138,13 @@ class Partition {
   absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);
 
   // NOT_FOUND: no such assignment. FAILED_PRECONDITION (ASSIGNMENT_EXPIRED, _REVOKED, _FINISHED,
-  // ITEM_NOT_IN_ASSIGNMENT). INVALID_ARGUMENT (ANSWER_DOES_NOT_FIT). A repeat, or an edit that is not
-  // higher, is OK and changes nothing.
+  // ITEM_NOT_IN_ASSIGNMENT). INVALID_ARGUMENT (ANSWER_DOES_NOT_FIT). A repeat, or an edit that is
+  // not higher, is OK and changes nothing.
   absl::Status Draft(const DraftAnswer& command, absl::Time now);
   absl::StatusOr<Submitted> Submit(const core::Submit& command, absl::Time now);
   absl::Status Return(const ReturnItems& command, absl::Time now);
-  // FAILED_PRECONDITION (ASSIGNMENT_EXPIRED). Idempotent: the deadline asked for is absolute. Cut to
-  // what the job allows; the reply holds what is in force.
+  // FAILED_PRECONDITION (ASSIGNMENT_EXPIRED). Idempotent: the deadline asked for is absolute. Cut
+  // to what the job allows; the reply holds what is in force.
   absl::StatusOr<LeaseExtended> Extend(const ExtendLease& command, absl::Time now);
 
   // --- Operators --------------------------------------------------------------------------------
@@ -154,7 +155,8 @@ class Partition {
   std::vector<const Pool*> Pools() const;  // By id.
 
   absl::StatusOr<WorkerView> FindWorker(absl::string_view name) const;  // NOT_FOUND.
-  // Sets skills, languages and block; registers the worker if it is new. A block revokes its leases.
+  // Sets skills, languages and block; registers the worker if it is new. A block revokes its
+  // leases.
   absl::Status UpdateWorker(const WorkerView& worker, absl::Time now);
   // Of each of these workers, known here or not. Looks at about `items_max` of the items of the
   // jobs that they worked in, evenly spread.

@@ -1,4 +1,5 @@
-// What comes back: drafts, submissions, returns, extensions; deadlines and graces; reviews and bonuses.
+// What comes back: drafts, submissions, returns, extensions; deadlines and graces; reviews and
+// bonuses.
 #include <algorithm>
 #include <utility>
 
@@ -25,7 +26,8 @@ absl::Status TooLate(absl::string_view message) {
 absl::Status NotInAssignment(size_t position) {
   return Error(StatusCode::kFailedPrecondition, "ITEM_NOT_IN_ASSIGNMENT",
                "the assignment does not hold this item, or no longer")
-      .Field(absl::StrCat("answers[", position, "].item_key"), "is not one of the assignment's items");
+      .Field(absl::StrCat("answers[", position, "].item_key"),
+             "is not one of the assignment's items");
 }
 
 // The class of this value, or kNoLabel.
@@ -48,12 +50,18 @@ Fate FateOf(const ItemRecord& item, uint32_t sequence) {
   const ItemEntry* e = item.FindAssignment(sequence);
   if (e == nullptr) return Fate::kUnknown;
   switch (e->status) {
-    case ItemEntry::kAnswered: return Fate::kCounted;
-    case ItemEntry::kRejected: return Fate::kUnpaid;
-    case ItemEntry::kForfeited: return Fate::kLate;
-    case ItemEntry::kRevoked: return Fate::kRevoked;
-    case ItemEntry::kReturned: return Fate::kReturned;
-    default: return Fate::kUnknown;
+    case ItemEntry::kAnswered:
+      return Fate::kCounted;
+    case ItemEntry::kRejected:
+      return Fate::kUnpaid;
+    case ItemEntry::kForfeited:
+      return Fate::kLate;
+    case ItemEntry::kRevoked:
+      return Fate::kRevoked;
+    case ItemEntry::kReturned:
+      return Fate::kReturned;
+    default:
+      return Fate::kUnknown;
   }
 }
 
@@ -81,13 +89,18 @@ absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& comm
         if (!(e->flags & ItemEntry::kUnpaid)) reply.earned_micros += e->price_micros;
         break;
       }
-      case Fate::kUnpaid: break;
-      case Fate::kLate: return TooLate("the grace after the deadline is over; the answer does not count");
+      case Fate::kUnpaid:
+        break;
+      case Fate::kLate:
+        return TooLate("the grace after the deadline is over; the answer does not count");
       case Fate::kRevoked:
-        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_REVOKED", "the assignment was taken back");
+        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_REVOKED",
+                     "the assignment was taken back");
       case Fate::kReturned:
-        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_FINISHED", "the item was given back");
-      case Fate::kUnknown: return NotInAssignment(k);
+        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_FINISHED",
+                     "the item was given back");
+      case Fate::kUnknown:
+        return NotInAssignment(k);
     }
   }
   return reply;
@@ -104,14 +117,18 @@ void Partition::Impl::EmitEnded(ItemsEnded ended) {
   Emit(std::move(ended));
 }
 
-// --- Deadlines ------------------------------------------------------------------------------------
+// --- Deadlines
+// ------------------------------------------------------------------------------------
 
 void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
   const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
   if (a == nullptr) return;
   if (!a->expired && a->deadline <= now) {
-    ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
-                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
+    ItemsEnded ended{.assignment = id,
+                     .worker = a->worker,
+                     .price_micros = a->price_micros,
+                     .approved = job(id.job).head.policy.approve_on_acceptance,
+                     .at = now};
     for (const LeasedItem& i : a->items) {
       if (i.ended) continue;
       const bool answered = i.draft != kNoLabel && !Mutated(Mutation::kDraftLost);
@@ -127,13 +144,17 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
     a = job(id.job).leases.Find(id.sequence);
   }
   if (a == nullptr || a->late_until > now) return;
-  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
-                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
+  ItemsEnded ended{.assignment = id,
+                   .worker = a->worker,
+                   .price_micros = a->price_micros,
+                   .approved = job(id.job).head.policy.approve_on_acceptance,
+                   .at = now};
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
-    ended.items.push_back({.disposition = Disposition::kForfeited,
-                           .label = kNoLabel,
-                           .outcome = OutcomeWith(id.job, i.item, id.sequence, ItemEntry::kForfeited, kNoLabel)});
+    ended.items.push_back(
+        {.disposition = Disposition::kForfeited,
+         .label = kNoLabel,
+         .outcome = OutcomeWith(id.job, i.item, id.sequence, ItemEntry::kForfeited, kNoLabel)});
   }
   ended.over = true;
   EmitEnded(std::move(ended));
@@ -143,8 +164,11 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
 void Partition::Impl::Revoke(AssignmentId id, LeaseEndReason reason, absl::Time now) {
   const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
   if (a == nullptr) return;
-  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
-                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
+  ItemsEnded ended{.assignment = id,
+                   .worker = a->worker,
+                   .price_micros = a->price_micros,
+                   .approved = job(id.job).head.policy.approve_on_acceptance,
+                   .at = now};
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
     // What is drafted was done, and is paid.
@@ -160,7 +184,8 @@ void Partition::Impl::Revoke(AssignmentId id, LeaseEndReason reason, absl::Time 
   notices_.leases_ended.push_back({id, reason});
 }
 
-// --- Gateways -------------------------------------------------------------------------------------
+// --- Gateways
+// -------------------------------------------------------------------------------------
 
 absl::Status Partition::Impl::Draft(const DraftAnswer& command, absl::Time now) {
   const AssignmentId id = command.assignment;
@@ -180,7 +205,8 @@ absl::Status Partition::Impl::Draft(const DraftAnswer& command, absl::Time now) 
   const LeasedItem* i = a->Find(command.item);
   if (i == nullptr) return NotInAssignment(0);
   if (i->ended) return absl::OkStatus();
-  if (i->missed) return TooLate("the deadline has passed; submit the answer instead, within the grace");
+  if (i->missed)
+    return TooLate("the deadline has passed; submit the answer instead, within the grace");
   const Label label = command.choice.empty() ? kNoLabel : LabelOf(j.head.identity, command.choice);
   if (label == kNoLabel && !command.choice.empty()) return UnknownChoice("answer", command.choice);
   if (command.edit <= i->edit) return absl::OkStatus();
@@ -203,17 +229,21 @@ absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, a
     const SubmittedAnswer& answer = command.answers[k];
     if (a->Find(answer.item) == nullptr) return NotInAssignment(k);
     const Label label = LabelOf(j.head.identity, answer.choice);
-    if (label == kNoLabel) return UnknownChoice(absl::StrCat("answers[", k, "].answer"), answer.choice);
+    if (label == kNoLabel)
+      return UnknownChoice(absl::StrCat("answers[", k, "].answer"), answer.choice);
     given.push_back({answer.item, label});
   }
 
-  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
-                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
+  ItemsEnded ended{.assignment = id,
+                   .worker = a->worker,
+                   .price_micros = a->price_micros,
+                   .approved = job(id.job).head.policy.approve_on_acceptance,
+                   .at = now};
   Submitted reply;
   const bool late = a->expired;
   for (const LeasedItem& i : a->items) {
-    const auto answer = std::find_if(given.begin(), given.end(),
-                                     [&](const auto& g) { return g.first == i.item; });
+    const auto answer =
+        std::find_if(given.begin(), given.end(), [&](const auto& g) { return g.first == i.item; });
     if (i.ended && !Mutated(Mutation::kDoubleCount)) {
       // Counted at the deadline by its draft, or in an earlier late submission.
       if (FateOf(j.items.Get(i.item), id.sequence) == Fate::kCounted) {
@@ -230,13 +260,13 @@ absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, a
       reply.earned_micros += a->price_micros;
       ended.active_units += j.items.Traits(i.item).length;
     }
-    ended.items.push_back({.disposition = !answered ? Disposition::kReturned
-                                          : late    ? Disposition::kAnsweredLate
-                                                    : Disposition::kAnswered,
-                           .label = label,
-                           .outcome = OutcomeWith(id.job, i.item, id.sequence,
-                                                  answered ? ItemEntry::kAnswered : ItemEntry::kReturned,
-                                                  label)});
+    ended.items.push_back(
+        {.disposition = !answered ? Disposition::kReturned
+                        : late    ? Disposition::kAnsweredLate
+                                  : Disposition::kAnswered,
+         .label = label,
+         .outcome = OutcomeWith(id.job, i.item, id.sequence,
+                                answered ? ItemEntry::kAnswered : ItemEntry::kReturned, label)});
   }
   if (ended.items.empty()) {
     reply.repeated = true;
@@ -264,11 +294,15 @@ absl::Status Partition::Impl::Return(const ReturnItems& command, absl::Time now)
   for (size_t k = 0; k < command.items.size(); ++k) {
     if (a->Find(command.items[k]) == nullptr) return NotInAssignment(k);
   }
-  ItemsEnded ended{.assignment = id, .worker = a->worker, .price_micros = a->price_micros,
-                   .approved = job(id.job).head.policy.approve_on_acceptance, .at = now};
+  ItemsEnded ended{.assignment = id,
+                   .worker = a->worker,
+                   .price_micros = a->price_micros,
+                   .approved = job(id.job).head.policy.approve_on_acceptance,
+                   .at = now};
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
-    const bool named = std::find(command.items.begin(), command.items.end(), i.item) != command.items.end();
+    const bool named =
+        std::find(command.items.begin(), command.items.end(), i.item) != command.items.end();
     if (!command.items.empty() && !named) continue;
     // Giving the whole back finishes it: what was drafted counts, unless that is given back too.
     const bool counts = command.items.empty() && i.draft != kNoLabel && !command.drafts_too;
@@ -295,9 +329,11 @@ absl::StatusOr<LeaseExtended> Partition::Impl::Extend(const ExtendLease& command
   const JobState& j = job(id.job);
   const LiveAssignment* a = j.leases.Find(id.sequence);
   if (a == nullptr) {
-    return id.sequence >= j.head.next_sequence ? NoSuchAssignment() : TooLate("the assignment is over");
+    return id.sequence >= j.head.next_sequence ? NoSuchAssignment()
+                                               : TooLate("the assignment is over");
   }
-  if (a->expired) return TooLate("the deadline has passed; a late answer still counts, within the grace");
+  if (a->expired)
+    return TooLate("the deadline has passed; a late answer still counts, within the grace");
   const LeasePolicy& policy = j.head.policy.lease;
   const absl::Time until =
       std::min(TruncateTime(command.until), a->deadline + policy.extension_max - a->extended);
@@ -310,7 +346,8 @@ absl::StatusOr<LeaseExtended> Partition::Impl::Extend(const ExtendLease& command
   return LeaseExtended{until, until + policy.late_grace};
 }
 
-// --- Money ----------------------------------------------------------------------------------------
+// --- Money
+// ----------------------------------------------------------------------------------------
 
 absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, absl::Time now) {
   const AssignmentId id = command.assignment;
@@ -324,7 +361,8 @@ absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, ab
   const bool rejected = e->status == ItemEntry::kRejected || e->flags & ItemEntry::kUnpaid;
   if (command.approve ? approved : rejected) return absl::OkStatus();
   if (approved || rejected) {
-    return Error(StatusCode::kFailedPrecondition, approved ? "ALREADY_APPROVED" : "ALREADY_REJECTED",
+    return Error(StatusCode::kFailedPrecondition,
+                 approved ? "ALREADY_APPROVED" : "ALREADY_REJECTED",
                  approved ? "the answer was approved; its price is the worker's"
                           : "the answer was rejected; its price went back to the budget");
   }
@@ -343,7 +381,8 @@ absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, ab
   if (command.approve || ended) {
     reviewed.outcome = ItemOutcome{.item = command.item, .before = item.state, .after = item.state};
   } else {
-    reviewed.outcome = OutcomeWith(id.job, command.item, id.sequence, ItemEntry::kRejected, e->label);
+    reviewed.outcome =
+        OutcomeWith(id.job, command.item, id.sequence, ItemEntry::kRejected, e->label);
   }
   Emit(std::move(reviewed));
   MoveOn(id.job, now);
@@ -373,7 +412,8 @@ absl::Status Partition::Impl::PayBonus(const core::PayBonus& command) {
   }
   if (command.amount_micros > head.ledger.remaining_micros()) {
     return Error(StatusCode::kFailedPrecondition, "OUT_OF_BUDGET",
-                 absl::StrCat("the job's budget has ", head.ledger.remaining_micros(), " micros left"))
+                 absl::StrCat("the job's budget has ", head.ledger.remaining_micros(),
+                              " micros left"))
         .Field("amount_micros", "is more than what is left of the budget");
   }
   Emit(BonusPaid{.job = command.job,

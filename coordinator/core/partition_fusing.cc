@@ -17,7 +17,8 @@ bool IsNews(const ItemOutcome& o, const ItemRecord& before) {
   const bool was = before.state == ItemState::kResolved;
   const bool is = o.after == ItemState::kResolved;
   if (was != is) return true;
-  return is && (o.value != before.value || std::abs(o.confidence - before.confidence) >= kConfidenceNews);
+  return is &&
+         (o.value != before.value || std::abs(o.confidence - before.confidence) >= kConfidenceNews);
 }
 
 }  // namespace
@@ -28,8 +29,8 @@ const Fit& Partition::Impl::NewestFit(JobIndex index) {
   return found == j.fits.end() ? runtime(index).prior : found->second.fit;
 }
 
-ItemOutcome Partition::Impl::Score(JobIndex index, ItemIndex item, absl::Span<const ItemEntry> entries,
-                                   const ItemRecord& before) {
+ItemOutcome Partition::Impl::Score(JobIndex index, ItemIndex item,
+                                   absl::Span<const ItemEntry> entries, const ItemRecord& before) {
   const JobState& j = job(index);
   const QualityPolicy& quality = j.head.policy.quality;
   std::vector<Vote> votes;
@@ -41,8 +42,9 @@ ItemOutcome Partition::Impl::Score(JobIndex index, ItemIndex item, absl::Span<co
   const auto counted = static_cast<uint32_t>(votes.size());
   // Nobody is left to be asked: what there is has to do.
   const bool exhausted = counted > 0 && entries.size() >= kEntriesPerItemMax;
-  const bool resolved = counted >= quality.answers_max || exhausted ||
-                        (counted >= quality.answers_min && score.confidence >= quality.target_confidence);
+  const bool resolved =
+      counted >= quality.answers_max || exhausted ||
+      (counted >= quality.answers_min && score.confidence >= quality.target_confidence);
   ItemOutcome o{.item = item,
                 .before = before.state,
                 .after = resolved ? ItemState::kResolved : ItemState::kInProgress,
@@ -80,7 +82,8 @@ void Partition::Impl::MaybeFit(JobIndex index) {
   if (r.fit_asked.has_value() || r.refit_page.has_value()) return;
   if (!LearnsFromAnswers(job(index))) return;
   const uint64_t news = head.answers - std::min(head.answers, head.fit_answers);
-  const auto growth = static_cast<uint64_t>(options_.refit_growth * static_cast<double>(head.fit_answers));
+  const auto growth =
+      static_cast<uint64_t>(options_.refit_growth * static_cast<double>(head.fit_answers));
   if (news >= std::max(options_.refit_answers_min, growth)) AskForFit(index);
 }
 
@@ -106,7 +109,8 @@ void Partition::Impl::FitComputed(JobIndex index, Fit fit, absl::Time now) {
   if (j == nullptr) return;
   const JobPhase phase = j->head.phase;
   Runtime& r = runtime(index);
-  if (r.fit_asked != fit.number || phase == JobPhase::kFinalised || phase == JobPhase::kCancelled) return;
+  if (r.fit_asked != fit.number || phase == JobPhase::kFinalised || phase == JobPhase::kCancelled)
+    return;
   r.fit_asked.reset();
   Emit(FitApplied{.job = index, .fit = std::move(fit)});
   r.refit_page = 0;

@@ -27,22 +27,22 @@ class Partition::Impl {
   // Derived data of one job; rebuilt on a start.
   struct Runtime {
     ReadyQueue ready;
-    std::vector<ItemIndex> order;  // Of offering; empty: by index.
-    bool ordered = false;          // `order` reflects the items there are.
-    uint32_t cursor = 0;           // Place in the order before which no item waits.
-    uint64_t open_answers = 0;     // Counted answers of items in progress.
-    uint64_t open_leases = 0;      // Leased entries of items in progress.
-    std::optional<uint32_t> fit_asked;  // The number of a fit that is being computed.
+    std::vector<ItemIndex> order;        // Of offering; empty: by index.
+    bool ordered = false;                // `order` reflects the items there are.
+    uint32_t cursor = 0;                 // Place in the order before which no item waits.
+    uint64_t open_answers = 0;           // Counted answers of items in progress.
+    uint64_t open_leases = 0;            // Leased entries of items in progress.
+    std::optional<uint32_t> fit_asked;   // The number of a fit that is being computed.
     std::optional<uint32_t> refit_page;  // The next page to move to the newest fit.
-    Fit prior;                     // Fit 0.
+    Fit prior;                           // Fit 0.
     absl::Time last_granted = absl::InfinitePast();
-    double rate_tokens = 0;        // Of the job's limit of assignments a second; see TakesRate.
+    double rate_tokens = 0;  // Of the job's limit of assignments a second; see TakesRate.
     absl::Time rate_at = absl::InfinitePast();
-    bool rate_waiting = false;     // Somebody was refused for want of a token.
-    uint64_t grants = 0;           // Since the start.
+    bool rate_waiting = false;  // Somebody was refused for want of a token.
+    uint64_t grants = 0;        // Since the start.
     uint32_t lease_items_max = std::numeric_limits<uint32_t>::max();  // See LimitLeases().
-    double answers_guess = 0;      // See AnswersToAdmitFor(); 0: not asked for so far.
-    bool refused_lately = false;   // Somebody asked since the last grant and could not have any.
+    double answers_guess = 0;     // See AnswersToAdmitFor(); 0: not asked for so far.
+    bool refused_lately = false;  // Somebody asked since the last grant and could not have any.
   };
 
   // --- partition.cc -----------------------------------------------------------------------------
@@ -90,7 +90,8 @@ class Partition::Impl {
   uint32_t Allowance(const JobState& job, const Asker& asker, absl::Time now) const;
   // The items for this worker, best first; at most `room`. Empty: none.
   std::vector<ItemIndex> Pick(JobIndex index, const Asker& asker, uint32_t room, Micros price);
-  // Of the items that the request names; at most `waiting_max` of those that wait for a first answer.
+  // Of the items that the request names; at most `waiting_max` of those that wait for a first
+  // answer.
   std::vector<ItemIndex> PickAmong(JobIndex index, const Asker& asker, uint32_t room,
                                    uint64_t waiting_max);
   // Items in progress; with `nearest_first` those that are nearest to their end.
@@ -102,7 +103,8 @@ class Partition::Impl {
 
   // Whether the item wants an answer beyond those that were given and leased.
   bool Wants(const JobState& job, const ItemRecord& item) const;
-  bool Leasable(const JobState& job, absl::Time now) const;  // Running, started, before its deadline.
+  bool Leasable(const JobState& job,
+                absl::Time now) const;  // Running, started, before its deadline.
   bool HasWork(JobIndex index) const;
   void SeePool(absl::string_view id, const Pool* pool);
   // The least that an answer may cost. Nothing while a pool may be cheaper whose price is not
@@ -113,7 +115,8 @@ class Partition::Impl {
   std::optional<Micros> ItemMinimum(const JobState& job) const;
   // How many more waiting items the budget reaches, given what those in progress still need.
   uint64_t ItemsAffordable(JobIndex index, Micros price) const;
-  // Answers that an item takes, in the mean of those that are resolved; nothing before there are enough.
+  // Answers that an item takes, in the mean of those that are resolved; nothing before there are
+  // enough.
   std::optional<double> LearntAnswersPerItem(JobIndex index) const;
   // The same or, before that, a cautious guess.
   double AnswersToAdmitFor(JobIndex index) const;

@@ -36,7 +36,8 @@ absl::StatusOr<JobState*> Partition::Impl::Find(JobIndex index) {
   return job;
 }
 
-absl::StatusOr<JobIndex> Partition::Impl::CreateJob(const core::CreateJob& command, absl::Time now) {
+absl::StatusOr<JobIndex> Partition::Impl::CreateJob(const core::CreateJob& command,
+                                                    absl::Time now) {
   if (const auto there = state_.FindJob(command.identity.tenant, command.identity.id)) {
     if (job(*there).head.identity.request_digest == command.identity.request_digest) return *there;
     return Error(StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
@@ -69,14 +70,16 @@ absl::StatusOr<ItemsAddedReply> Partition::Impl::AddItems(const core::AddItems& 
   if (command.offset + command.size <= committed) return ItemsAddedReply{head.items, committed};
   if (command.offset != committed) {
     return Error(StatusCode::kOutOfRange, "OFFSET_MISMATCH",
-                 absl::StrCat("the batch starts at ", command.offset, "; the next item is ", committed))
+                 absl::StrCat("the batch starts at ", command.offset, "; the next item is ",
+                              committed))
         .Field("offset", "must be the job's committed_offset")
         .Meta("committed_offset", absl::StrCat(committed));
   }
   if (Ended(head)) return JobEndedError();
   if (head.phase == JobPhase::kClosing) return JobClosingError();
   if (head.sealed) {
-    return Error(StatusCode::kFailedPrecondition, "JOB_SEALED", "the job is sealed: it takes no items");
+    return Error(StatusCode::kFailedPrecondition, "JOB_SEALED",
+                 "the job is sealed: it takes no items");
   }
   if (head.items + static_cast<uint64_t>(command.fresh) > options_.items_per_job_max) {
     return Error(StatusCode::kResourceExhausted, "ITEMS_MAX",
@@ -153,7 +156,8 @@ absl::Status Partition::Impl::CloseJob(JobIndex index, bool cancelling, absl::Ti
     // A job on its way to FINALISED may still be cancelled; what is cancelled stays cancelled.
     if (head.cancelling) return JobClosingError();
   }
-  Emit(JobPhaseChanged{.job = index, .phase = JobPhase::kClosing, .cancelling = cancelling, .at = now});
+  Emit(JobPhaseChanged{
+      .job = index, .phase = JobPhase::kClosing, .cancelling = cancelling, .at = now});
   MoveOn(index, now);
   return absl::OkStatus();
 }
@@ -217,7 +221,8 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
     }
     MaybeFit(index);
     const bool all_done = head.sealed && head.counts.waiting == 0 && head.counts.in_progress == 0;
-    const bool idle = head.open_assignments == 0 && !r.fit_asked.has_value() && !r.refit_page.has_value();
+    const bool idle =
+        head.open_assignments == 0 && !r.fit_asked.has_value() && !r.refit_page.has_value();
     if (all_done && idle) {
       if (LearnsFromAnswers(*j) && head.answers != head.fit_answers) {
         AskForFit(index);  // The last word: under it some items may turn out not to be done.
@@ -230,7 +235,8 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
       SetPause(index, kPauseBudget, now);
     }
   }
-  if (head.phase != JobPhase::kClosing || head.open_assignments > 0 || r.refit_page.has_value()) return;
+  if (head.phase != JobPhase::kClosing || head.open_assignments > 0 || r.refit_page.has_value())
+    return;
   Emit(JobEnded{.job = index,
                 .phase = head.cancelling ? JobPhase::kCancelled : JobPhase::kFinalised,
                 .at = now});
@@ -305,7 +311,8 @@ absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index, Micros otherw
   return plan;
 }
 
-// --- The public face ------------------------------------------------------------------------------
+// --- The public face
+// ------------------------------------------------------------------------------
 
 absl::Status Partition::PutPool(const Pool& pool) {
   impl_->Emit(PoolPut{.pool = pool});

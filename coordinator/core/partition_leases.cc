@@ -14,9 +14,9 @@ namespace {
 
 using absl::StatusCode;
 
-// A job that was not granted for this long counts double; for twice as long, triple; without end. So
-// the longest that a job waits while workers ask is kAgeing x the ratio of the largest index without
-// age to its own (docs/decisions/0005).
+// A job that was not granted for this long counts double; for twice as long, triple; without end.
+// So the longest that a job waits while workers ask is kAgeing x the ratio of the largest index
+// without age to its own (docs/decisions/0005).
 constexpr absl::Duration kAgeing = absl::Minutes(1);
 
 // Of so many assignments one is taken from the items in progress first.
@@ -51,7 +51,8 @@ bool HasAny(const std::vector<std::string>& needed, const std::vector<std::strin
 
 }  // namespace
 
-// --- What a job has to offer ----------------------------------------------------------------------
+// --- What a job has to offer
+// ----------------------------------------------------------------------
 
 bool Partition::Impl::Wants(const JobState& job, const ItemRecord& item) const {
   if (item.state == ItemState::kResolved || item.entries.size() >= kEntriesPerItemMax) return false;
@@ -65,7 +66,8 @@ bool Partition::Impl::Wants(const JobState& job, const ItemRecord& item) const {
 
 bool Partition::Impl::Leasable(const JobState& job, absl::Time now) const {
   const JobHead& head = job.head;
-  return head.phase == JobPhase::kRunning && now >= head.policy.start_time && now < head.policy.deadline;
+  return head.phase == JobPhase::kRunning && now >= head.policy.start_time &&
+         now < head.policy.deadline;
 }
 
 void Partition::Impl::SeePool(absl::string_view id, const Pool* pool) {
@@ -150,7 +152,8 @@ uint64_t Partition::Impl::ItemsAffordable(JobIndex index, Micros price) const {
   if (left >= per_item) return static_cast<uint64_t>(left / per_item);
   // Nothing is in hand and nothing else wants the money: one more item that it can bring to an end.
   const bool idle = r.open_leases == 0 && r.ready.empty();
-  return idle && remaining >= static_cast<double>(price * job.head.policy.quality.answers_min) ? 1 : 0;
+  return idle && remaining >= static_cast<double>(price * job.head.policy.quality.answers_min) ? 1
+                                                                                               : 0;
 }
 
 bool Partition::Impl::HasWork(JobIndex index) const {
@@ -168,9 +171,10 @@ bool Partition::Impl::TakesRate(JobIndex index, absl::Time now) {
   Runtime& r = runtime(index);
   if (now > r.rate_at) {
     const double burst = std::max(1.0, rate);
-    r.rate_tokens = r.rate_at == absl::InfinitePast()
-                        ? burst
-                        : std::min(burst, r.rate_tokens + rate * absl::ToDoubleSeconds(now - r.rate_at));
+    r.rate_tokens =
+        r.rate_at == absl::InfinitePast()
+            ? burst
+            : std::min(burst, r.rate_tokens + rate * absl::ToDoubleSeconds(now - r.rate_at));
     r.rate_at = now;
   }
   r.rate_waiting = r.rate_tokens < 1;
@@ -189,14 +193,16 @@ double Partition::Impl::Index(JobIndex index, absl::Time now) const {
   return policy.priority * value / seconds * (1 + age);
 }
 
-std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool, absl::Time now) const {
+std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool,
+                                                      absl::Time now) const {
   std::vector<Offer> offers;
   for (const auto& [tenant, jobs] : jobs_by_tenant_) {
     Offer best{.tenant = tenant, .index = -1};
     for (const uint32_t j : jobs) {
       const JobIndex index(j);
       const JobState& job = *state_.job(index);
-      if (!Leasable(job, now) || !Contains(job.head.policy.pools, pool) || !HasWork(index)) continue;
+      if (!Leasable(job, now) || !Contains(job.head.policy.pools, pool) || !HasWork(index))
+        continue;
       const double rank = Index(index, now);
       if (rank <= best.index) continue;
       best.index = rank;
@@ -206,7 +212,8 @@ std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool, ab
   return offers;
 }
 
-// --- The choice -----------------------------------------------------------------------------------
+// --- The choice
+// -----------------------------------------------------------------------------------
 
 uint32_t Partition::Impl::Allowance(const JobState& job, const Asker& asker, absl::Time now) const {
   const JobPolicy& policy = job.head.policy;
@@ -217,10 +224,12 @@ uint32_t Partition::Impl::Allowance(const JobState& job, const Asker& asker, abs
   const WorkerRecord& record = asker.worker.has_value() ? state_.worker(*asker.worker) : kUnknown;
   if (!HasAll(policy.required_skills, record.skills, request.skills)) return 0;
   if (!HasAny(policy.languages, record.languages, request.languages)) return 0;
-  if (policy.assignments_open_max > 0 && job.head.open_assignments >= policy.assignments_open_max) return 0;
+  if (policy.assignments_open_max > 0 && job.head.open_assignments >= policy.assignments_open_max)
+    return 0;
   if (policy.answers_per_worker_max == 0) return std::numeric_limits<uint32_t>::max();
   const Tally* tally = asker.worker.has_value() ? job.FindTally(*asker.worker) : nullptr;
-  const uint32_t granted = tally == nullptr ? 0 : tally->granted - std::min(tally->granted, tally->returned);
+  const uint32_t granted =
+      tally == nullptr ? 0 : tally->granted - std::min(tally->granted, tally->returned);
   return policy.answers_per_worker_max - std::min(policy.answers_per_worker_max, granted);
 }
 
@@ -247,7 +256,8 @@ std::vector<ItemIndex> Partition::Impl::NextWaiting(JobIndex index, uint32_t roo
   for (uint32_t place = r.cursor; place < size && next.size() < room; ++place) {
     const ItemIndex item = at(place);
     if (j.items.State(item) != ItemState::kWaiting) continue;
-    if (!next.empty() && j.items.Traits(item).stratum != j.items.Traits(next.front()).stratum) break;
+    if (!next.empty() && j.items.Traits(item).stratum != j.items.Traits(next.front()).stratum)
+      break;
     next.push_back(item);
   }
   return next;
@@ -286,7 +296,8 @@ void Partition::Impl::PickReady(JobIndex index, const Asker& asker, uint32_t roo
   }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& a, const auto& b) { return a.first > b.first; });
-  for (size_t k = 0; k < ranked.size() && picked->size() < room; ++k) picked->push_back(ranked[k].second);
+  for (size_t k = 0; k < ranked.size() && picked->size() < room; ++k)
+    picked->push_back(ranked[k].second);
 }
 
 std::vector<ItemIndex> Partition::Impl::PickAmong(JobIndex index, const Asker& asker, uint32_t room,
@@ -328,22 +339,23 @@ std::vector<ItemIndex> Partition::Impl::Pick(JobIndex index, const Asker& asker,
                                              Micros price) {
   const JobState& j = job(index);
   if (price > 0) {
-    room = static_cast<uint32_t>(
-        std::min<Micros>(room, j.head.ledger.remaining_micros() / price +
-                                   (Mutated(Mutation::kBudgetOffByOne) ? 1 : 0)));
+    room = static_cast<uint32_t>(std::min<Micros>(
+        room,
+        j.head.ledger.remaining_micros() / price + (Mutated(Mutation::kBudgetOffByOne) ? 1 : 0)));
   }
   if (room == 0) return {};
   if (asker.request->only_job.has_value() && !asker.request->only_items.empty()) {
     return PickAmong(index, asker, room, ItemsAffordable(index, price));
   }
-  // The first answer to an item is worth most, so items that wait come before those in progress; but
-  // an item that was given back unanswered is as good as new. Now and then it is the other way round,
-  // so that items in progress come to their end while new ones are added without end.
+  // The first answer to an item is worth most, so items that wait come before those in progress;
+  // but an item that was given back unanswered is as good as new. Now and then it is the other way
+  // round, so that items in progress come to their end while new ones are added without end.
   std::vector<ItemIndex> picked;
   const bool ready_first = runtime(index).grants % kReadyFirstEvery == kReadyFirstEvery - 1;
   if (ready_first) PickReady(index, asker, room, /*nearest_first=*/true, &picked);
   if (picked.empty()) PickWaiting(index, room, price, &picked);
-  if (picked.empty() && !ready_first) PickReady(index, asker, room, /*nearest_first=*/false, &picked);
+  if (picked.empty() && !ready_first)
+    PickReady(index, asker, room, /*nearest_first=*/false, &picked);
   return picked;
 }
 
@@ -353,7 +365,8 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
   Asker asker{.worker = state_.FindWorker(request.worker), .request = &request};
   if (asker.worker.has_value() && state_.worker(*asker.worker).blocked) {
     return Error(StatusCode::kPermissionDenied, "WORKER_BLOCKED",
-                 absl::StrCat(request.worker, " is blocked: ", state_.worker(*asker.worker).blocked_reason))
+                 absl::StrCat(request.worker,
+                              " is blocked: ", state_.worker(*asker.worker).blocked_reason))
         .Field("worker", "is blocked");
   }
   static const WorkerRecord kUnknown;
@@ -372,7 +385,8 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
   for (const uint32_t number : jobs->second) {
     const JobIndex index(number);
     if (request.only_job.has_value() && *request.only_job != index) continue;
-    if (Allowance(job(index), asker, now) == 0 || !HasWork(index) || !TakesRate(index, now)) continue;
+    if (Allowance(job(index), asker, now) == 0 || !HasWork(index) || !TakesRate(index, now))
+      continue;
     ranked.push_back({Index(index, now), index});
   }
   std::stable_sort(ranked.begin(), ranked.end(),
@@ -397,7 +411,8 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
       worker_names_.insert(request.worker);
     }
     const LeasePolicy& lease = j.head.policy.lease;
-    const absl::Time deadline = now + lease.base + lease.per_item * static_cast<int64_t>(items.size());
+    const absl::Time deadline =
+        now + lease.base + lease.per_item * static_cast<int64_t>(items.size());
     Granted granted{.assignment = {index, j.head.next_sequence},
                     .worker = *asker.worker,
                     .pool = request.pool.id,

@@ -21,16 +21,21 @@ StallReason Partition::Impl::Stall(JobIndex index) const {
   if (head.items == 0) return StallReason::kNoItems;
   const Runtime& r = *runtimes_[index.value()];
   if (head.counts.waiting + head.counts.in_progress == 0) {
-    return head.sealed ? head.policy.finalise == FinaliseMode::kManual ? StallReason::kWaitingForFinalise
-                                                                       : StallReason::kNone
+    return head.sealed ? head.policy.finalise == FinaliseMode::kManual
+                             ? StallReason::kWaitingForFinalise
+                             : StallReason::kNone
                        : StallReason::kNoItems;
   }
   const JobPolicy& policy = head.policy;
-  const bool at_open_max = policy.assignments_open_max > 0 && head.open_assignments >= policy.assignments_open_max;
-  const bool at_rate = policy.assignments_per_second_max > 0 && r.rate_at != absl::InfinitePast() &&
-                       r.rate_tokens + policy.assignments_per_second_max * absl::ToDoubleSeconds(now_ - r.rate_at) < 1;
+  const bool at_open_max =
+      policy.assignments_open_max > 0 && head.open_assignments >= policy.assignments_open_max;
+  const bool at_rate =
+      policy.assignments_per_second_max > 0 && r.rate_at != absl::InfinitePast() &&
+      r.rate_tokens + policy.assignments_per_second_max * absl::ToDoubleSeconds(now_ - r.rate_at) <
+          1;
   if (at_open_max || at_rate) return StallReason::kRateLimited;
-  if (!HasWork(index)) return head.open_assignments > 0 ? StallReason::kWaitingForAnswers : StallReason::kNone;
+  if (!HasWork(index))
+    return head.open_assignments > 0 ? StallReason::kWaitingForAnswers : StallReason::kNone;
   // While somebody is at work answers are being bought, even where the next one who asked may not.
   return r.refused_lately && head.open_assignments == 0 ? StallReason::kNoEligibleWorker
                                                         : StallReason::kNone;
@@ -96,17 +101,18 @@ ItemStory Partition::Impl::Explain(JobIndex index, ItemIndex i) const {
   for (const float p : fit.log_prior) story.log_prior.push_back(p);
   std::vector<Vote> votes;
   for (const ItemEntry& e : item.entries) {
-    ItemEntryView view{.assignment = {index, e.sequence},
-                       .worker = state_.worker(e.worker).name,
-                       .price_micros = e.price_micros,
-                       .label = e.label,
-                       .pending = e.status == ItemEntry::kLeased,
-                       .counted = e.counted(),
-                       .late = (e.flags & ItemEntry::kLate) != 0,
-                       .approved = (e.flags & ItemEntry::kApproved) != 0,
-                       .rejected = e.status == ItemEntry::kRejected || (e.flags & ItemEntry::kUnpaid) != 0,
-                       .accuracy = Accuracy(fit, e.worker),
-                       .log_likelihood = {}};
+    ItemEntryView view{
+        .assignment = {index, e.sequence},
+        .worker = state_.worker(e.worker).name,
+        .price_micros = e.price_micros,
+        .label = e.label,
+        .pending = e.status == ItemEntry::kLeased,
+        .counted = e.counted(),
+        .late = (e.flags & ItemEntry::kLate) != 0,
+        .approved = (e.flags & ItemEntry::kApproved) != 0,
+        .rejected = e.status == ItemEntry::kRejected || (e.flags & ItemEntry::kUnpaid) != 0,
+        .accuracy = Accuracy(fit, e.worker),
+        .log_likelihood = {}};
     if (e.label != kNoLabel) {
       for (Label truth = 0; truth < classes; ++truth) {
         view.log_likelihood.push_back(LogConfusion(fit, e.worker, truth, e.label));
@@ -177,7 +183,8 @@ std::vector<Agreement> Partition::Impl::Agreements(absl::Span<const std::string>
   return agreements;
 }
 
-// --- The public face ------------------------------------------------------------------------------
+// --- The public face
+// ------------------------------------------------------------------------------
 
 absl::StatusOr<JobIndex> Partition::FindJob(absl::string_view tenant, absl::string_view id) const {
   const std::optional<JobIndex> found = impl_->state_.FindJob(tenant, id);
@@ -189,7 +196,8 @@ absl::StatusOr<JobIndex> Partition::FindJob(absl::string_view tenant, absl::stri
 absl::StatusOr<WorkerView> Partition::FindWorker(absl::string_view name) const {
   const std::optional<WorkerIndex> found = impl_->state_.FindWorker(name);
   if (found.has_value()) return impl_->ViewWorker(*found);
-  return Error(absl::StatusCode::kNotFound, "WORKER_NOT_FOUND", absl::StrCat("nobody has seen ", name));
+  return Error(absl::StatusCode::kNotFound, "WORKER_NOT_FOUND",
+               absl::StrCat("nobody has seen ", name));
 }
 
 std::vector<Agreement> Partition::Agreements(absl::Span<const std::string> workers,
@@ -226,7 +234,9 @@ std::vector<JobIndex> Partition::Jobs(absl::string_view tenant, std::optional<Jo
 }
 
 ItemView Partition::Item(JobIndex job, ItemIndex item) const { return impl_->ViewItem(job, item); }
-ItemStory Partition::Explain(JobIndex job, ItemIndex item) const { return impl_->Explain(job, item); }
+ItemStory Partition::Explain(JobIndex job, ItemIndex item) const {
+  return impl_->Explain(job, item);
+}
 
 std::vector<ItemView> Partition::Revisions(JobIndex job, uint32_t after, size_t max) const {
   std::vector<ItemView> views;

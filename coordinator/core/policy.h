@@ -44,7 +44,7 @@ struct SplitPolicy {
   uint32_t items_max = 20;  // ... and at most.
   CostModel cost;           // A first guess; ADAPTIVE learns its own.
   bool random_order = false;
-  uint64_t seed = 0;        // Of the random order.
+  uint64_t seed = 0;  // Of the random order.
 };
 inline void Fields(auto& v, SplitPolicy& p) {
   v("strategy", p.strategy);
@@ -56,10 +56,10 @@ inline void Fields(auto& v, SplitPolicy& p) {
 }
 
 struct LeasePolicy {
-  absl::Duration base = absl::Minutes(5);      // A lease lasts base + items * per_item.
+  absl::Duration base = absl::Minutes(5);  // A lease lasts base + items * per_item.
   absl::Duration per_item = absl::Minutes(1);
-  absl::Duration late_grace = absl::Minutes(10);   // A late answer counts and is paid for this long.
-  absl::Duration extension_max = absl::Hours(1);   // All extensions of one lease together.
+  absl::Duration late_grace = absl::Minutes(10);  // A late answer counts and is paid for this long.
+  absl::Duration extension_max = absl::Hours(1);  // All extensions of one lease together.
 };
 inline void Fields(auto& v, LeasePolicy& p) {
   v("base", p.base);
@@ -78,26 +78,26 @@ inline void Fields(auto& v, PoolPrice& p) {
 }
 
 struct JobPolicy {
-  double priority = 1;          // Weight in the index; 0 < priority <= 1000.
-  Micros value_micros = 0;      // What a right answer to one item is worth. 0: the budget's share.
-  Micros budget_micros = 0;     // Reserved + earned + paid never pass it.
+  double priority = 1;       // Weight in the index; 0 < priority <= 1000.
+  Micros value_micros = 0;   // What a right answer to one item is worth. 0: the budget's share.
+  Micros budget_micros = 0;  // Reserved + earned + paid never pass it.
   std::string currency_code;
   absl::Time start_time = absl::InfinitePast();
   absl::Time deadline = absl::InfiniteFuture();
   QualityPolicy quality;
   SplitPolicy split;
   LeasePolicy lease;
-  Micros price_micros = 0;      // Quoted per answer unless the pool has a price of its own.
+  Micros price_micros = 0;  // Quoted per answer unless the pool has a price of its own.
   std::vector<PoolPrice> pool_prices;
-  std::vector<std::string> pools;            // Who may be asked; never empty.
-  std::vector<std::string> languages;        // The worker speaks one of them; empty: any.
-  std::vector<std::string> required_skills;  // The worker has all of them.
-  std::vector<std::string> excluded_workers; // Full names.
-  uint32_t answers_per_worker_max = 0;       // 0: no cap.
+  std::vector<std::string> pools;             // Who may be asked; never empty.
+  std::vector<std::string> languages;         // The worker speaks one of them; empty: any.
+  std::vector<std::string> required_skills;   // The worker has all of them.
+  std::vector<std::string> excluded_workers;  // Full names.
+  uint32_t answers_per_worker_max = 0;        // 0: no cap.
   FinaliseMode finalise = FinaliseMode::kAutomatic;
-  bool approve_on_acceptance = false;      // An answer that counts is approved at once; no rejections.
-  double assignments_per_second_max = 0;   // 0: no limit. Bursts of one second's worth.
-  uint64_t assignments_open_max = 0;       // 0: no limit.
+  bool approve_on_acceptance = false;  // An answer that counts is approved at once; no rejections.
+  double assignments_per_second_max = 0;  // 0: no limit. Bursts of one second's worth.
+  uint64_t assignments_open_max = 0;      // 0: no limit.
 
   // What an answer in this pool costs, where the pool's own price is `pool_price`.
   Micros PriceIn(absl::string_view pool, Micros pool_price) const {
@@ -138,9 +138,9 @@ inline void Fields(auto& v, JobPolicy& p) {
 // Who a job is and how its answers look. Fixed when it is created.
 struct JobIdentity {
   std::string tenant;
-  std::string id;              // The last segment of its name.
-  uint64_t request_digest = 0; // Of the create request; tells a retry from a reused request id.
-  std::string document;        // The requester's own Job message, opaque here, given back on reads.
+  std::string id;               // The last segment of its name.
+  uint64_t request_digest = 0;  // Of the create request; tells a retry from a reused request id.
+  std::string document;  // The requester's own Job message, opaque here, given back on reads.
   std::vector<std::string> classes;  // The values of the choice field, in the template's order.
 };
 inline void Fields(auto& v, JobIdentity& i) {

@@ -1,10 +1,10 @@
 // Items in progress that want another answer, most uncertain first.
 //
-// Buckets of intrusive lists: insertion, removal and finding the best bucket cost a few instructions
-// whatever the size (measured beside heaps and trees in docs/decisions/0004). Within a bucket, first
-// in, first out, so that items of equal worth keep the plan's order. That none waits for ever while
-// others come is up to the caller, who can look from the other end, too.
-// Derived state: rebuilt on a start, no part of the digest.
+// Buckets of intrusive lists: insertion, removal and finding the best bucket cost a few
+// instructions whatever the size (measured beside heaps and trees in docs/decisions/0004). Within a
+// bucket, first in, first out, so that items of equal worth keep the plan's order. That none waits
+// for ever while others come is up to the caller, who can look from the other end, too. Derived
+// state: rebuilt on a start, no part of the digest.
 #pragma once
 
 #include <array>
@@ -26,8 +26,8 @@ class ReadyQueue {
   // The bucket for an expected gain in [0, 1]; higher is asked for first.
   static uint32_t BucketOf(double gain);
 
-  // Puts the item that holds `slot` (ItemTable::OpenSlot) into `bucket`, behind the others there. It
-  // must not be in the queue.
+  // Puts the item that holds `slot` (ItemTable::OpenSlot) into `bucket`, behind the others there.
+  // It must not be in the queue.
   void Insert(uint32_t slot, ItemIndex item, uint32_t bucket);
   // Takes it out. Does nothing for a slot that is not in the queue.
   void Remove(uint32_t slot);
@@ -48,8 +48,8 @@ class ReadyQueue {
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }
 
-  // Calls visit(item) for items from the best bucket on, in order, until it returns false. The queue
-  // must not change meanwhile.
+  // Calls visit(item) for items from the best bucket on, in order, until it returns false. The
+  // queue must not change meanwhile.
   template <typename Visit>
   void ForEach(Visit visit) const {
     for (size_t word = kWords; word-- > 0;) {

@@ -46,8 +46,9 @@ inline void Fields(auto& v, PayloadBatch& b) {
 struct Record {
   uint64_t nonce = 0;  // Of the owner's run.
   absl::Time at;       // When it was closed.
-  // The record before it, perhaps of an older epoch. 0-0: it is the first. A fence (sequence 0) names
-  // the last one that its owner knew; the owner before may have added more until the fence stood.
+  // The record before it, perhaps of an older epoch. 0-0: it is the first. A fence (sequence 0)
+  // names the last one that its owner knew; the owner before may have added more until the fence
+  // stood.
   RecordId follows;
   RecordId kept_from;  // Records below this one are in the stored objects and may be gone.
   std::string events;  // As Partition::TakeEvents() gave them.

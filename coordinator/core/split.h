@@ -1,9 +1,9 @@
 // Splitting: in which order a job's items are offered, how many to a sitting, what that will cost.
 //
-// A microtask of l units takes a + b l + c l^2 seconds (start-up, per unit, fatigue). Per unit that is
-// least at l = sqrt(a / c): the cheapest length, clamped to the job's bounds. Under a budget, which
-// items to admit is a fractional knapsack, where greedy by value per cost is optimal (Dantzig 1957).
-// The derivation is in docs/architecture.md, "Splitting".
+// A microtask of l units takes a + b l + c l^2 seconds (start-up, per unit, fatigue). Per unit that
+// is least at l = sqrt(a / c): the cheapest length, clamped to the job's bounds. Under a budget,
+// which items to admit is a fractional knapsack, where greedy by value per cost is optimal (Dantzig
+// 1957). The derivation is in docs/architecture.md, "Splitting".
 //
 // Pure: the same input gives the same plan. Nothing here knows of leases or answers.
 #pragma once
@@ -28,7 +28,7 @@ double SittingSeconds(const CostModel& model, double units);
 
 // Items that are worked on one after the other, bundled alike.
 struct Stratum {
-  std::string name;             // "" for the only one of UNIFORM.
+  std::string name;  // "" for the only one of UNIFORM.
   uint64_t items = 0;
   uint64_t items_admitted = 0;  // What the budget reaches, best value per cost first.
   double units = 0;             // Of all its items.
@@ -40,10 +40,10 @@ struct Stratum {
 };
 
 struct SplitPlan {
-  std::vector<Stratum> strata;      // In the order in which they are offered.
-  std::vector<ItemIndex> order;     // Items in the order of offering. Empty: by index.
-  uint64_t items_admitted = 0;      // A prefix of the order.
-  double answers_per_item = 0;      // As the plan expects it.
+  std::vector<Stratum> strata;   // In the order in which they are offered.
+  std::vector<ItemIndex> order;  // Items in the order of offering. Empty: by index.
+  uint64_t items_admitted = 0;   // A prefix of the order.
+  double answers_per_item = 0;   // As the plan expects it.
   double answers_expected = 0;
   Micros cost_micros = 0;
   double worker_seconds = 0;
@@ -55,16 +55,17 @@ struct SplitInput {
   absl::Span<const ItemTraits> traits;         // Empty: all defaults. Else `items` of them.
   absl::Span<const std::string> strata_names;  // By ItemTraits::stratum; index 0 is "".
   Micros price_micros = 0;                     // Of one answer.
-  double answers_per_item = 2;                 // Expected: learnt, or a guess from the quality policy.
-  Micros budget_micros = 0;                    // What is left of it.
-  CostModel cost;                              // As learnt, or the policy's.
+  double answers_per_item = 2;  // Expected: learnt, or a guess from the quality policy.
+  Micros budget_micros = 0;     // What is left of it.
+  CostModel cost;               // As learnt, or the policy's.
 };
 
 // Plans all `input.items`. UNIFORM: contiguous parts of near-equal estimated duration. STRATIFIED:
 // by stratum, most important first, each bundled on its own. ADAPTIVE: STRATIFIED under the learnt
 // cost model (the caller passes it). Items with more value per cost are admitted first where the
 // budget does not reach all. `random_order` shuffles within a stratum by the policy's seed.
-SplitPlan PlanSplit(const SplitPolicy& policy, const QualityPolicy& quality, const SplitInput& input);
+SplitPlan PlanSplit(const SplitPolicy& policy, const QualityPolicy& quality,
+                    const SplitInput& input);
 
 // How often people are right, unless more is known: the mean over the 164 of Mechanical Turk who
 // judged 800 pairs of sentences (Snow et al. 2008; demo/rte). Of their answers fewer were right

@@ -66,7 +66,7 @@ struct RecordId {
 enum class ItemState : uint8_t {
   kWaiting = 0,     // No answer and no lease so far.
   kInProgress = 1,  // Leased, or answered and not sure enough.
-  kResolved = 2,    // Sure enough, or at its cap of answers. A later fit or rejection may revise it.
+  kResolved = 2,  // Sure enough, or at its cap of answers. A later fit or rejection may revise it.
   kUnresolved = 3,  // The job ended first: best value and confidence stand.
   kCancelled = 4,   // The job was cancelled first.
 };
@@ -99,10 +99,10 @@ enum class StallReason : uint8_t {
   kPaused,
   kOutOfBudget,
   kPastDeadline,
-  kNotStarted,        // Its start time is in the future.
-  kNoItems,           // Nothing was added so far.
-  kWaitingForAnswers, // All that may be leased is leased.
-  kNoEligibleWorker,  // Items are ready; nobody who asked lately may have them.
+  kNotStarted,         // Its start time is in the future.
+  kNoItems,            // Nothing was added so far.
+  kWaitingForAnswers,  // All that may be leased is leased.
+  kNoEligibleWorker,   // Items are ready; nobody who asked lately may have them.
   kRateLimited,
   kWaitingForFinalise,  // All is done; the job ends by FinaliseJob only.
 };

@@ -1,4 +1,5 @@
-// A coordinator without its wires: everything that it does for the calls and streams that it accepts.
+// A coordinator without its wires: everything that it does for the calls and streams that it
+// accepts.
 //
 // Coordinator routes calls to the partitions it hosts, turns messages of the public contract into
 // commands of the core and back, keeps gateways' sessions, and runs the broker that decides which
@@ -11,9 +12,9 @@
 //   coordinator.CreateJob(request, [](absl::StatusOr<v1::Job> job) { ... });
 //   coordinator.EndTurn();      // commits what the turn decided; replies run when it is durable
 //
-// Replies run later or inside a call to EndTurn or of a store's reply, never inside the call that asked,
-// and always: with UNAVAILABLE if the coordinator ends first. Calls are made within a turn, or from a
-// reply. One thread.
+// Replies run later or inside a call to EndTurn or of a store's reply, never inside the call that
+// asked, and always: with UNAVAILABLE if the coordinator ends first. Calls are made within a turn,
+// or from a reply. One thread.
 #pragma once
 
 #include <cstdint>
@@ -53,8 +54,8 @@ struct CoordinatorOptions {
   std::string name;  // For operators: who owns the partitions.
   HostOptions host;
   uint32_t items_per_batch_max = 10'000;
-  uint32_t demands_per_session_max = 100'000;   // Outstanding demands.
-  absl::Duration heartbeat = absl::Seconds(15);  // Named in Welcome.
+  uint32_t demands_per_session_max = 100'000;               // Outstanding demands.
+  absl::Duration heartbeat = absl::Seconds(15);             // Named in Welcome.
   absl::Duration watch_interval = absl::Milliseconds(250);  // Least time between two job statuses.
 };
 
@@ -88,8 +89,8 @@ class Coordinator {
   bool serving() const;
   // Why a partition failed; OK otherwise.
   absl::Status failure() const;
-  // What the partition holds, decided but perhaps not committed; nothing while it is not served here.
-  // For audits and tests, between turns or within one.
+  // What the partition holds, decided but perhaps not committed; nothing while it is not served
+  // here. For audits and tests, between turns or within one.
   const core::PartitionState* state(uint32_t partition) const;
 
   void BeginTurn(absl::Time now);
@@ -113,26 +114,28 @@ class Coordinator {
   void PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan> reply);
   void ListResults(const v1::ListResultsRequest& request, Reply<v1::ListResultsResponse> reply);
   void ExplainItem(const v1::ExplainItemRequest& request, Reply<v1::ItemExplanation> reply);
-  void ReviewAnswers(const v1::ReviewAnswersRequest& request, Reply<v1::ReviewAnswersResponse> reply);
+  void ReviewAnswers(const v1::ReviewAnswersRequest& request,
+                     Reply<v1::ReviewAnswersResponse> reply);
   void PayBonus(const v1::PayBonusRequest& request, Reply<v1::PayBonusResponse> reply);
 
   // The streams are pulled, so that a slow reader holds nothing up: the service asks for the next
   // message when it has written the last. A wait ends when there is something to say.
   using WaitId = uint64_t;
-  // The next status after the one that came with version `seen` (0: at once). The stream is over when
-  // the job in it has ended.
+  // The next status after the one that came with version `seen` (0: at once). The stream is over
+  // when the job in it has ended.
   WaitId WaitJob(absl::string_view name, uint64_t seen,
                  std::function<void(absl::StatusOr<v1::JobStatus>, uint64_t version)> reply);
   // The next results after request.resume_token(). `ended`: the stream is over after these.
-  WaitId WaitResults(const v1::StreamResultsRequest& request,
-                     std::function<void(absl::StatusOr<v1::StreamResultsResponse>, bool ended)> reply);
+  WaitId WaitResults(
+      const v1::StreamResultsRequest& request,
+      std::function<void(absl::StatusOr<v1::StreamResultsResponse>, bool ended)> reply);
   void CancelWait(WaitId wait);  // Its reply will not run. A wait that is over is fine.
 
   // --- WorkService ------------------------------------------------------------------------------
 
   using SessionId = uint64_t;
-  // `platform`: id of the platform whose workers the stream may bring; "" for any (no authentication
-  // configured): a worker without a full name is then of `platforms/default`.
+  // `platform`: id of the platform whose workers the stream may bring; "" for any (no
+  // authentication configured): a worker without a full name is then of `platforms/default`.
   SessionId OpenSession(absl::string_view platform, SessionSink* sink);
   void OnWork(SessionId session, const v1::WorkRequest& request);
   // The gateway went away. Its leases live on until their deadlines.

@@ -62,13 +62,14 @@ void StateLoader::OnLast(StoredRecord last) {
   }
   loaded_.kept_from = record->kept_from;
   if (!options_.objects) return ReadTail();
-  if (last.id.sequence == 0 && record->follows != RecordId{}) return ReadBeforeFence(record->follows);
+  if (last.id.sequence == 0 && record->follows != RecordId{})
+    return ReadBeforeFence(record->follows);
   keys_ = loaded_.state.ObjectsToLoad();
   ReadObjects();
 }
 
-// A fence passes on what the last record said when its owner came. Until it was in the journal the owner
-// before could still append, and trim as far as these records announced.
+// A fence passes on what the last record said when its owner came. Until it was in the journal the
+// owner before could still append, and trim as far as these records announced.
 void StateLoader::ReadBeforeFence(RecordId from) {
   using Records = std::vector<StoredRecord>;
   store_->ReadJournal(from, options_.records_per_read,
@@ -151,8 +152,8 @@ void StateLoader::OnTail(std::vector<StoredRecord> records) {
         record->follows != RecordId{}) {
       return OnHoleAtStart(std::move(stored));
     }
-    // Between the moment when a new owner asked for the last id and the one when its fence stood, the
-    // owner before may have appended more: a fence follows what it names, or something later.
+    // Between the moment when a new owner asked for the last id and the one when its fence stood,
+    // the owner before may have appended more: a fence follows what it names, or something later.
     const bool fence = stored.id.sequence == 0;
     if (!first && (fence ? record->follows > read_to_ : record->follows != read_to_)) {
       return Finish(absl::DataLossError(

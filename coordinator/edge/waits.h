@@ -119,7 +119,7 @@ class Waits {
   std::map<JobRef, Watched> watched_;
   uint64_t next_version_ = 1;   // Of all: one that a reader saw long ago is never given again.
   std::deque<JobRef> leaving_;  // Watched by nobody since a while; looked at when that is over.
-  std::set<uint64_t> due_;                            // To be tried at the end of the turn.
+  std::set<uint64_t> due_;      // To be tried at the end of the turn.
   std::set<std::pair<absl::Time, uint64_t>> timers_;  // Of watchers that came too early.
   absl::flat_hash_set<uint64_t> answering_;  // Taken; what they are told waits for its commit.
 };

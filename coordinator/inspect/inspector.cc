@@ -58,19 +58,21 @@ absl::StatusOr<std::unique_ptr<Inspector>> Inspector::Open(InspectorOptions opti
     // Starting a server there would make a data folder of whatever it is.
     std::error_code error;
     if (!std::filesystem::is_directory(options.data_folder + "/appendonlydir", error)) {
-      return absl::NotFoundError(absl::StrCat(options.data_folder, " is no coordinator's data folder"));
+      return absl::NotFoundError(
+          absl::StrCat(options.data_folder, " is no coordinator's data folder"));
     }
-    TESSERA_ASSIGN_OR_RETURN(
-        rep->embedded, store::EmbeddedRedis::Start({.data_folder = options.data_folder,
-                                                    .owner_timeout = absl::ZeroDuration()}));
+    TESSERA_ASSIGN_OR_RETURN(rep->embedded,
+                             store::EmbeddedRedis::Start({.data_folder = options.data_folder,
+                                                          .owner_timeout = absl::ZeroDuration()}));
     address = rep->embedded->address();
   }
   rep->connection = std::make_unique<store::RedisConnection>(
-      &rep->loop, store::RedisConnection::Options{.address = address,
-                                                  .user = options.redis_user,
-                                                  .password = options.redis_password});
+      &rep->loop,
+      store::RedisConnection::Options{
+          .address = address, .user = options.redis_user, .password = options.redis_password});
   rep->store = std::make_unique<store::RedisStore>(
-      &rep->loop, rep->connection.get(), store::RedisStore::Options{.partition = options.partition});
+      &rep->loop, rep->connection.get(),
+      store::RedisStore::Options{.partition = options.partition});
   if (!rep->loop.RunUntil([&] { return rep->connection->connected(); }, kConnectTimeout)) {
     return absl::UnavailableError(absl::StrCat("cannot reach Redis at ", address.ToString(), ": ",
                                                rep->connection->last_error().message()));
@@ -82,44 +84,44 @@ absl::StatusOr<std::unique_ptr<Inspector>> Inspector::Open(InspectorOptions opti
 
 // A partition that is not there reads like an empty one.
 absl::Status Inspector::CheckPartition(uint32_t partition) {
-  TESSERA_ASSIGN_OR_RETURN(
-      const std::string stated, rep_->Wait<std::string>([&](auto done) {
-        rep_->connection->Command(
-            {"HGET", store::kDeploymentKey, "partitions"}, [done](const redisReply* reply) {
-              const absl::Status status = store::RedisReplyStatus(reply, "reading the deployment");
-              if (!status.ok()) return done(status);
-              done(reply->type == REDIS_REPLY_STRING ? std::string(reply->str, reply->len)
-                                                     : std::string());
-            });
-      }));
+  TESSERA_ASSIGN_OR_RETURN(const std::string stated, rep_->Wait<std::string>([&](auto done) {
+    rep_->connection->Command(
+        {"HGET", store::kDeploymentKey, "partitions"}, [done](const redisReply* reply) {
+          const absl::Status status = store::RedisReplyStatus(reply, "reading the deployment");
+          if (!status.ok()) return done(status);
+          done(reply->type == REDIS_REPLY_STRING ? std::string(reply->str, reply->len)
+                                                 : std::string());
+        });
+  }));
   uint32_t partitions = 0;
   if (stated.empty()) return absl::NotFoundError("no coordinator has kept anything there so far");
   if (!absl::SimpleAtoi(stated, &partitions)) {
     return absl::DataLossError("the deployment's number of partitions is damaged");
   }
   if (partition < partitions) return absl::OkStatus();
-  return absl::NotFoundError(absl::StrCat("there is no partition ", partition, ": the deployment has ",
-                                          partitions, ", from 0 to ", partitions - 1));
+  return absl::NotFoundError(absl::StrCat("there is no partition ", partition,
+                                          ": the deployment has ", partitions, ", from 0 to ",
+                                          partitions - 1));
 }
 
 absl::StatusOr<core::RecordId> Inspector::LastRecord() {
-  TESSERA_ASSIGN_OR_RETURN(const core::StoredRecord last,
-                           rep_->Wait<core::StoredRecord>(
-                               [&](auto done) { rep_->store->LastRecord(std::move(done)); }));
+  TESSERA_ASSIGN_OR_RETURN(
+      const core::StoredRecord last,
+      rep_->Wait<core::StoredRecord>([&](auto done) { rep_->store->LastRecord(std::move(done)); }));
   return last.id;
 }
 
 absl::Status Inspector::ForEachRecord(core::RecordId from,
                                       const std::function<bool(const JournalRecord&)>& visit) {
   while (true) {
-    TESSERA_ASSIGN_OR_RETURN(
-        const std::vector<core::StoredRecord> records,
-        rep_->Wait<std::vector<core::StoredRecord>>([&](auto done) {
-          rep_->store->ReadJournal(from, kRecordsPerRead, std::move(done));
-        }));
+    TESSERA_ASSIGN_OR_RETURN(const std::vector<core::StoredRecord> records,
+                             rep_->Wait<std::vector<core::StoredRecord>>([&](auto done) {
+                               rep_->store->ReadJournal(from, kRecordsPerRead, std::move(done));
+                             }));
     if (records.empty()) return absl::OkStatus();
     for (const core::StoredRecord& stored : records) {
-      JournalRecord shown{.id = stored.id, .record = {}, .events = {}, .bytes = stored.bytes.size()};
+      JournalRecord shown{
+          .id = stored.id, .record = {}, .events = {}, .bytes = stored.bytes.size()};
       TESSERA_ASSIGN_OR_RETURN(shown.record, core::DecodeRecord(stored.bytes));
       TESSERA_ASSIGN_OR_RETURN(shown.events, core::DecodeEvents(shown.record));
       if (!visit(shown)) return absl::OkStatus();

@@ -1,11 +1,12 @@
-// Reads a deployment's Redis as people want to see it: records, objects, the state that they fold to.
+// Reads a deployment's Redis as people want to see it: records, objects, the state that they fold
+// to.
 //
 //   TESSERA_ASSIGN_OR_RETURN(auto inspector, Inspector::Open({.data_folder = "tessera-data"}));
 //   TESSERA_RETURN_IF_ERROR(inspector->ForEachRecord({}, [](const JournalRecord& r) { ... }));
 //   TESSERA_ASSIGN_OR_RETURN(auto digest, inspector->Digest(StateSource::kJournal));
 //
-// It only reads. A running Redis is read beside its coordinator; a data folder that no coordinator uses
-// is read through a redis-server of its own, started for as long as the inspector lives.
+// It only reads. A running Redis is read beside its coordinator; a data folder that no coordinator
+// uses is read through a redis-server of its own, started for as long as the inspector lives.
 //
 // Calls block. Threads: none; one thread.
 #pragma once
@@ -45,9 +46,9 @@ enum class StateSource {
 
 class Inspector {
  public:
-  // FAILED_PRECONDITION: a running coordinator uses the data folder (its Redis can still be read, by
-  // address). UNAVAILABLE: nobody answers there. NOT_FOUND: there is no deployment, or it has no such
-  // partition.
+  // FAILED_PRECONDITION: a running coordinator uses the data folder (its Redis can still be read,
+  // by address). UNAVAILABLE: nobody answers there. NOT_FOUND: there is no deployment, or it has no
+  // such partition.
   static absl::StatusOr<std::unique_ptr<Inspector>> Open(InspectorOptions options);
   ~Inspector();
 

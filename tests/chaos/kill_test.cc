@@ -1,6 +1,7 @@
-// The coordinator is killed with SIGKILL again and again in the middle of a job, gateways connected. The
-// job ends all the same: nothing acknowledged is lost, nothing counts twice, the budget holds, and the
-// state is what anybody folds from the journal, or from pages and the journal's tail.
+// The coordinator is killed with SIGKILL again and again in the middle of a job, gateways
+// connected. The job ends all the same: nothing acknowledged is lost, nothing counts twice, the
+// budget holds, and the state is what anybody folds from the journal, or from pages and the
+// journal's tail.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -51,7 +52,8 @@ class Progress {
     ++ended_;
     changed_.notify_all();
   }
-  // Waits until `more` answers were accepted since `before`, or a gateway has ended; the count then.
+  // Waits until `more` answers were accepted since `before`, or a gateway has ended; the count
+  // then.
   int64_t WaitFor(int64_t before, int64_t more) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return ended_ > 0 || Sum() >= before + more; });
@@ -95,7 +97,8 @@ v1::CreateJobRequest MakeJob() {
 
 TEST(KillTest, AJobSurvivesItsCoordinatorBeingKilledAgainAndAgain) {
   CoordinatorProcess coordinator({.flags = {"--no-trim"}});
-  auto connected = client::Client::Connect({.address = coordinator.address(), .retry_for = absl::Minutes(1)});
+  auto connected =
+      client::Client::Connect({.address = coordinator.address(), .retry_for = absl::Minutes(1)});
   ASSERT_THAT(connected, IsOk());
   client::Client& client = **connected;
   const absl::StatusOr<v1::Job> job = client.CreateJob(MakeJob());
@@ -110,7 +113,8 @@ TEST(KillTest, AJobSurvivesItsCoordinatorBeingKilledAgainAndAgain) {
   const absl::StatusOr<client::Crowd> crowd = client::ReadCrowdFile(DemoFile("votes.csv"));
   ASSERT_THAT(crowd, IsOk());
   client::Crowd halves[2];
-  for (size_t w = 0; w < crowd->workers.size(); ++w) halves[w % 2].workers.push_back(crowd->workers[w]);
+  for (size_t w = 0; w < crowd->workers.size(); ++w)
+    halves[w % 2].workers.push_back(crowd->workers[w]);
   Progress progress;
   std::stop_source stop;
   std::optional<absl::StatusOr<client::ReplayOutcome>> outcomes[2];
@@ -121,7 +125,8 @@ TEST(KillTest, AJobSurvivesItsCoordinatorBeingKilledAgainAndAgain) {
       options.replay.job = job->name();
       options.replay.gateway = absl::StrCat("gateway-", g);
       options.replay.seed = g + 1;
-      // Half a minute for an answer takes some milliseconds here, so that there is a middle to kill in.
+      // Half a minute for an answer takes some milliseconds here, so that there is a middle to kill
+      // in.
       options.replay.speed = 400;
       options.on_status = [&, g](const v1::JobStatus&, const client::ReplayCounts& counts) {
         progress.Set(g, counts.answers_accepted);
@@ -170,8 +175,8 @@ TEST(KillTest, AJobSurvivesItsCoordinatorBeingKilledAgainAndAgain) {
   const std::string live = partition->state_digest();
   EXPECT_FALSE(live.empty());
 
-  // Another process than the coordinator folds what it left behind. Killed, not stopped: nothing was
-  // tidied up.
+  // Another process than the coordinator folds what it left behind. Killed, not stopped: nothing
+  // was tidied up.
   coordinator.Kill();
   const auto inspector = Inspector::Open({.data_folder = coordinator.Join("data")});
   ASSERT_THAT(inspector, IsOk());

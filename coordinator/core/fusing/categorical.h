@@ -3,13 +3,13 @@
 // A worker is a confusion matrix: how often they say `said` when the truth is `truth`. An item is a
 // posterior over its classes. Confusions and posteriors are learnt from each other, without known
 // answers, by expectation maximisation (Dawid & Skene 1979, Applied Statistics 28(1)), here with
-// Dirichlet priors on prior and confusions (maximum a posteriori), because plain Dawid-Skene loses to
-// the majority where workers have given few answers. Known answers (gold), where there are some, take
-// part as items whose truth is given.
+// Dirichlet priors on prior and confusions (maximum a posteriori), because plain Dawid-Skene loses
+// to the majority where workers have given few answers. Known answers (gold), where there are some,
+// take part as items whose truth is given.
 //
-// The learnt parameters are a `Fit` (events.h): immutable and numbered. Between fits an item is scored
-// under the fit that it names, by nothing but sums of logarithms held in the fit, in the order of its
-// answers; so the same answers give the same bits on every machine.
+// The learnt parameters are a `Fit` (events.h): immutable and numbered. Between fits an item is
+// scored under the fit that it names, by nothing but sums of logarithms held in the fit, in the
+// order of its answers; so the same answers give the same bits on every machine.
 //
 // Pure functions. No state, no threads, no randomness.
 #pragma once
@@ -31,8 +31,8 @@ struct Vote {
 
 // An item's fused state.
 struct Score {
-  Label value = kNoLabel;     // The most likely class; of equals the first. kNoLabel without votes.
-  float confidence = 0;       // Its posterior probability. 0 without votes.
+  Label value = kNoLabel;  // The most likely class; of equals the first. kNoLabel without votes.
+  float confidence = 0;    // Its posterior probability. 0 without votes.
 };
 
 // Everything that was said, item by item: what a fit is computed from.
@@ -40,17 +40,17 @@ struct VoteTable {
   uint16_t classes = 0;
   std::vector<uint64_t> begin = {0};  // Item i's votes are votes[begin[i], begin[i + 1]).
   std::vector<Vote> votes;
-  std::vector<Label> known;           // Per item: its known truth or kNoLabel. Empty: none is known.
+  std::vector<Label> known;  // Per item: its known truth or kNoLabel. Empty: none is known.
 
   size_t items() const { return begin.size() - 1; }
   void AddItem(absl::Span<const Vote> item_votes, Label truth = kNoLabel);
 };
 
 struct FitOptions {
-  int rounds = 6;                // Of EM. More lets hard items drift into a rare class.
-  double confusion_strength = 4; // Imaginary answers per truth in each worker's prior.
+  int rounds = 6;                   // Of EM. More lets hard items drift into a rare class.
+  double confusion_strength = 4;    // Imaginary answers per truth in each worker's prior.
   double confusion_diagonal = 0.7;  // Of those, the share that is right, at least (see the .cc).
-  double prior_strength = 1;     // Imaginary items per class.
+  double prior_strength = 1;        // Imaginary items per class.
 };
 
 // Fit number 0: what is believed before anything was learnt. Uniform classes, and workers who are

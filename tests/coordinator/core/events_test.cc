@@ -1,4 +1,5 @@
-// What is stored must come back: every event, whatever its fields hold, and no bytes may break a reader.
+// What is stored must come back: every event, whatever its fields hold, and no bytes may break a
+// reader.
 #include "coordinator/core/events.h"
 
 #include <gtest/gtest.h>
@@ -35,9 +36,11 @@ class Filler {
       value.resize(random_() % 20);
       for (char& c : value) c = static_cast<char>(random_());
     } else if constexpr (std::is_same_v<T, absl::Time>) {
-      value = random_() % 8 == 0 ? absl::InfiniteFuture() : absl::FromUnixMicros(static_cast<int64_t>(random_() >> 14));
+      value = random_() % 8 == 0 ? absl::InfiniteFuture()
+                                 : absl::FromUnixMicros(static_cast<int64_t>(random_() >> 14));
     } else if constexpr (std::is_same_v<T, absl::Duration>) {
-      value = random_() % 8 == 0 ? absl::InfiniteDuration() : absl::Microseconds(static_cast<int64_t>(random_() >> 20));
+      value = random_() % 8 == 0 ? absl::InfiniteDuration()
+                                 : absl::Microseconds(static_cast<int64_t>(random_() >> 20));
     } else if constexpr (IsStrongId<T>::value) {
       value = T(static_cast<typename T::rep>(random_()));
     } else if constexpr (requires { value.emplace_back(); }) {
@@ -113,7 +116,8 @@ TEST(EventsTest, NoBytesBreakTheReader) {
     std::string bytes;
     for (const Event& event : OneOfEach(seed)) AppendEvent(event, &bytes);
     bytes.resize(random() % bytes.size());
-    for (int flips = 0; flips < 5 && !bytes.empty(); ++flips) bytes[random() % bytes.size()] ^= static_cast<char>(random());
+    for (int flips = 0; flips < 5 && !bytes.empty(); ++flips)
+      bytes[random() % bytes.size()] ^= static_cast<char>(random());
     Reader reader(bytes);
     size_t read = 0;
     while (!reader.AtEnd() && ReadEvent(reader).has_value()) ++read;
@@ -126,7 +130,8 @@ TEST(EventsTest, JsonIsWellFormedForAnyBytes) {
     const std::string json = EventToJson(event);
     EXPECT_EQ(json.front(), '{');
     EXPECT_EQ(json.back(), '}');
-    for (const char c : json) EXPECT_TRUE(static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7f);
+    for (const char c : json)
+      EXPECT_TRUE(static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7f);
   }
 }
 

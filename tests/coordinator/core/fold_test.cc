@@ -1,5 +1,6 @@
-// State is a fold: the journal alone, and any mixture of old and new objects with the journal's tail,
-// give the state that the live partition holds, bit for bit. And whatever happens, the promises hold.
+// State is a fold: the journal alone, and any mixture of old and new objects with the journal's
+// tail, give the state that the live partition holds, bit for bit. And whatever happens, the
+// promises hold.
 #include "coordinator/core/fold.h"
 
 #include <gmock/gmock.h>
@@ -30,27 +31,46 @@ TEST_P(FoldTest, JournalAndObjectsFoldToTheLiveStateWhateverHappens) {
     switch (below(16)) {
       case 0:
         if (jobs.size() < 4) {
-          CreateJob create = PartitionWorld::TwoClasses(absl::StrCat("job", step), 20'000 + below(400'000), 1000);
-          create.policy.lease = {.base = absl::Seconds(20), .per_item = absl::Seconds(5),
-                                 .late_grace = absl::Seconds(30), .extension_max = absl::Minutes(1)};
-          create.policy.split = {.strategy = static_cast<SplitStrategy>(below(3)), .items_min = 1,
-                                 .items_max = 1 + below(5), .random_order = below(2) == 1};
+          CreateJob create =
+              PartitionWorld::TwoClasses(absl::StrCat("job", step), 20'000 + below(400'000), 1000);
+          create.policy.lease = {.base = absl::Seconds(20),
+                                 .per_item = absl::Seconds(5),
+                                 .late_grace = absl::Seconds(30),
+                                 .extension_max = absl::Minutes(1)};
+          create.policy.split = {.strategy = static_cast<SplitStrategy>(below(3)),
+                                 .items_min = 1,
+                                 .items_max = 1 + below(5),
+                                 .random_order = below(2) == 1};
           create.policy.quality.answers_max = 2 + below(5);
           create.policy.answers_per_worker_max = below(2) * 30;
           jobs.push_back(world.Create(create, 1 + below(600), below(2) == 1));
         }
         break;
-      case 1: world.Pass(absl::Seconds(below(40))); break;
+      case 1:
+        world.Pass(absl::Seconds(below(40)));
+        break;
       case 2:
         if (!jobs.empty() && below(8) == 0) {
           const JobIndex job = jobs[below(static_cast<uint32_t>(jobs.size()))];
           switch (below(6)) {
-            case 0: (void)world->SealJob(job, world.now()); break;
-            case 1: (void)world->PauseJob(job, world.now()); break;
-            case 2: (void)world->ResumeJob(job, world.now()); break;
-            case 3: (void)world->FinaliseJob(job, world.now()); break;
-            case 4: (void)world->CancelJob(job, world.now()); break;
-            case 5: (void)world->DeleteJob(job, world.now()); break;
+            case 0:
+              (void)world->SealJob(job, world.now());
+              break;
+            case 1:
+              (void)world->PauseJob(job, world.now());
+              break;
+            case 2:
+              (void)world->ResumeJob(job, world.now());
+              break;
+            case 3:
+              (void)world->FinaliseJob(job, world.now());
+              break;
+            case 4:
+              (void)world->CancelJob(job, world.now());
+              break;
+            case 5:
+              (void)world->DeleteJob(job, world.now());
+              break;
           }
         }
         break;
@@ -68,28 +88,37 @@ TEST_P(FoldTest, JournalAndObjectsFoldToTheLiveStateWhateverHappens) {
       case 5:
         if (!leases.empty()) {
           const Lease& lease = leases[below(static_cast<uint32_t>(leases.size()))];
-          (void)world->ReviewAnswer({.assignment = lease.assignment, .item = lease.items[0],
-                                     .approve = below(2) == 0, .reason = "r"}, world.now());
+          (void)world->ReviewAnswer({.assignment = lease.assignment,
+                                     .item = lease.items[0],
+                                     .approve = below(2) == 0,
+                                     .reason = "r"},
+                                    world.now());
         }
         break;
       case 6:
         if (!leases.empty()) {
           const Lease& lease = leases[below(static_cast<uint32_t>(leases.size()))];
-          (void)world->Extend({.assignment = lease.assignment, .until = world.now() + absl::Seconds(below(90))},
-                              world.now());
+          (void)world->Extend(
+              {.assignment = lease.assignment, .until = world.now() + absl::Seconds(below(90))},
+              world.now());
         }
         break;
       case 7:
         if (!leases.empty()) {
           const Lease& lease = leases[below(static_cast<uint32_t>(leases.size()))];
-          (void)world->Draft({.assignment = lease.assignment, .item = lease.items[0], .edit = below(5),
-                              .choice = below(2) == 0 ? "no" : "yes"}, world.now());
+          (void)world->Draft({.assignment = lease.assignment,
+                              .item = lease.items[0],
+                              .edit = below(5),
+                              .choice = below(2) == 0 ? "no" : "yes"},
+                             world.now());
         }
         break;
       case 8:
         if (!leases.empty()) {
-          (void)world->Return({.assignment = leases[below(static_cast<uint32_t>(leases.size()))].assignment,
-                               .items = {}}, world.now());
+          (void)world->Return(
+              {.assignment = leases[below(static_cast<uint32_t>(leases.size()))].assignment,
+               .items = {}},
+              world.now());
         }
         break;
       case 9:
@@ -102,7 +131,8 @@ TEST_P(FoldTest, JournalAndObjectsFoldToTheLiveStateWhateverHappens) {
         break;
       default:
         for (int k = 0; k < 8; ++k) {
-          const auto lease = world->RequestLease(PartitionWorld::Ask(static_cast<int>(below(30))), world.now());
+          const auto lease =
+              world->RequestLease(PartitionWorld::Ask(static_cast<int>(below(30))), world.now());
           if (!lease.ok() || !lease->has_value()) continue;
           leases.push_back(**lease);
           if (below(4) != 0) (void)world.Answer(leases.back(), below(5) == 0 ? "no" : "yes");

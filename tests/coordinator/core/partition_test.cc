@@ -13,33 +13,20 @@
 namespace tessera::core {
 namespace {
 
+using absl::StatusCode;
 using ::tessera::testing::IsOk;
 using ::tessera::testing::StatusIs;
-using absl::StatusCode;
 
 class PartitionTest : public ::testing::Test {
  protected:
   JobView Job(JobIndex job) { return world_->Job(job).value(); }
-
-  // Workers first, first + 1, ... say `choice` until nobody is given anything; how many answers.
-  int AnswerAll(const std::string& choice, int first, int workers) {
-    int answers = 0;
-    for (int w = first; w < first + workers; ++w) {
-      while (const auto lease = world_.TryLease(w)) {
-        EXPECT_THAT(world_.Answer(*lease, choice), IsOk());
-        answers += static_cast<int>(lease->items.size());
-        world_.Commit();
-      }
-    }
-    return answers;
-  }
 
   PartitionWorld world_;
 };
 
 TEST_F(PartitionTest, AJobWhoseWorkersAgreeIsFinalisedWithEveryItemResolved) {
   const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 10);
-  AnswerAll("yes", 0, 10);
+  world_.AnswerAll("yes", 0, 10);
   EXPECT_EQ(Job(job).phase, JobPhase::kFinalised);
   EXPECT_EQ(Job(job).counts.resolved, 10);
   for (ItemIndex i = 0; i < 10; ++i) EXPECT_EQ(world_->Item(job, i).value, 1);
@@ -72,8 +59,10 @@ TEST_F(PartitionTest, ASubmissionCountsOnceHoweverOftenItIsSent) {
 
 TEST_F(PartitionTest, ALateAnswerCountsAndIsPaidWithinTheGraceAndNotAfterIt) {
   CreateJob create = PartitionWorld::TwoClasses("a");
-  create.policy.lease = {.base = absl::Minutes(1), .per_item = absl::ZeroDuration(),
-                         .late_grace = absl::Minutes(10), .extension_max = absl::Hours(1)};
+  create.policy.lease = {.base = absl::Minutes(1),
+                         .per_item = absl::ZeroDuration(),
+                         .late_grace = absl::Minutes(10),
+                         .extension_max = absl::Hours(1)};
   const JobIndex job = world_.Create(create, 1);
   const Lease late = *world_.TryLease(1);
   const Lease later = *world_.TryLease(2);
@@ -121,7 +110,8 @@ TEST_F(PartitionTest, AtTheDeadlineDraftsCountAndOnlyTheRestIsReadyAgain) {
   const JobIndex job = world_.Create(create, 2);
   const Lease lease = *world_.TryLease(1);
   ASSERT_EQ(lease.items.size(), 2);
-  DraftAnswer draft{.assignment = lease.assignment, .item = lease.items[0], .edit = 2, .choice = "yes"};
+  DraftAnswer draft{
+      .assignment = lease.assignment, .item = lease.items[0], .edit = 2, .choice = "yes"};
   ASSERT_THAT(world_->Draft(draft, world_.now()), IsOk());
   draft.edit = 1;
   draft.choice = "no";
@@ -132,122 +122,6 @@ TEST_F(PartitionTest, AtTheDeadlineDraftsCountAndOnlyTheRestIsReadyAgain) {
   const auto next = world_.TryLease(2);
   ASSERT_TRUE(next.has_value());
   EXPECT_THAT(next->items, ::testing::ElementsAre(lease.items[1]));
-}
-
-TEST_F(PartitionTest, MoneyReservedEarnedAndPaidNeverPassesTheBudget) {
-  // Enough for five answers and not six.
-  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a", 5'999, 1000), 100);
-  std::vector<Lease> leases;
-  for (int w = 0; w < 50; ++w) {
-    if (const auto lease = world_.TryLease(w)) leases.push_back(*lease);
-  }
-  // One item is admitted at a time where the budget may not bring two to their end.
-  EXPECT_THAT(leases.size(), ::testing::AllOf(::testing::Ge(2), ::testing::Le(5)));
-  EXPECT_LE(Job(job).ledger.committed_micros(), 5'999);
-  for (const Lease& lease : leases) ASSERT_THAT(world_.Answer(lease, "yes"), IsOk());
-  AnswerAll("yes", 0, 50);
-  world_.Pass(absl::Seconds(1));
-  // One item of four answers; what is left cannot bring another to its two.
-  EXPECT_EQ(Job(job).ledger.committed_micros(), 4'000);
-  EXPECT_EQ(Job(job).counts.resolved, 1);
-}
-
-TEST_F(PartitionTest, AJobOutOfMoneyPausesAndGoesOnWhenTheBudgetIsRaised) {
-  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a", 4'000, 1000), 10);
-  AnswerAll("yes", 0, 10);
-  world_.Pass(absl::Seconds(1));
-  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
-  EXPECT_EQ(Job(job).pause_reasons, kPauseBudget);
-  EXPECT_EQ(Job(job).stall, StallReason::kOutOfBudget);
-  EXPECT_THAT(world_->ResumeJob(job, world_.now()), IsOk());
-  EXPECT_EQ(Job(job).pause_reasons, kPauseBudget);  // Resuming brings no money.
-  const JobView view = Job(job);
-  UpdateJob update{.job = job, .document = "", .priority = 1, .budget_micros = 100'000,
-                   .deadline = view.policy.deadline, .quality = view.policy.quality};
-  ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
-  world_.Commit();
-  AnswerAll("yes", 0, 10);
-  EXPECT_EQ(Job(job).phase, JobPhase::kFinalised);
-  EXPECT_EQ(Job(job).counts.resolved, 10);
-}
-
-TEST_F(PartitionTest, ABudgetCannotBeSetBelowWhatIsCommitted) {
-  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 10);
-  ASSERT_TRUE(world_.TryLease(1).has_value());
-  UpdateJob update{.job = job, .document = "", .priority = 1, .budget_micros = 999,
-                   .deadline = absl::InfiniteFuture(), .quality = {}};
-  EXPECT_THAT(world_->UpdateJob(update, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
-  EXPECT_EQ(Job(job).ledger.budget_micros, 1'000'000'000);
-}
-
-TEST_F(PartitionTest, ARejectedAnswerCountsNoMoreAndItsPriceGoesBack) {
-  CreateJob create = PartitionWorld::TwoClasses("a");
-  create.policy.finalise = FinaliseMode::kManual;
-  const JobIndex job = world_.Create(create, 1);
-  const Lease first = *world_.TryLease(1);
-  const Lease second = *world_.TryLease(2);
-  ASSERT_THAT(world_.Answer(first, "yes"), IsOk());
-  ASSERT_THAT(world_.Answer(second, "yes"), IsOk());
-  const uint32_t revision = Job(job).revision;
-  ASSERT_THAT(world_->ReviewAnswer({.assignment = first.assignment, .item = 0, .approve = false, .reason = "x"},
-                                   world_.now()),
-              IsOk());
-  EXPECT_EQ(world_->Item(job, 0).answers, 1);
-  EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
-  EXPECT_EQ(Job(job).ledger.rejected_micros, 1000);
-  EXPECT_GE(Job(job).revision, revision);
-  EXPECT_THAT(world_->ReviewAnswer({.assignment = first.assignment, .item = 0, .approve = true, .reason = ""},
-                                   world_.now()),
-              StatusIs(StatusCode::kFailedPrecondition));
-  // The item wants an answer again, and not from them.
-  EXPECT_FALSE(world_.TryLease(1).has_value());
-  EXPECT_TRUE(world_.TryLease(3).has_value());
-}
-
-TEST_F(PartitionTest, AnApprovedAnswerStaysPaid) {
-  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
-  const Lease lease = *world_.TryLease(1);
-  ASSERT_THAT(world_.Answer(lease, "yes"), IsOk());
-  ASSERT_THAT(world_->ReviewAnswer({.assignment = lease.assignment, .item = 0, .approve = true, .reason = ""},
-                                   world_.now()),
-              IsOk());
-  EXPECT_EQ(Job(job).ledger.approved_micros, 1000);
-  EXPECT_EQ(Job(job).ledger.earned_micros, 0);
-}
-
-TEST_F(PartitionTest, ABonusComesOutOfTheBudgetOncePerRequest) {
-  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a", 10'000, 1000), 1);
-  ASSERT_THAT(world_.Answer(*world_.TryLease(1), "yes"), IsOk());
-  PayBonus bonus{.job = job, .worker = "platforms/p/workers/w1", .amount_micros = 5000,
-                 .request_id = "r", .reason = "thanks"};
-  ASSERT_THAT(world_->PayBonus(bonus, world_.now()), IsOk());
-  ASSERT_THAT(world_->PayBonus(bonus, world_.now()), IsOk());
-  EXPECT_EQ(Job(job).ledger.bonus_micros, 5000);
-  bonus.amount_micros = 1;
-  EXPECT_THAT(world_->PayBonus(bonus, world_.now()), StatusIs(StatusCode::kAlreadyExists));
-  bonus.amount_micros = 5000;
-  bonus.request_id = "other";
-  EXPECT_THAT(world_->PayBonus(bonus, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
-}
-
-TEST_F(PartitionTest, AJobGrantsSoManyBonusesAndStillKnowsThem) {
-  PartitionWorld world({.bonuses_per_job_max = 3});
-  const JobIndex job = world.Create(PartitionWorld::TwoClasses("a"), 1);
-  ASSERT_THAT(world.Answer(*world.TryLease(1), "yes"), IsOk());
-  const auto pay = [&](int i) {
-    return world->PayBonus({.job = job,
-                            .worker = "platforms/p/workers/w1",
-                            .amount_micros = 1,
-                            .request_id = absl::StrCat("r", i),
-                            .reason = "thanks"},
-                           world.now());
-  };
-  for (int i = 0; i < 3; ++i) ASSERT_THAT(pay(i), IsOk());
-  const absl::Status refused = pay(3);
-  EXPECT_THAT(refused, StatusIs(StatusCode::kResourceExhausted));
-  EXPECT_EQ(GetDetails(refused).reason, "BONUSES_MAX");
-  EXPECT_THAT(pay(1), IsOk());
-  EXPECT_EQ(world->Job(job)->ledger.bonus_micros, 3);
 }
 
 TEST_F(PartitionTest, AClosingJobGrantsNothingAndWaitsForItsOpenLeases) {
@@ -275,8 +149,10 @@ TEST_F(PartitionTest, FinalisingAnUnfinishedJobLeavesItsItemsUnresolvedWithTheir
 
 TEST_F(PartitionTest, AnOutageShiftsDeadlinesAndALateAnswerAfterItIsPaid) {
   CreateJob create = PartitionWorld::TwoClasses("a");
-  create.policy.lease = {.base = absl::Minutes(2), .per_item = absl::ZeroDuration(),
-                         .late_grace = absl::Minutes(1), .extension_max = absl::Hours(1)};
+  create.policy.lease = {.base = absl::Minutes(2),
+                         .per_item = absl::ZeroDuration(),
+                         .late_grace = absl::Minutes(1),
+                         .extension_max = absl::Hours(1)};
   const JobIndex job = world_.Create(create, 1);
   const Lease lease = *world_.TryLease(1);
   world_.Commit();
@@ -298,12 +174,12 @@ TEST_F(PartitionTest, ExtensionsMoveTheDeadlineUpToTheJobsLimit) {
   create.policy.lease.extension_max = absl::Minutes(30);
   world_.Create(create, 1);
   const Lease lease = *world_.TryLease(1);
-  const auto extended =
-      world_->Extend({.assignment = lease.assignment, .until = lease.deadline + absl::Minutes(20)}, world_.now());
+  const auto extended = world_->Extend(
+      {.assignment = lease.assignment, .until = lease.deadline + absl::Minutes(20)}, world_.now());
   ASSERT_THAT(extended, IsOk());
   EXPECT_EQ(extended->deadline, lease.deadline + absl::Minutes(20));
-  const auto cut =
-      world_->Extend({.assignment = lease.assignment, .until = lease.deadline + absl::Hours(31)}, world_.now());
+  const auto cut = world_->Extend(
+      {.assignment = lease.assignment, .until = lease.deadline + absl::Hours(31)}, world_.now());
   ASSERT_THAT(cut, IsOk());
   EXPECT_EQ(cut->deadline, lease.deadline + absl::Minutes(30));
 }
@@ -320,9 +196,10 @@ TEST_F(PartitionTest, WhatABlockedWorkerDraftedCountsAndIsPaid) {
   const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
   const std::optional<Lease> lease = world_.TryLease(1);
   ASSERT_TRUE(lease.has_value());
-  ASSERT_THAT(world_->Draft({.assignment = lease->assignment, .item = 0, .edit = 1, .choice = "yes"},
-                            world_.now()),
-              IsOk());
+  ASSERT_THAT(
+      world_->Draft({.assignment = lease->assignment, .item = 0, .edit = 1, .choice = "yes"},
+                    world_.now()),
+      IsOk());
   WorkerView worker;
   worker.name = PartitionWorld::Ask(1).worker;
   worker.blocked = true;
@@ -341,7 +218,8 @@ TEST_F(PartitionTest, ABlockedWorkersLeasesAreTakenBackAndNoNewOnesGiven) {
   worker.blocked = true;
   ASSERT_THAT(world_->UpdateWorker(worker, world_.now()), IsOk());
   EXPECT_EQ(Job(job).ledger.reserved_micros, 0);
-  EXPECT_THAT(world_->RequestLease(PartitionWorld::Ask(1), world_.now()), StatusIs(StatusCode::kPermissionDenied));
+  EXPECT_THAT(world_->RequestLease(PartitionWorld::Ask(1), world_.now()),
+              StatusIs(StatusCode::kPermissionDenied));
   EXPECT_THAT(world_.Answer(lease, "yes"), StatusIs(StatusCode::kFailedPrecondition));
   world_.Commit();
   ASSERT_EQ(world_.ended().size(), 1);
@@ -358,7 +236,8 @@ TEST_F(PartitionTest, RevisionsComeInOrderAndSkipWhatWasSuperseded) {
   ASSERT_EQ(seen.size(), 3);
   EXPECT_LT(seen[0].revision, seen[1].revision);
   const AssignmentId first{job, 0};
-  ASSERT_THAT(world_->ReviewAnswer({.assignment = first, .item = 0, .approve = false, .reason = "x"}, world_.now()),
+  ASSERT_THAT(world_->ReviewAnswer(
+                  {.assignment = first, .item = 0, .approve = false, .reason = "x"}, world_.now()),
               IsOk());
   std::vector<ItemView> after = world_->Revisions(job, seen[2].revision, 10);
   ASSERT_EQ(after.size(), 1);
@@ -407,95 +286,12 @@ TEST_F(PartitionTest, OnlyItemsThatTheBudgetDoesNotReachDoNotHideThoseThatWantAn
   EXPECT_THAT(lease->items, ::testing::ElementsAre(0));
 }
 
-TEST_F(PartitionTest, MoneyThatComesFreeEndsThePauseThatTheLackOfItCaused) {
-  CreateJob create = PartitionWorld::TwoClasses("a", 4'000, 1000);
-  create.policy.quality = {.target_confidence = 0.8, .answers_min = 2, .answers_max = 4};
-  const JobIndex job = world_.Create(create, 5);
-  AnswerAll("yes", 0, 10);
-  world_.Pass(absl::Seconds(1));
-  ASSERT_EQ(Job(job).pause_reasons, kPauseBudget);
-  for (uint32_t sequence = 0; sequence < 2; ++sequence) {
-    const AssignmentId id{job, sequence};
-    for (ItemIndex i = 0; i < 5; ++i) {
-      (void)world_->ReviewAnswer({.assignment = id, .item = i, .approve = false, .reason = "x"}, world_.now());
-    }
-  }
-  world_.Pass(absl::Seconds(1));
-  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);
-  EXPECT_TRUE(world_.TryLease(20).has_value());
-}
-
-// A pool's home may be another partition: what it pays is known only from who has seen it.
-class FarPoolTest : public PartitionTest {
- protected:
-  FarPoolTest() { far_.price_micros = 1000; }
-
-  JobIndex CreateFar(Micros budget, std::vector<std::string> pools = {"far"}) {
-    CreateJob create = PartitionWorld::TwoClasses("a", budget, /*price=*/0);
-    create.policy.pools = std::move(pools);
-    return world_.Create(create, 3);
-  }
-  std::optional<Lease> Ask(int worker) {
-    LeaseRequest request = PartitionWorld::Ask(worker);
-    request.pool = far_;
-    return world_->RequestLease(request, world_.now()).value();
-  }
-
-  Pool far_{.id = "far"};
-};
-
-TEST_F(FarPoolTest, AJobThatItsPoolPricesPausesForLackOfMoneyOnceThePriceIsKnown) {
-  const JobIndex job = CreateFar(999);
-  world_.Pass(absl::Seconds(1));
-  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);  // Nobody knows what an answer costs.
-  EXPECT_FALSE(Ask(1).has_value());
-  world_.Pass(absl::Seconds(1));
-  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
-  EXPECT_EQ(Job(job).stall, StallReason::kOutOfBudget);
-  EXPECT_TRUE(world_->Offers("far", world_.now()).empty());
-}
-
-TEST_F(FarPoolTest, AfterARestartNothingIsDecidedUntilThePriceIsSeenAgain) {
-  const JobIndex job = CreateFar(1999);
-  world_->SeePool("far", &far_);
-  world_.Pass(absl::Seconds(1));
-  ASSERT_EQ(Job(job).phase, JobPhase::kPaused);  // Two answers is what it takes at least.
-  world_.Commit();
-  const size_t records = world_.records();
-  world_.Crash(absl::Seconds(1));
-  world_.Pass(absl::Seconds(1));
-  world_.Commit();
-  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
-  EXPECT_EQ(world_.records(), records + 1);  // The new owner's start.
-  far_.price_micros = 999;
-  world_->SeePool("far", &far_);
-  world_.Pass(absl::Seconds(1));
-  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);
-  EXPECT_TRUE(Ask(1).has_value());
-}
-
-TEST_F(FarPoolTest, APoolThatIsGoneHasNoPriceAndIsNotTakenForOneThatPaysNothing) {
-  const JobIndex job = CreateFar(500, {"far", "gone"});
-  world_->SeePool("far", &far_);
-  world_.Pass(absl::Seconds(1));
-  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);  // The other may be cheaper.
-  world_->SeePool("gone", nullptr);
-  world_.Pass(absl::Seconds(1));
-  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
-  // The same of one whose home is here.
-  ASSERT_THAT(world_->PutPool({.id = "gone", .price_micros = 100}), IsOk());
-  world_.Pass(absl::Seconds(1));
-  EXPECT_EQ(Job(job).phase, JobPhase::kRunning);
-  ASSERT_THAT(world_->DeletePool("gone"), IsOk());
-  world_.Pass(absl::Seconds(1));
-  EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
-}
-
 TEST_F(PartitionTest, AnItemThatEverybodyGivesBackIsNotGivenAroundForEver) {
   const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
   uint32_t given = 0;
   while (const auto lease = world_.TryLease(static_cast<int>(given))) {
-    ASSERT_THAT(world_->Return({.assignment = lease->assignment, .items = {}}, world_.now()), IsOk());
+    ASSERT_THAT(world_->Return({.assignment = lease->assignment, .items = {}}, world_.now()),
+                IsOk());
     ASSERT_LE(++given, kEntriesPerItemMax);
   }
   EXPECT_EQ(given, kEntriesPerItemMax);
@@ -507,9 +303,13 @@ TEST_F(PartitionTest, ASweepThatACrashCutOffIsMadeGood) {
   CreateJob create = PartitionWorld::TwoClasses("a");
   create.policy.quality = {.target_confidence = 0.999, .answers_min = 2, .answers_max = 10};
   const JobIndex job = world_.Create(create, 1);
-  for (int w = 0; w < 4; ++w) ASSERT_THAT(world_.Answer(*world_.TryLease(w), w % 2 ? "yes" : "no"), IsOk());
+  for (int w = 0; w < 4; ++w)
+    ASSERT_THAT(world_.Answer(*world_.TryLease(w), w % 2 ? "yes" : "no"), IsOk());
   world_.Commit();
-  UpdateJob update{.job = job, .document = "", .priority = 1, .budget_micros = 1'000'000'000,
+  UpdateJob update{.job = job,
+                   .document = "",
+                   .priority = 1,
+                   .budget_micros = 1'000'000'000,
                    .deadline = absl::InfiniteFuture(),
                    .quality = {.target_confidence = 0.999, .answers_min = 2, .answers_max = 3}};
   ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
@@ -536,11 +336,16 @@ TEST_F(PartitionTest, RefusedCallsChangeNothing) {
   world_.Commit();
   const auto before = ObjectsOf(world_->state());
   const AssignmentId never{job, 77};
-  EXPECT_THAT(world_->Submit({.assignment = never, .answers = {}}, world_.now()), StatusIs(StatusCode::kNotFound));
-  EXPECT_THAT(world_->Submit({.assignment = lease.assignment, .answers = {{lease.items[0], "maybe"}}}, world_.now()),
-              StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(world_->Submit({.assignment = lease.assignment, .answers = {{1 - lease.items[0], "yes"}}}, world_.now()),
-              StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_THAT(world_->Submit({.assignment = never, .answers = {}}, world_.now()),
+              StatusIs(StatusCode::kNotFound));
+  EXPECT_THAT(
+      world_->Submit({.assignment = lease.assignment, .answers = {{lease.items[0], "maybe"}}},
+                     world_.now()),
+      StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(
+      world_->Submit({.assignment = lease.assignment, .answers = {{1 - lease.items[0], "yes"}}},
+                     world_.now()),
+      StatusIs(StatusCode::kFailedPrecondition));
   EXPECT_THAT(world_->DeleteJob(job, world_.now()), StatusIs(StatusCode::kFailedPrecondition));
   EXPECT_THAT(world_->AddItems({.job = job, .offset = 9, .size = 1, .fresh = 1}, world_.now()),
               StatusIs(StatusCode::kOutOfRange));
@@ -561,10 +366,13 @@ TEST_F(PartitionTest, GivingBackTheWholeCountsDraftsUnlessTheyAreGivenBackToo) {
   const JobIndex job = world_.Create(create, 2);
   for (int w = 0; w < 2; ++w) {
     const Lease lease = *world_.TryLease(w);
-    ASSERT_THAT(world_->Draft({.assignment = lease.assignment, .item = lease.items[0], .edit = 1, .choice = "yes"},
-                              world_.now()),
-                IsOk());
-    ASSERT_THAT(world_->Return({.assignment = lease.assignment, .items = {}, .drafts_too = w == 1}, world_.now()),
+    ASSERT_THAT(
+        world_->Draft(
+            {.assignment = lease.assignment, .item = lease.items[0], .edit = 1, .choice = "yes"},
+            world_.now()),
+        IsOk());
+    ASSERT_THAT(world_->Return({.assignment = lease.assignment, .items = {}, .drafts_too = w == 1},
+                               world_.now()),
                 IsOk());
   }
   EXPECT_EQ(Job(job).answers, 1);
@@ -583,18 +391,6 @@ TEST_F(PartitionTest, AWithdrawnDraftDoesNotCount) {
   world_.SetNow(lease.deadline);
   world_->Tick(lease.deadline);
   EXPECT_EQ(Job(job).answers, 0);
-}
-
-TEST_F(PartitionTest, WithApprovalOnAcceptanceMoneyIsTheWorkersAtOnceAndCannotBeRejected) {
-  CreateJob create = PartitionWorld::TwoClasses("a");
-  create.policy.approve_on_acceptance = true;
-  const JobIndex job = world_.Create(create, 1);
-  const Lease lease = *world_.TryLease(1);
-  ASSERT_THAT(world_.Answer(lease, "yes"), IsOk());
-  EXPECT_EQ(Job(job).ledger.approved_micros, 1000);
-  EXPECT_THAT(world_->ReviewAnswer({.assignment = lease.assignment, .item = 0, .approve = false, .reason = "x"},
-                                   world_.now()),
-              StatusIs(StatusCode::kFailedPrecondition));
 }
 
 TEST_F(PartitionTest, AJobsLimitsOfRateAndOfOpenAssignmentsHold) {

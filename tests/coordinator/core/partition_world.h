@@ -27,7 +27,9 @@ inline std::map<std::string, std::string> ObjectsOf(const PartitionState& state)
 
 class PartitionWorld {
  public:
-  explicit PartitionWorld(PartitionOptions options = {}) : options_(options) { Open(PartitionState()); }
+  explicit PartitionWorld(PartitionOptions options = {}) : options_(options) {
+    Open(PartitionState());
+  }
 
   Partition& partition() { return *partition_; }
   Partition* operator->() { return partition_.get(); }
@@ -143,6 +145,19 @@ class PartitionWorld {
     submit.assignment = lease.assignment;
     for (const ItemIndex i : lease.items) submit.answers.push_back({i, choice});
     return partition_->Submit(submit, now_);
+  }
+  // Workers first, first + 1, ... say `choice` until nobody is given anything; how many answers.
+  int AnswerAll(const std::string& choice, int first, int workers) {
+    int answers = 0;
+    for (int w = first; w < first + workers; ++w) {
+      while (const auto lease = TryLease(w)) {
+        const auto submitted = Answer(*lease, choice);
+        EXPECT_TRUE(submitted.ok()) << submitted.status();
+        answers += static_cast<int>(lease->items.size());
+        Commit();
+      }
+    }
+    return answers;
   }
 
  private:

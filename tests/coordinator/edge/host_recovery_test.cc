@@ -399,7 +399,8 @@ TEST_F(HostDamageTest, AMalformedObjectIsDataLoss) {
   EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss));
 }
 
-// Between a new owner's look at the last record and its fence, the old one may still append and trim.
+// Between a new owner's look at the last record and its fence, the old one may still append and
+// trim.
 TEST_F(HostDamageTest, RecordsThatCameJustBeforeTheFenceAreNoHole) {
   HostWorld world;
   HostOptions options = world.Options();

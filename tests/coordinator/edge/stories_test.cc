@@ -1,5 +1,6 @@
-// Stories that a requester and a platform live through, told with the public contract's messages to a
-// whole coordinator, in virtual time: an outage, a budget that runs out, results that are revised.
+// Stories that a requester and a platform live through, told with the public contract's messages to
+// a whole coordinator, in virtual time: an outage, a budget that runs out, results that are
+// revised.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -31,7 +32,8 @@ constexpr int64_t kPrice = 10'000;
 // Computes each fit at the end of the turn that asked for it.
 class PromptFits : public FitExecutor {
  public:
-  void Compute(core::FitWork work, core::FitOptions options, std::function<void(core::Fit)> done) override {
+  void Compute(core::FitWork work, core::FitOptions options,
+               std::function<void(core::Fit)> done) override {
     waiting_.push_back([work = std::move(work), options, done = std::move(done)] {
       done(core::ComputeFit(work.votes, work.number, options));
     });
@@ -66,7 +68,8 @@ class StoriesTest : public ::testing::Test {
     CoordinatorOptions options;
     options.host.nonce = ++nonce_;
     options.host.partition.refit_answers_min = 4;
-    coordinator_ = std::make_unique<Coordinator>(options, std::vector<core::Store*>{store_.get()}, &fits_);
+    coordinator_ =
+        std::make_unique<Coordinator>(options, std::vector<core::Store*>{store_.get()}, &fits_);
     std::optional<absl::Status> started;
     coordinator_->Start(now_, [&](absl::Status status) { started = std::move(status); });
     Settle();
@@ -114,11 +117,13 @@ class StoriesTest : public ::testing::Test {
   }
 
   template <typename Response, typename Request>
-  absl::StatusOr<Response> Call(void (Coordinator::*method)(const Request&, Coordinator::Reply<Response>),
+  absl::StatusOr<Response> Call(void (Coordinator::*method)(const Request&,
+                                                            Coordinator::Reply<Response>),
                                 const Request& request) {
     std::optional<absl::StatusOr<Response>> answer;
     coordinator_->BeginTurn(now_);
-    (coordinator_.get()->*method)(request, [&](absl::StatusOr<Response> r) { answer.emplace(std::move(r)); });
+    (coordinator_.get()->*method)(
+        request, [&](absl::StatusOr<Response> r) { answer.emplace(std::move(r)); });
     coordinator_->EndTurn();
     Settle();
     EXPECT_TRUE(answer.has_value()) << "a call without a reply";
@@ -126,7 +131,8 @@ class StoriesTest : public ::testing::Test {
   }
 
   // A sealed job with these items, two classes, answers approved by hand.
-  v1::Job MakeJob(int items, int64_t budget_micros, const std::function<void(v1::Policy&)>& change = nullptr) {
+  v1::Job MakeJob(int items, int64_t budget_micros,
+                  const std::function<void(v1::Policy&)>& change = nullptr) {
     v1::CreateJobRequest create;
     create.set_parent("tenants/acme");
     create.set_request_id(absl::StrCat("r", ++nonce_));
@@ -157,7 +163,8 @@ class StoriesTest : public ::testing::Test {
     return *Call(&Coordinator::GetJob, get);
   }
 
-  // --- A gateway ----------------------------------------------------------------------------------
+  // --- A gateway
+  // ----------------------------------------------------------------------------------
 
   void Say(const v1::WorkRequest& request) {
     coordinator_->BeginTurn(now_);
@@ -173,7 +180,8 @@ class StoriesTest : public ::testing::Test {
     v1::WorkRequest hello;
     hello.mutable_hello()->set_gateway("gate");
     hello.mutable_hello()->set_protocol_version(1);
-    for (const std::string& assignment : held) hello.mutable_hello()->add_held()->set_assignment(assignment);
+    for (const std::string& assignment : held)
+      hello.mutable_hello()->add_held()->set_assignment(assignment);
     Say(hello);
   }
 
@@ -194,7 +202,8 @@ class StoriesTest : public ::testing::Test {
     return assigned;
   }
 
-  static void AddSubmit(v1::WorkRequest* request, const v1::Assigned& assigned, const std::string& choice) {
+  static void AddSubmit(v1::WorkRequest* request, const v1::Assigned& assigned,
+                        const std::string& choice) {
     v1::Submit& submit = *request->add_submits();
     submit.set_assignment(assigned.assignment());
     for (const v1::AssignedItem& item : assigned.items()) {
@@ -319,8 +328,8 @@ TEST_F(StoriesTest, AClientThatStreamedResultsSeesTheirRevisions) {
     request.set_resume_token(token);
     request.set_follow(true);
     coordinator_->BeginTurn(now_);
-    const Coordinator::WaitId wait =
-        coordinator_->WaitResults(request, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool end) {
+    const Coordinator::WaitId wait = coordinator_->WaitResults(
+        request, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool end) {
           ASSERT_THAT(r, IsOk());
           for (const v1::Result& result : r->results()) seen.push_back(result);
           token = r->resume_token();

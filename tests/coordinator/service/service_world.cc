@@ -145,8 +145,8 @@ bool Outcome::HasField(absl::string_view field) const {
 ServiceWorld::ServiceWorld() {
   const std::string tokens = folder_.Join("tokens");
   std::ofstream(tokens) << TokensFile();
-  process_ = std::make_unique<CoordinatorProcess>(
-      CoordinatorProcess::Options{.flags = {"--tokens-file", tokens, "--drain-timeout", "1s", "--no-trim"}});
+  process_ = std::make_unique<CoordinatorProcess>(CoordinatorProcess::Options{
+      .flags = {"--tokens-file", tokens, "--drain-timeout", "1s", "--no-trim"}});
   channel_ = process_->Channel();
 }
 
