@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/errors.h"
 #include "coordinator/core/partition.h"
 #include "tests/coordinator/core/partition_world.h"
 #include "tests/support/status_matchers.h"
