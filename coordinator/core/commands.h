@@ -18,7 +18,7 @@
 
 namespace tessera::core {
 
-// --- Requesters ---------------------------------------------------------------------------------
+// --- Requesters ----------------------------------------------------------------------------------
 
 struct CreateJob {
   JobIdentity identity;
@@ -66,7 +66,7 @@ struct PayBonus {
   std::string reason;
 };
 
-// --- Gateways -----------------------------------------------------------------------------------
+// --- Gateways ------------------------------------------------------------------------------------
 
 // One worker asks for one assignment of one tenant's work.
 struct LeaseRequest {
@@ -129,7 +129,7 @@ struct LeaseExtended {
   absl::Time late_until;
 };
 
-// --- Reads --------------------------------------------------------------------------------------
+// --- Reads ---------------------------------------------------------------------------------------
 
 struct Ledger {
   Micros budget_micros = 0;
@@ -244,7 +244,7 @@ struct Agreement {
   double agreed = 0;
 };
 
-// --- What a call leaves for others to do or to know ---------------------------------------------
+// --- What a call leaves for others to do or to know ----------------------------------------------
 
 // Compute a fit beside the partition, then call Partition::FitComputed with it.
 struct FitWork {

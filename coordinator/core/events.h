@@ -60,7 +60,7 @@ inline void Fields(auto& v, ItemEnd& e) {
   v("outcome", e.outcome);
 }
 
-// --- The partition ------------------------------------------------------------------------------
+// --- The partition -------------------------------------------------------------------------------
 
 // An owner took the partition over. Open deadlines and graces move by `outage`.
 struct OwnerStarted {
@@ -128,7 +128,7 @@ struct PoolDeleted {
 };
 inline void Fields(auto& v, PoolDeleted& e) { v("id", e.id); }
 
-// --- A job --------------------------------------------------------------------------------------
+// --- A job ---------------------------------------------------------------------------------------
 
 struct JobCreated {
   JobIndex job;
@@ -236,7 +236,7 @@ struct JobDeleted {
 };
 inline void Fields(auto& v, JobDeleted& e) { v("job", e.job); }
 
-// --- Leases -------------------------------------------------------------------------------------
+// --- Leases --------------------------------------------------------------------------------------
 
 struct GrantedItem {
   ItemIndex item = 0;
@@ -322,7 +322,7 @@ inline void Fields(auto& v, Extended& e) {
   v("extended", e.extended);
 }
 
-// --- Money --------------------------------------------------------------------------------------
+// --- Money ---------------------------------------------------------------------------------------
 
 // A requester approved or rejected an answer. A rejected one no longer counts (the outcome says how
 // the item stands without it) and its price goes back to the budget.
@@ -365,7 +365,7 @@ inline void Fields(auto& v, BonusPaid& e) {
   v("reason", e.reason);
 }
 
-// --- Fusing -------------------------------------------------------------------------------------
+// --- Fusing --------------------------------------------------------------------------------------
 
 // Learnt parameters, immutable and numbered from 1; fit 0 is the prior. See fusing/categorical.h.
 struct Fit {

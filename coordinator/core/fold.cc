@@ -109,8 +109,7 @@ const std::map<std::string, Pool, std::less<>>& PartitionState::pools() const {
   return rep_->pools;
 }
 
-// --- Objects
-// --------------------------------------------------------------------------------------
+// --- Objects -------------------------------------------------------------------------------------
 
 std::string PartitionState::Rep::ObjectBody(const ObjectKey& key) const {
   if (key.kind == ObjectKind::kPartition) {

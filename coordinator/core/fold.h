@@ -190,7 +190,7 @@ class PartitionState {
   // from this state (a journal with a hole, or one of another partition).
   absl::Status Apply(RecordId id, const Event& event);
 
-  // --- Objects: write-behind and recovery -------------------------------------------------------
+  // --- Objects: write-behind and recovery --------------------------------------------------------
 
   // The next objects to read back, given those loaded so far; empty when all that can be are.
   std::vector<ObjectKey> ObjectsToLoad();
@@ -222,7 +222,7 @@ class PartitionState {
   // the state is computed from.
   void ForEachObject(const std::function<void(const ObjectKey&, absl::string_view)>& visit) const;
 
-  // --- Reads ------------------------------------------------------------------------------------
+  // --- Reads -------------------------------------------------------------------------------------
 
   absl::Time time() const;                    // The latest event's.
   uint32_t jobs() const;                      // Ever created; indexes are below it.

@@ -95,7 +95,7 @@ class ItemTable {
   // The item; its entries live until the next call of any method that is not const, or of Get.
   ItemRecord Get(ItemIndex item) const;
 
-  // --- Changes (by the fold alone) --------------------------------------------------------------
+  // --- Changes (by the fold alone) ---------------------------------------------------------------
 
   void AddEntry(ItemIndex item, const ItemEntry& entry);
   // The entry of this assignment, to change in place; nothing if there is none.
@@ -105,12 +105,12 @@ class ItemTable {
   // Packs the item if nothing about it is live any more. Call it after a change.
   void PackIfDone(ItemIndex item);
 
-  // --- Revisions --------------------------------------------------------------------------------
+  // --- Revisions ---------------------------------------------------------------------------------
 
   // Items whose latest revision is above `after`, by revision, at most `max`.
   std::vector<ItemIndex> RevisedAfter(uint32_t after, size_t max) const;
 
-  // --- Pages ------------------------------------------------------------------------------------
+  // --- Pages -------------------------------------------------------------------------------------
 
   uint32_t pages() const { return (size() + kItemsPerPage - 1) / kItemsPerPage; }
   // The page's version; grows the table of pages (not of items) to hold it.
@@ -120,7 +120,7 @@ class ItemTable {
   // Replaces the page's items; grows the table to hold them. False: malformed.
   bool LoadPage(uint32_t page, absl::string_view bytes);
 
-  // --- Memory, for the benchmark ----------------------------------------------------------------
+  // --- Memory, for the benchmark -----------------------------------------------------------------
 
   struct Memory {
     uint64_t pages_bytes = 0;  // The table of pages, with their versions.

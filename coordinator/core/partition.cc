@@ -54,8 +54,7 @@ std::optional<JobIndex> JobOf(const Event& event) {
 
 }  // namespace
 
-// --- Bookkeeping
-// ----------------------------------------------------------------------------------
+// --- Bookkeeping ---------------------------------------------------------------------------------
 
 Partition::Impl::Impl(PartitionOptions options, PartitionState state)
     : options_(std::move(options)), state_(std::move(state)) {
@@ -168,8 +167,7 @@ absl::Time Partition::Impl::Advance(absl::Time now) {
   return now_;
 }
 
-// --- Time
-// -----------------------------------------------------------------------------------------
+// --- Time ----------------------------------------------------------------------------------------
 
 void Partition::Impl::Start(uint64_t nonce, absl::Time now) {
   const absl::Time last = state_.time();
@@ -234,8 +232,7 @@ absl::Time Partition::Impl::NextWake() const {
   return wake;
 }
 
-// --- The public face
-// ------------------------------------------------------------------------------
+// --- The public face -----------------------------------------------------------------------------
 
 Partition::Partition(PartitionOptions options, PartitionState state)
     : impl_(std::make_unique<Impl>(std::move(options), std::move(state))) {}

@@ -57,7 +57,7 @@ class Partition {
   Partition(const Partition&) = delete;
   Partition& operator=(const Partition&) = delete;
 
-  // --- Records ----------------------------------------------------------------------------------
+  // --- Records -----------------------------------------------------------------------------------
 
   // The id of the record that will carry the events from now on. Ids only grow.
   void BeginRecord(RecordId id);
@@ -81,7 +81,7 @@ class Partition {
   // When Tick has something to do next; InfiniteFuture if nothing is waiting for time to pass.
   absl::Time NextWake() const;
 
-  // --- Requesters -------------------------------------------------------------------------------
+  // --- Requesters --------------------------------------------------------------------------------
 
   // The job of this name. NOT_FOUND.
   absl::StatusOr<JobIndex> FindJob(absl::string_view tenant, absl::string_view id) const;
@@ -112,7 +112,7 @@ class Partition {
   // The plan of what is not leased so far, under what was learnt.
   absl::StatusOr<SplitPlan> PlanJob(JobIndex job) const;
 
-  // --- Gateways ---------------------------------------------------------------------------------
+  // --- Gateways ----------------------------------------------------------------------------------
 
   // Tenants that have something ready for `pool`, with the best index among their jobs (value per
   // cost, aged): hints, in no particular order. What a worker really gets RequestLease says.
@@ -147,7 +147,7 @@ class Partition {
   // to what the job allows; the reply holds what is in force.
   absl::StatusOr<LeaseExtended> Extend(const ExtendLease& command, absl::Time now);
 
-  // --- Operators --------------------------------------------------------------------------------
+  // --- Operators ---------------------------------------------------------------------------------
 
   absl::Status PutPool(const Pool& pool);
   absl::Status DeletePool(absl::string_view id);  // NOT_FOUND.
@@ -164,12 +164,12 @@ class Partition {
   // Up to `max` workers with names after `after`, by name.
   std::vector<WorkerView> Workers(absl::string_view after, size_t max) const;
 
-  // --- Fusing -----------------------------------------------------------------------------------
+  // --- Fusing ------------------------------------------------------------------------------------
 
   // Brings a fit that was asked for; one that came too late is dropped.
   void FitComputed(JobIndex job, Fit fit, absl::Time now);
 
-  // --- Reads ------------------------------------------------------------------------------------
+  // --- Reads -------------------------------------------------------------------------------------
 
   // What these show may only be released when the current record has been committed.
   absl::StatusOr<JobView> Job(JobIndex job) const;

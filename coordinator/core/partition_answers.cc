@@ -117,8 +117,7 @@ void Partition::Impl::EmitEnded(ItemsEnded ended) {
   Emit(std::move(ended));
 }
 
-// --- Deadlines
-// ------------------------------------------------------------------------------------
+// --- Deadlines -----------------------------------------------------------------------------------
 
 void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
   const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
@@ -184,8 +183,7 @@ void Partition::Impl::Revoke(AssignmentId id, LeaseEndReason reason, absl::Time 
   notices_.leases_ended.push_back({id, reason});
 }
 
-// --- Gateways
-// -------------------------------------------------------------------------------------
+// --- Gateways ------------------------------------------------------------------------------------
 
 absl::Status Partition::Impl::Draft(const DraftAnswer& command, absl::Time now) {
   const AssignmentId id = command.assignment;
@@ -346,8 +344,7 @@ absl::StatusOr<LeaseExtended> Partition::Impl::Extend(const ExtendLease& command
   return LeaseExtended{until, until + policy.late_grace};
 }
 
-// --- Money
-// ----------------------------------------------------------------------------------------
+// --- Money ---------------------------------------------------------------------------------------
 
 absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, absl::Time now) {
   const AssignmentId id = command.assignment;

@@ -45,7 +45,7 @@ class Partition::Impl {
     bool refused_lately = false;  // Somebody asked since the last grant and could not have any.
   };
 
-  // --- partition.cc -----------------------------------------------------------------------------
+  // --- partition.cc ------------------------------------------------------------------------------
 
   // Applies the event, and keeps everything derived in step with it. All changes pass here.
   void Emit(Event event);
@@ -58,7 +58,7 @@ class Partition::Impl {
   Runtime& runtime(JobIndex job);
   JobState& job(JobIndex index);
 
-  // --- partition_jobs.cc ------------------------------------------------------------------------
+  // --- partition_jobs.cc -------------------------------------------------------------------------
 
   absl::StatusOr<JobState*> Find(JobIndex index);  // NOT_FOUND.
   absl::StatusOr<JobIndex> CreateJob(const core::CreateJob& command, absl::Time now);
@@ -77,7 +77,7 @@ class Partition::Impl {
   void MoveOn(JobIndex job, absl::Time now);
   void SetPause(JobIndex job, uint8_t reasons, absl::Time now);
 
-  // --- partition_leases.cc ----------------------------------------------------------------------
+  // --- partition_leases.cc -----------------------------------------------------------------------
 
   std::vector<Offer> Offers(absl::string_view pool, absl::Time now) const;
   absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);
@@ -128,7 +128,7 @@ class Partition::Impl {
   // Priority x value per second, growing with the time since the job was last granted; no cap.
   double Index(JobIndex index, absl::Time now) const;
 
-  // --- partition_answers.cc ---------------------------------------------------------------------
+  // --- partition_answers.cc ----------------------------------------------------------------------
 
   absl::Status Draft(const DraftAnswer& command, absl::Time now);
   absl::StatusOr<Submitted> Submit(const core::Submit& command, absl::Time now);
@@ -142,7 +142,7 @@ class Partition::Impl {
   // Gives each outcome a revision of its own, and emits.
   void EmitEnded(ItemsEnded ended);
 
-  // --- partition_fusing.cc ----------------------------------------------------------------------
+  // --- partition_fusing.cc -----------------------------------------------------------------------
 
   const Fit& NewestFit(JobIndex index);
   // How the item stands if its entry of `sequence` had this disposition and label.
@@ -157,7 +157,7 @@ class Partition::Impl {
   void FitComputed(JobIndex index, Fit fit, absl::Time now);
   void RefitPage(JobIndex index);  // Moves one page on; ends the sweep after the last.
 
-  // --- partition_reads.cc -----------------------------------------------------------------------
+  // --- partition_reads.cc ------------------------------------------------------------------------
 
   JobView View(JobIndex index) const;
   ItemView ViewItem(JobIndex index, ItemIndex item) const;

@@ -311,8 +311,7 @@ absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index, Micros otherw
   return plan;
 }
 
-// --- The public face
-// ------------------------------------------------------------------------------
+// --- The public face -----------------------------------------------------------------------------
 
 absl::Status Partition::PutPool(const Pool& pool) {
   impl_->Emit(PoolPut{.pool = pool});

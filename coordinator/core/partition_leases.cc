@@ -51,8 +51,7 @@ bool HasAny(const std::vector<std::string>& needed, const std::vector<std::strin
 
 }  // namespace
 
-// --- What a job has to offer
-// ----------------------------------------------------------------------
+// --- What a job has to offer ---------------------------------------------------------------------
 
 bool Partition::Impl::Wants(const JobState& job, const ItemRecord& item) const {
   if (item.state == ItemState::kResolved || item.entries.size() >= kEntriesPerItemMax) return false;
@@ -212,8 +211,7 @@ std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool,
   return offers;
 }
 
-// --- The choice
-// -----------------------------------------------------------------------------------
+// --- The choice ----------------------------------------------------------------------------------
 
 uint32_t Partition::Impl::Allowance(const JobState& job, const Asker& asker, absl::Time now) const {
   const JobPolicy& policy = job.head.policy;

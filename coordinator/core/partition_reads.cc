@@ -183,8 +183,7 @@ std::vector<Agreement> Partition::Impl::Agreements(absl::Span<const std::string>
   return agreements;
 }
 
-// --- The public face
-// ------------------------------------------------------------------------------
+// --- The public face -----------------------------------------------------------------------------
 
 absl::StatusOr<JobIndex> Partition::FindJob(absl::string_view tenant, absl::string_view id) const {
   const std::optional<JobIndex> found = impl_->state_.FindJob(tenant, id);

@@ -49,8 +49,7 @@ size_t Broker::demands(uint64_t session) const {
   return found == by_session_.end() ? 0 : found->second.size();
 }
 
-// --- Demands
-// --------------------------------------------------------------------------------------
+// --- Demands -------------------------------------------------------------------------------------
 
 void Broker::Put(Demand demand) {
   const Key key{demand.session, demand.id};
@@ -124,8 +123,7 @@ void Broker::Correct(absl::string_view pool, absl::string_view tenant, double ch
   QueueOf(pool).fair.Correct(tenant, charged, actual);
 }
 
-// --- Turns
-// ----------------------------------------------------------------------------------------
+// --- Turns ---------------------------------------------------------------------------------------
 
 absl::Time Broker::NextWake() const {
   absl::Time wake = until_.empty() ? absl::InfiniteFuture() : until_.begin()->first;

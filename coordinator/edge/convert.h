@@ -33,15 +33,13 @@ namespace tessera::edge {
 
 namespace v1 = ::tessera::v1;
 
-// --- Errors
-// ---------------------------------------------------------------------------------------
+// --- Errors --------------------------------------------------------------------------------------
 
 // A status of the core with the code that the contract gives to its reason, where that differs
 // (proto/tessera/v1/errors.proto).
 absl::Status ToContract(const absl::Status& status);
 
-// --- Time, bytes
-// ----------------------------------------------------------------------------------
+// --- Time, bytes ---------------------------------------------------------------------------------
 
 absl::Time FromProto(const google::protobuf::Timestamp& time);
 absl::Duration FromProto(const google::protobuf::Duration& duration);
@@ -51,8 +49,7 @@ google::protobuf::Duration DurationToProto(absl::Duration duration);
 // Equal messages give equal bytes, maps included, so that digests of them can be compared.
 std::string SerialiseCanonical(const google::protobuf::Message& message);
 
-// --- Into the core
-// --------------------------------------------------------------------------------
+// --- Into the core -------------------------------------------------------------------------------
 
 // The policy with all defaults. `seed` is used where it asks for a random order and names none.
 // UNIMPLEMENTED (NOT_SERVED, SEGMENTS_NOT_SERVED), INVALID_ARGUMENT; fields are named under `path`.
@@ -76,8 +73,7 @@ absl::StatusOr<std::string> ChoiceOf(const v1::Answer& answer, absl::string_view
 // The requester's part of a job: output-only fields cleared.
 v1::Job DocumentOf(v1::Job job);
 
-// --- Out of the core
-// ------------------------------------------------------------------------------
+// --- Out of the core -----------------------------------------------------------------------------
 
 // What is needed to speak of a job in the contract's words; fixed when the job is created.
 struct JobWords {

@@ -38,8 +38,7 @@ Coordinator::Impl::~Impl() {
   desk_.CloseAll(ShuttingDown());  // Opened by those replies.
 }
 
-// --- Life
-// -----------------------------------------------------------------------------------------
+// --- Life ----------------------------------------------------------------------------------------
 
 void Coordinator::Impl::Start(absl::Time now, std::function<void(absl::Status)> done) {
   partitions_.set_now(now);
@@ -72,8 +71,7 @@ void Coordinator::Impl::Drain(std::function<void()> done) {
   partitions_.WhenAllCommitted([done = std::move(done)](const absl::Status&) { done(); });
 }
 
-// --- Turns
-// ----------------------------------------------------------------------------------------
+// --- Turns ---------------------------------------------------------------------------------------
 
 void Coordinator::Impl::TakeNotices() {
   for (uint32_t p = 0; p < partitions_.size(); ++p) {
@@ -125,8 +123,7 @@ absl::Time Coordinator::Impl::NextWake() {
   return std::max(wake, partitions_.now());
 }
 
-// --- The public face
-// ------------------------------------------------------------------------------
+// --- The public face -----------------------------------------------------------------------------
 
 Coordinator::Coordinator(CoordinatorOptions options, std::vector<core::Store*> stores,
                          FitExecutor* fits)

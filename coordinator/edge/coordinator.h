@@ -97,7 +97,7 @@ class Coordinator {
   void EndTurn();
   absl::Time NextWake() const;  // When a turn is due even if nothing arrives.
 
-  // --- JobService: see proto/tessera/v1/job_service.proto ---------------------------------------
+  // --- JobService: see proto/tessera/v1/job_service.proto ----------------------------------------
 
   void CreateJob(const v1::CreateJobRequest& request, Reply<v1::Job> reply);
   void GetJob(const v1::GetJobRequest& request, Reply<v1::Job> reply);
@@ -131,7 +131,7 @@ class Coordinator {
       std::function<void(absl::StatusOr<v1::StreamResultsResponse>, bool ended)> reply);
   void CancelWait(WaitId wait);  // Its reply will not run. A wait that is over is fine.
 
-  // --- WorkService ------------------------------------------------------------------------------
+  // --- WorkService -------------------------------------------------------------------------------
 
   using SessionId = uint64_t;
   // `platform`: id of the platform whose workers the stream may bring; "" for any (no
@@ -141,7 +141,7 @@ class Coordinator {
   // The gateway went away. Its leases live on until their deadlines.
   void CloseSession(SessionId session);
 
-  // --- OperatorService --------------------------------------------------------------------------
+  // --- OperatorService ---------------------------------------------------------------------------
 
   void CreatePool(const v1::CreatePoolRequest& request, Reply<v1::Pool> reply);
   void GetPool(const v1::GetPoolRequest& request, Reply<v1::Pool> reply);

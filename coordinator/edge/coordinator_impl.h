@@ -27,7 +27,7 @@ class Coordinator::Impl {
   void EndTurn();
   absl::Time NextWake();
 
-  // --- coordinator_jobs.cc ----------------------------------------------------------------------
+  // --- coordinator_jobs.cc -----------------------------------------------------------------------
 
   v1::Job ReadJob(JobRef ref);
   // Changes a job by a call of the core that gives a Status, and answers with the job as it is
@@ -39,11 +39,11 @@ class Coordinator::Impl {
   // FAILED_PRECONDITION (POOL_NOT_FOUND): a pool of the policy does not exist.
   absl::Status CheckPools(const core::JobPolicy& policy, absl::string_view path);
 
-  // --- coordinator_items.cc ---------------------------------------------------------------------
+  // --- coordinator_items.cc ----------------------------------------------------------------------
 
   absl::StatusOr<v1::AddItemsResponse> AddItems(JobRef ref, const v1::AddItemsRequest& request);
 
-  // --- coordinator_operator.cc ------------------------------------------------------------------
+  // --- coordinator_operator.cc -------------------------------------------------------------------
 
   void FillReport(absl::string_view name, v1::Worker* worker);
   void FillAgreements(absl::Span<v1::Worker* const> workers);

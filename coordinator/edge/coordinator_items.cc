@@ -118,8 +118,7 @@ class Intake {
 
 }  // namespace
 
-// --- Intake
-// ---------------------------------------------------------------------------------------
+// --- Intake --------------------------------------------------------------------------------------
 
 absl::StatusOr<v1::AddItemsResponse> Coordinator::Impl::AddItems(
     JobRef ref, const v1::AddItemsRequest& request) {
@@ -172,8 +171,7 @@ void Coordinator::AddItems(const v1::AddItemsRequest& request, Reply<v1::AddItem
   });
 }
 
-// --- Results
-// --------------------------------------------------------------------------------------
+// --- Results -------------------------------------------------------------------------------------
 
 void Coordinator::ListResults(const v1::ListResultsRequest& request,
                               Reply<v1::ListResultsResponse> reply) {
@@ -275,8 +273,7 @@ void Coordinator::ExplainItem(const v1::ExplainItemRequest& request,
                     });
 }
 
-// --- Money
-// ----------------------------------------------------------------------------------------
+// --- Money ---------------------------------------------------------------------------------------
 
 namespace {
 

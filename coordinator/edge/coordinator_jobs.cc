@@ -41,8 +41,7 @@ absl::Status Coordinator::Impl::CheckPools(const core::JobPolicy& policy, absl::
   return absl::OkStatus();
 }
 
-// --- Create, read, list
-// ---------------------------------------------------------------------------
+// --- Create, read, list --------------------------------------------------------------------------
 
 absl::StatusOr<JobRef> Coordinator::Impl::CreateJob(const v1::CreateJobRequest& request,
                                                     uint32_t partition) {
@@ -163,8 +162,7 @@ void Coordinator::ListJobs(const v1::ListJobsRequest& request, Reply<v1::ListJob
   partitions.AnswerAll(std::move(reply), std::move(response));
 }
 
-// --- Change
-// ---------------------------------------------------------------------------------------
+// --- Change --------------------------------------------------------------------------------------
 
 absl::StatusOr<v1::Job> Coordinator::Impl::UpdateJob(JobRef ref,
                                                      const v1::UpdateJobRequest& request) {

@@ -51,8 +51,7 @@ void Join(const core::WorkerView& part, core::WorkerView* whole) {
 
 }  // namespace
 
-// --- Pools
-// ----------------------------------------------------------------------------------------
+// --- Pools ---------------------------------------------------------------------------------------
 
 void Coordinator::CreatePool(const v1::CreatePoolRequest& request, Reply<v1::Pool> reply) {
   Partitions& partitions = impl_->partitions_;
@@ -184,8 +183,7 @@ void Coordinator::DeletePool(const v1::DeletePoolRequest& request, Reply<Empty> 
   partitions.Answer(home, std::move(reply), remove());
 }
 
-// --- Workers
-// --------------------------------------------------------------------------------------
+// --- Workers -------------------------------------------------------------------------------------
 
 void Coordinator::Impl::FillReport(absl::string_view name, v1::Worker* worker) {
   std::map<std::string, int64_t> earnings;
@@ -410,8 +408,7 @@ void Coordinator::UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1:
   partitions.AnswerAll(std::move(reply), std::move(answer));
 }
 
-// --- Partitions
-// -----------------------------------------------------------------------------------
+// --- Partitions ----------------------------------------------------------------------------------
 
 namespace {
 

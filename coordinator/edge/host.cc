@@ -53,7 +53,7 @@ class PartitionHost::Impl {
     ReleaseReplies();   // ... and this passes the answers on.
   }
 
-  // --- Taking over ------------------------------------------------------------------------------
+  // --- Taking over -------------------------------------------------------------------------------
 
   void Start(absl::Time now, std::function<void(absl::Status)> done) {
     TESSERA_CHECK(!started_) << "a host starts once";
@@ -63,7 +63,7 @@ class PartitionHost::Impl {
     AskLast();
   }
 
-  // --- Commands and their replies ---------------------------------------------------------------
+  // --- Commands and their replies ----------------------------------------------------------------
 
   HostState state() const { return state_; }
   const absl::Status& failure() const { return failure_; }
@@ -127,7 +127,7 @@ class PartitionHost::Impl {
     return wake;
   }
 
-  // --- Keys and payloads ------------------------------------------------------------------------
+  // --- Keys and payloads -------------------------------------------------------------------------
 
   const KeyIndex& keys() const { return keys_; }
 
@@ -172,7 +172,7 @@ class PartitionHost::Impl {
     keys_.Forget(job);
   }
 
-  // --- For operators ----------------------------------------------------------------------------
+  // --- For operators -----------------------------------------------------------------------------
 
   PartitionHost::Status status() const {
     PartitionHost::Status status;
@@ -198,7 +198,7 @@ class PartitionHost::Impl {
     std::function<void(absl::Status)> done;
   };
 
-  // --- Taking over, step by step ----------------------------------------------------------------
+  // --- Taking over, step by step -----------------------------------------------------------------
 
   void AskLast() {
     store_->LastRecord(lifeline_.Guard([this](absl::StatusOr<StoredRecord> last) {
@@ -278,7 +278,7 @@ class PartitionHost::Impl {
     again();
   }
 
-  // --- Records ----------------------------------------------------------------------------------
+  // --- Records -----------------------------------------------------------------------------------
 
   // Takes what the partition decided into the open record.
   void Gather() {
@@ -341,7 +341,7 @@ class PartitionHost::Impl {
     SendGathered();  // What has gathered while this record was in flight.
   }
 
-  // --- Replies ----------------------------------------------------------------------------------
+  // --- Replies -----------------------------------------------------------------------------------
 
   bool CanRelease() const {
     return !replies_.empty() &&
@@ -363,7 +363,7 @@ class PartitionHost::Impl {
     }
   }
 
-  // --- The end ----------------------------------------------------------------------------------
+  // --- The end -----------------------------------------------------------------------------------
 
   void Fail(absl::Status status) {
     if (state_ == HostState::kFailed) return;

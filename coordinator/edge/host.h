@@ -93,7 +93,7 @@ class PartitionHost {
   void Tick(absl::Time now);
   absl::Time NextWake() const;
 
-  // --- Keys and payloads ------------------------------------------------------------------------
+  // --- Keys and payloads -------------------------------------------------------------------------
 
   struct KeyEntry {
     core::ItemIndex item = 0;
@@ -112,7 +112,7 @@ class PartitionHost {
   // Forgets a deleted job's keys and payloads.
   void ForgetJob(core::JobIndex job);
 
-  // --- For operators ----------------------------------------------------------------------------
+  // --- For operators -----------------------------------------------------------------------------
 
   struct Status {
     HostState state = HostState::kRecovering;

@@ -78,8 +78,7 @@ const JobWords& Partitions::words(JobRef ref) {
   return *words;
 }
 
-// --- Pools
-// ---------------------------------------------------------------------------------------
+// --- Pools ---------------------------------------------------------------------------------------
 
 uint32_t Partitions::PoolHome(absl::string_view id) const {
   return ids_.HomeOf(absl::StrCat("pools/", id));
@@ -107,8 +106,7 @@ void Partitions::ShowPoolsOfJobs(uint32_t partition) {
   for (const std::string& pool : pools) ShowPool(pool, partition);
 }
 
-// --- Replies
-// -------------------------------------------------------------------------------------
+// --- Replies -------------------------------------------------------------------------------------
 
 void Partitions::WhenCommitted(const std::set<uint32_t>& partitions,
                                std::function<void(absl::Status)> done) {

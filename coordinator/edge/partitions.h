@@ -75,7 +75,7 @@ class Partitions {
   const JobWords& words(JobRef ref);
   void ForgetJob(JobRef ref) { words_.erase(ref); }
 
-  // --- Pools ------------------------------------------------------------------------------------
+  // --- Pools -------------------------------------------------------------------------------------
 
   // The partition that the pool's name leads to.
   uint32_t PoolHome(absl::string_view id) const;
@@ -86,7 +86,7 @@ class Partitions {
   // Shows the partition each pool that one of its jobs names.
   void ShowPoolsOfJobs(uint32_t partition);
 
-  // --- Replies ----------------------------------------------------------------------------------
+  // --- Replies -----------------------------------------------------------------------------------
 
   template <typename T>
   using Reply = std::function<void(absl::StatusOr<T>)>;

@@ -61,7 +61,7 @@ PayloadPages::~PayloadPages() {
   }
 }
 
-// --- Intake -------------------------------------------------------------------------------------
+// --- Intake --------------------------------------------------------------------------------------
 
 void PayloadPages::Add(const core::PayloadBatch& batch, RecordId record) {
   for (uint32_t i = 0; i < batch.payloads.size(); ++i) {
@@ -127,7 +127,7 @@ void PayloadPages::Forget(JobIndex job, uint32_t items, RecordId record) {
   }
 }
 
-// --- Reads --------------------------------------------------------------------------------------
+// --- Reads ---------------------------------------------------------------------------------------
 
 void PayloadPages::Read(JobIndex job, std::vector<ItemIndex> items, Done done) {
   auto read = std::make_shared<ReadInProgress>();
@@ -241,7 +241,7 @@ absl::Status PayloadPages::Merge(const ObjectKey& key,
   return absl::OkStatus();
 }
 
-// --- The cache ----------------------------------------------------------------------------------
+// --- The cache -----------------------------------------------------------------------------------
 
 void PayloadPages::Touch(const ObjectKey& key, Page& page) {
   if (page.waiting_since.has_value() || page.taken_since.has_value()) return;  // Pinned.
@@ -268,7 +268,7 @@ void PayloadPages::Evict() {
   }
 }
 
-// --- Writing behind the journal -----------------------------------------------------------------
+// --- Writing behind the journal ------------------------------------------------------------------
 
 std::vector<PayloadPages::DirtyPage> PayloadPages::TakeDirty(size_t max, RecordId current) {
   std::vector<DirtyPage> taken;

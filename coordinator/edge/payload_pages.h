@@ -70,7 +70,7 @@ class PayloadPages {
   // Drops a deleted job and has its pages erased, `items` items' worth. `record` deletes the job.
   void Forget(core::JobIndex job, uint32_t items, core::RecordId record);
 
-  // --- Writing behind the journal ---------------------------------------------------------------
+  // --- Writing behind the journal ----------------------------------------------------------------
 
   struct DirtyPage {
     core::ObjectKey key;

@@ -88,7 +88,7 @@ void StateLoader::ReadBeforeFence(RecordId from) {
                       }));
 }
 
-// --- Objects ------------------------------------------------------------------------------------
+// --- Objects -------------------------------------------------------------------------------------
 
 void StateLoader::ReadObjects() {
   if (keys_.empty()) keys_ = loaded_.state.ObjectsToLoad();
@@ -125,7 +125,7 @@ void StateLoader::OnObjects(std::vector<ObjectKey> keys,
   ReadObjects();
 }
 
-// --- The tail -----------------------------------------------------------------------------------
+// --- The tail ------------------------------------------------------------------------------------
 
 void StateLoader::ReadTail() {
   const RecordId from = read_to_ != RecordId{} ? read_to_.Next()
@@ -224,7 +224,7 @@ void StateLoader::Finish(absl::Status status) {
   done_(std::move(status));
 }
 
-// --- For inspection -----------------------------------------------------------------------------
+// --- For inspection ------------------------------------------------------------------------------
 
 void LoadState(core::Store* store, bool objects,
                std::function<void(absl::StatusOr<core::PartitionState>)> done) {

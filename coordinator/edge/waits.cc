@@ -22,8 +22,7 @@ absl::Status Gone() {
 
 }  // namespace
 
-// --- Waiting
-// --------------------------------------------------------------------------------------
+// --- Waiting -------------------------------------------------------------------------------------
 
 uint64_t Waits::Add(Wait wait) {
   const uint64_t id = next_id_++;
@@ -188,8 +187,7 @@ void Waits::AnswerGone(uint64_t id) {
       });
 }
 
-// --- Statuses
-// -------------------------------------------------------------------------------------
+// --- Statuses ------------------------------------------------------------------------------------
 
 v1::JobStatus Waits::StatusOf(JobRef job, Watched& watched) {
   const core::JobView view = *partitions_->partition(job.partition).Job(job.job);
@@ -240,8 +238,7 @@ void Waits::AnswerJob(uint64_t id) {
       });
 }
 
-// --- Results
-// --------------------------------------------------------------------------------------
+// --- Results -------------------------------------------------------------------------------------
 
 std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   core::Partition& partition = partitions_->partition(wait.job.partition);

@@ -40,8 +40,7 @@ WorkDesk::WorkDesk(const CoordinatorOptions& options, Partitions* partitions)
           partitions, [this](uint64_t id) { return FindSession(id); },
           [this](uint64_t id, absl::Status status) { EndSession(id, status); }) {}
 
-// --- Sessions
-// -------------------------------------------------------------------------------------
+// --- Sessions ------------------------------------------------------------------------------------
 
 uint64_t WorkDesk::Open(absl::string_view platform, SessionSink* sink) {
   const uint64_t id = next_session_++;
@@ -136,8 +135,7 @@ void WorkDesk::CloseAll(const absl::Status& status) {
   while (!sessions_.empty()) EndSession(sessions_.begin()->first, status);
 }
 
-// --- Assignments
-// ----------------------------------------------------------------------------------
+// --- Assignments ---------------------------------------------------------------------------------
 
 const core::LiveAssignment* WorkDesk::Live(const AssignmentRef& ref) {
   const core::JobState* job = partitions_->state(ref.partition).job(ref.id.job);
@@ -251,8 +249,7 @@ void WorkDesk::Correct(const AssignmentRef& ref, double actual_seconds) {
                   actual_seconds);
 }
 
-// --- What partitions say
-// --------------------------------------------------------------------------
+// --- What partitions say -------------------------------------------------------------------------
 
 void WorkDesk::OnLeaseEnded(uint32_t partition, const core::LeaseEnded& ended) {
   const AssignmentRef ref{partition, ended.assignment};
@@ -293,8 +290,7 @@ void WorkDesk::OnJobChanged(JobRef job) {
   }
 }
 
-// --- The market
-// -----------------------------------------------------------------------------------
+// --- The market ----------------------------------------------------------------------------------
 
 std::vector<Market::Offer> WorkDesk::Offers(absl::string_view pool) {
   std::vector<Offer> offers;

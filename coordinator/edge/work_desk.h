@@ -87,13 +87,13 @@ class WorkDesk : private Market {
   Session* FindSession(uint64_t id);
   void EndSession(uint64_t id, const absl::Status& status);
 
-  // --- work_hello.cc ----------------------------------------------------------------------------
+  // --- work_hello.cc -----------------------------------------------------------------------------
   void OnHello(Session& session, const v1::Hello& hello);
   absl::Status CheckPositions(const v1::Hello& hello);
   absl::StatusOr<v1::HeldState> StateOf(Session& session, const v1::Held& held);
   void Resend(Session& session, const AssignmentRef& ref);
 
-  // --- work_entries.cc --------------------------------------------------------------------------
+  // --- work_entries.cc ---------------------------------------------------------------------------
   void OnLease(Session& session, const v1::Lease& lease);
   void OnDraft(Session& session, const v1::Draft& draft);
   void OnSubmit(Session& session, const v1::Submit& submit);
@@ -118,7 +118,7 @@ class WorkDesk : private Market {
   v1::Rejected& Reject(Session& session, v1::WorkKind kind, absl::string_view assignment,
                        uint64_t tag, const absl::Status& status);
 
-  // --- work_desk.cc -----------------------------------------------------------------------------
+  // --- work_desk.cc ------------------------------------------------------------------------------
   const core::LiveAssignment* Live(const AssignmentRef& ref);
   // Whether the id comes from a history that goes further than what is known here. An id is sent
   // when its grant is committed: so there is a newer owner, or the store has lost something.

@@ -96,8 +96,7 @@ absl::StatusOr<core::ItemIndex> WorkDesk::ItemOf(const Session& session, const A
   return found->item;
 }
 
-// --- Leases
-// ---------------------------------------------------------------------------------------
+// --- Leases --------------------------------------------------------------------------------------
 
 absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& lease,
                                             std::optional<uint32_t>* rests_on) {
@@ -173,8 +172,7 @@ void WorkDesk::OnLease(Session& session, const v1::Lease& lease) {
   if (only_job.has_value()) OnJobChanged(*only_job);  // It may have ended already.
 }
 
-// --- Drafts
-// ---------------------------------------------------------------------------------------
+// --- Drafts --------------------------------------------------------------------------------------
 
 void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
   const auto handle = [&]() -> absl::Status {
@@ -219,8 +217,7 @@ void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
   }
 }
 
-// --- Submissions
-// ----------------------------------------------------------------------------------
+// --- Submissions ---------------------------------------------------------------------------------
 
 absl::StatusOr<WorkDesk::Account> WorkDesk::Submit(Session& session, const AssignmentRef& ref,
                                                    const v1::Submit& submit,
@@ -302,8 +299,7 @@ void WorkDesk::OnSubmit(Session& session, const v1::Submit& submit) {
   if (const core::LiveAssignment* live = Live(*ref)) SetTimes(*live, out);
 }
 
-// --- Returns, extensions
-// --------------------------------------------------------------------------
+// --- Returns, extensions -------------------------------------------------------------------------
 
 absl::StatusOr<WorkDesk::Account> WorkDesk::Return(Session& session, const AssignmentRef& ref,
                                                    const v1::Return& giving_back,

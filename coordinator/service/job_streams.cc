@@ -18,7 +18,7 @@
 namespace tessera::service {
 namespace {
 
-// --- What is written ----------------------------------------------------------------------------
+// --- What is written -----------------------------------------------------------------------------
 
 // A stream that asks the coordinator for its next message, writes it, and asks again. Its state
 // belongs to the coordinator's thread; gRPC's threads only post.
@@ -168,7 +168,7 @@ grpc::ServerWriteReactor<Response>* StartPulled(ServiceContext& service,
   return stream.get();
 }
 
-// --- What is read -------------------------------------------------------------------------------
+// --- What is read --------------------------------------------------------------------------------
 
 // The state belongs to the coordinator's thread, except for what only the reads touch, of which
 // there is one at a time.

@@ -24,7 +24,7 @@ namespace tessera::service {
 
 using Texts = google::protobuf::RepeatedPtrField<std::string>;
 
-// --- Names --------------------------------------------------------------------------------------
+// --- Names ---------------------------------------------------------------------------------------
 
 // An id (common/contract_text.h) that may have upper case, too: a worker's.
 bool IsWorkerId(absl::string_view text);
@@ -57,7 +57,7 @@ bool CheckItemKey(absl::string_view text, const FieldPath& path, Violations& vio
 // A class's value: the same.
 bool CheckClassValue(absl::string_view text, const FieldPath& path, Violations& violations);
 
-// --- Texts --------------------------------------------------------------------------------------
+// --- Texts ---------------------------------------------------------------------------------------
 
 // At most `bytes_max` bytes. Protobuf has seen to it that it is UTF-8.
 bool CheckText(absl::string_view text, size_t bytes_max, const FieldPath& path,
@@ -79,7 +79,7 @@ void CheckPools(const Texts& pools, int count_max, const FieldPath& path, Violat
 void CheckNotes(const google::protobuf::Map<std::string, std::string>& notes, const FieldPath& path,
                 Violations& violations);
 
-// --- Numbers and times --------------------------------------------------------------------------
+// --- Numbers and times ---------------------------------------------------------------------------
 
 inline constexpr int64_t kPriceMax = 1'000'000'000'000'000;  // 10^15 micros.
 
@@ -98,7 +98,7 @@ std::optional<absl::Duration> CheckDuration(const google::protobuf::Duration& du
 std::optional<absl::Time> CheckTime(const google::protobuf::Timestamp& time, const FieldPath& path,
                                     Violations& violations);
 
-// --- Pages and masks ----------------------------------------------------------------------------
+// --- Pages and masks -----------------------------------------------------------------------------
 
 void CheckPage(int32_t page_size, absl::string_view page_token, Violations& violations);
 

@@ -54,7 +54,7 @@ class WorkStream final
     StartRead(&slots_[0]);
   }
 
-  // --- From gRPC, on its threads ----------------------------------------------------------------
+  // --- From gRPC, on its threads -----------------------------------------------------------------
 
   void OnReadDone(bool ok) override {
     if (!ok) {
@@ -104,7 +104,7 @@ class WorkStream final
 
   void OnDone() override { const auto last = std::move(grpc_share_); }
 
-  // --- From the session, on the coordinator's thread --------------------------------------------
+  // --- From the session, on the coordinator's thread ---------------------------------------------
 
   void Send(v1::WorkResponse response) override {
     unanswered_ -= AnswersIn(response);

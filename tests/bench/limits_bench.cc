@@ -115,8 +115,7 @@ void MeasureRedis(const std::string& folder, Figures* figures) {
   AddQuantiles("redis_append", std::move(took), figures);
 }
 
-// --- gRPC
-// -----------------------------------------------------------------------------------------
+// --- gRPC ----------------------------------------------------------------------------------------
 
 // Answers each message of so many submits with as many assignments of 200 bytes: what the work
 // stream carries, and nothing done about it.

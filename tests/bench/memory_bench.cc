@@ -294,8 +294,7 @@ void MeasureAfterPeak(uint32_t items, Figures* figures) {
                (Allocated() - empty - static_cast<double>(memory.packed_bytes)) / items, AtMost(8));
 }
 
-// --- With a host and Redis
-// ------------------------------------------------------------------------
+// --- With a host and Redis -----------------------------------------------------------------------
 
 class Hosted {
  public:

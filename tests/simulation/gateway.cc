@@ -30,8 +30,7 @@ std::string Gateway::Describe() const {
                       demands_.size(), ", holds ", open, ", unanswered ", unanswered_.size());
 }
 
-// --- What it does
-// ---------------------------------------------------------------------------------
+// --- What it does --------------------------------------------------------------------------------
 
 void Gateway::Act() {
   Random& random = world_->random();
@@ -247,8 +246,7 @@ void Gateway::SendBadAnswer(const std::string& id, const Held& held) {
   world_->Send(stream_, std::move(request));
 }
 
-// --- What it hears
-// --------------------------------------------------------------------------------
+// --- What it hears -------------------------------------------------------------------------------
 
 void Gateway::OnClosed(uint64_t stream, const absl::Status& status) {
   if (stream != stream_) return;
@@ -459,8 +457,7 @@ void Gateway::OnRejected(const v1::Rejected& rejected) {
   held.finished = true;
 }
 
-// --- The ledger
-// -----------------------------------------------------------------------------------
+// --- The ledger ----------------------------------------------------------------------------------
 
 void Gateway::CheckLedger() {
   for (const auto& [id, held] : held_) {

@@ -188,8 +188,7 @@ void Requester::Insist(void (Coordinator::*method)(const Request&, Coordinator::
       });
 }
 
-// --- From creation to the seal
-// --------------------------------------------------------------------
+// --- From creation to the seal -------------------------------------------------------------------
 
 void Requester::Act() {
   Random& random = world_->random();
@@ -321,8 +320,7 @@ void Requester::Seal() {
       });
 }
 
-// --- A job that runs
-// ------------------------------------------------------------------------------
+// --- A job that runs -----------------------------------------------------------------------------
 
 void Requester::OnJob(const absl::StatusOr<v1::Job>& job, absl::string_view what) {
   if (!job.ok()) return (void)May(job.status(), {StatusCode::kFailedPrecondition}, what);
@@ -511,8 +509,7 @@ void Requester::Read() {
       });
 }
 
-// --- Results
-// --------------------------------------------------------------------------------------
+// --- Results -------------------------------------------------------------------------------------
 
 void Requester::Stream() {
   streaming_ = true;
@@ -579,8 +576,7 @@ void Requester::CheckStream() {
   }
 }
 
-// --- The ledger
-// -----------------------------------------------------------------------------------
+// --- The ledger ----------------------------------------------------------------------------------
 
 void Requester::CheckLedger() {
   if (!index_.has_value()) return;

@@ -88,7 +88,7 @@ class Requester {
   std::vector<std::string> distinct_;  // By index of item.
   int64_t next_offset_ = 0;
 
-  // --- What was acknowledged --------------------------------------------------------------------
+  // --- What was acknowledged ---------------------------------------------------------------------
   uint32_t partition_ = 0;
   std::optional<core::JobIndex> index_;
   int64_t committed_offset_ = 0;
@@ -109,7 +109,7 @@ class Requester {
   };
   std::vector<Reviewed> reviewed_;
 
-  // --- What was streamed ------------------------------------------------------------------------
+  // --- What was streamed -------------------------------------------------------------------------
   bool streaming_ = false;
   bool stream_ended_ = false;
   std::string token_;

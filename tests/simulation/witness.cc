@@ -124,8 +124,7 @@ void Witness::Take(RecordId id, const std::string& bytes) {
   if (!complaints_.empty()) Complain("after record ", id.ToString());
 }
 
-// --- Who writes
-// -----------------------------------------------------------------------------------
+// --- Who writes ----------------------------------------------------------------------------------
 
 void Witness::CheckWriter(RecordId id, const core::Record& record) {
   // A fence names what its owner knew; the owner before may have added to it until the fence stood.
@@ -139,8 +138,7 @@ void Witness::CheckWriter(RecordId id, const core::Record& record) {
   if (first != fence) Complain("epoch ", id.epoch, " begins at ", id.ToString());
 }
 
-// --- Time
-// -----------------------------------------------------------------------------------------
+// --- Time ----------------------------------------------------------------------------------------
 
 void Witness::CheckTime(const Event& event) {
   std::visit(
@@ -191,8 +189,7 @@ void Witness::Check(const core::Extended& e) {
   found->second.late_until = e.late_until;
 }
 
-// --- Leases and answers
-// ---------------------------------------------------------------------------
+// --- Leases and answers --------------------------------------------------------------------------
 
 void Witness::Check(const core::Granted& e) {
   const JobState* job = state_.job(e.assignment.job);
@@ -259,8 +256,7 @@ void Witness::Check(const core::AnswerReviewed& e) {
   }
 }
 
-// --- Ends and revisions
-// ---------------------------------------------------------------------------
+// --- Ends and revisions --------------------------------------------------------------------------
 
 void Witness::CheckEnded(const Event& event) {
   const std::optional<JobIndex> index = JobOf(event);
@@ -285,8 +281,7 @@ void Witness::CheckRevisions(const Event& event) {
   }
 }
 
-// --- Everything
-// -----------------------------------------------------------------------------------
+// --- Everything ----------------------------------------------------------------------------------
 
 Complaints Witness::Audit(testing::FaultyDisk& disk) {
   Complaints complaints = Observe(disk);

@@ -27,8 +27,7 @@ constexpr absl::Duration kCalmMax = absl::Hours(6);
 
 }  // namespace
 
-// --- Fits
-// -----------------------------------------------------------------------------------------
+// --- Fits ----------------------------------------------------------------------------------------
 
 void FitBench::Compute(core::FitWork work, core::FitOptions options,
                        std::function<void(core::Fit)> done) {
@@ -44,8 +43,7 @@ bool FitBench::Finish(Random& random) {
   return true;
 }
 
-// --- Coordinators and streams
-// ---------------------------------------------------------------------
+// --- Coordinators and streams --------------------------------------------------------------------
 
 struct World::Server {
   int number = 0;
@@ -151,8 +149,7 @@ std::optional<core::ItemIndex> World::ItemOf(uint32_t partition, core::JobIndex 
   return std::nullopt;
 }
 
-// --- The network
-// ----------------------------------------------------------------------------------
+// --- The network ---------------------------------------------------------------------------------
 
 absl::Duration World::Delay() {
   if (calm_) return absl::Milliseconds(1);
@@ -263,8 +260,7 @@ bool World::IsCurrent(uint64_t stream) const {
   return server != nullptr && server->number == newest_;
 }
 
-// --- Coordinators come and go
-// ---------------------------------------------------------------------
+// --- Coordinators come and go --------------------------------------------------------------------
 
 void World::StartServer() {
   auto server = std::make_shared<Server>();
@@ -364,8 +360,7 @@ void World::ObserveAll() {
   for (uint32_t p = 0; p < partitions_; ++p) Observe(p);
 }
 
-// --- Steps
-// ----------------------------------------------------------------------------------------
+// --- Steps ---------------------------------------------------------------------------------------
 
 bool World::ClientActs() {
   if (static_cast<int>(requesters_.size()) < requesters_max_ && random_.Chance(10)) {
@@ -574,8 +569,7 @@ void World::RefuseAndCompare() {
   coordinator.EndTurn();
 }
 
-// --- Checks
-// ---------------------------------------------------------------------------------------
+// --- Checks --------------------------------------------------------------------------------------
 
 void World::CheckClients() {
   for (const auto& requester : requesters_) requester->CheckLedger();

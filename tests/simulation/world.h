@@ -91,7 +91,7 @@ class World {
 
   Report Run();
 
-  // --- For clients ------------------------------------------------------------------------------
+  // --- For clients -------------------------------------------------------------------------------
 
   absl::Time now() const { return now_; }
   Random& random() { return random_; }
@@ -186,7 +186,7 @@ class World {
   std::shared_ptr<Server> FindServer();
   absl::Time ClockOf(const Server& server) const;
 
-  // --- What can happen --------------------------------------------------------------------------
+  // --- What can happen ---------------------------------------------------------------------------
 
   void Step();
   void CalmRound();

@@ -101,7 +101,7 @@ class PartitionWorld {
   const std::vector<LeaseEnded>& ended() const { return ended_; }
   size_t records() const { return journal_.size(); }
 
-  // --- Short-hands ------------------------------------------------------------------------------
+  // --- Short-hands -------------------------------------------------------------------------------
 
   static CreateJob TwoClasses(std::string id, Micros budget = 1'000'000'000, Micros price = 1000) {
     CreateJob job;

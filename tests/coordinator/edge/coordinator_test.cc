@@ -79,8 +79,7 @@ TEST_F(CoordinatorTest, AJobGoesFromItsItemsToItsResults) {
   EXPECT_EQ(results->results(0).finality(), v1::FINALITY_FINAL);
 }
 
-// --- Jobs
-// -----------------------------------------------------------------------------------------
+// --- Jobs ----------------------------------------------------------------------------------------
 
 TEST_F(CoordinatorTest, ACreateThatIsTriedAgainGivesTheSameJob) {
   const v1::CreateJobRequest request = CoordinatorWorld::JobRequest();
@@ -234,8 +233,7 @@ TEST_F(CoordinatorTest, ASealCanBeGuardedByTheNumberOfItems) {
   EXPECT_TRUE(world_.Call(&Coordinator::SealJob, seal)->sealed());
 }
 
-// --- Items
-// ----------------------------------------------------------------------------------------
+// --- Items ---------------------------------------------------------------------------------------
 
 class IntakeTest : public CoordinatorTest {
  protected:
@@ -350,8 +348,7 @@ TEST_F(IntakeTest, ASealedJobTakesRepeatsOnly) {
   EXPECT_THAT(Add(1, {Item("b")}).status(), HasReason("JOB_SEALED"));
 }
 
-// --- Durability
-// -----------------------------------------------------------------------------------
+// --- Durability ----------------------------------------------------------------------------------
 
 TEST_F(CoordinatorTest, NothingIsSaidBeforeItIsCommitted) {
   std::optional<absl::StatusOr<v1::Job>> created;
@@ -424,8 +421,7 @@ TEST_F(CoordinatorTest, AStoreThatRefusesMakesCallsUnavailableUntilItTakesRecord
   EXPECT_EQ(world_.Job(name).name(), name);
 }
 
-// --- Money, plans
-// ---------------------------------------------------------------------------------
+// --- Money, plans --------------------------------------------------------------------------------
 
 TEST_F(CoordinatorTest, AnswersAreReviewedAllOfACallOrNone) {
   const std::string job = JobWith(2);

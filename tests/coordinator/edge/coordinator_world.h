@@ -144,7 +144,7 @@ class CoordinatorWorld {
     return **answer;
   }
 
-  // --- Requesters -------------------------------------------------------------------------------
+  // --- Requesters --------------------------------------------------------------------------------
 
   static v1::CreateJobRequest JobRequest(absl::string_view request_id = "r1",
                                          absl::string_view tenant = "acme") {
@@ -205,7 +205,7 @@ class CoordinatorWorld {
     return Call(&Coordinator::SealJob, request).value_or(v1::Job());
   }
 
-  // --- Gateways ---------------------------------------------------------------------------------
+  // --- Gateways ----------------------------------------------------------------------------------
 
   Coordinator::SessionId Connect(RecordingSink& sink, absl::string_view gateway = "g1",
                                  absl::string_view platform = "web", v1::Hello hello = {}) {

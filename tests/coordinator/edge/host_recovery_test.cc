@@ -202,7 +202,7 @@ TEST_P(HostRecoverySeedTest, CrashesAmongFaultsLoseNothingThatWasAcknowledged) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, HostRecoverySeedTest, ::testing::Range<uint64_t>(1, 41));
 
-// --- Trimming -----------------------------------------------------------------------------------
+// --- Trimming ------------------------------------------------------------------------------------
 
 TEST(HostRecoveryTest, TrimmingKeepsTheJournalShortAndLosesNothing) {
   HostWorld world;
@@ -299,7 +299,7 @@ TEST(HostRecoveryTest, AStateCanBeReadWhileItsOwnerWritesAndTrims) {
   reader.DeliverAll();
 }
 
-// --- Damage -------------------------------------------------------------------------------------
+// --- Damage --------------------------------------------------------------------------------------
 
 class HostDamageTest : public ::testing::Test {
  protected:

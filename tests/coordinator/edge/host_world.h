@@ -117,7 +117,7 @@ class HostWorld {
     EXPECT_EQ(owner->status().dirty_objects, 0u);
   }
 
-  // --- Short-hands ------------------------------------------------------------------------------
+  // --- Short-hands -------------------------------------------------------------------------------
 
   core::JobIndex CreateJob(Owner& owner, std::string id) {
     core::CreateJob job = core::PartitionWorld::TwoClasses(std::move(id));

@@ -163,8 +163,7 @@ class StoriesTest : public ::testing::Test {
     return *Call(&Coordinator::GetJob, get);
   }
 
-  // --- A gateway
-  // ----------------------------------------------------------------------------------
+  // --- A gateway ---------------------------------------------------------------------------------
 
   void Say(const v1::WorkRequest& request) {
     coordinator_->BeginTurn(now_);

@@ -79,7 +79,7 @@ TEST(DoorsTest, TokensAreReadAgainOnAHangUp) {
             grpc::StatusCode::UNAUTHENTICATED);
 }
 
-// --- TLS ----------------------------------------------------------------------------------------
+// --- TLS -----------------------------------------------------------------------------------------
 
 std::string Contents(const std::string& path) {
   std::ifstream file(path);
