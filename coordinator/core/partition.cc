@@ -56,8 +56,8 @@ std::optional<JobIndex> JobOf(const Event& event) {
 
 // --- Bookkeeping ---------------------------------------------------------------------------------
 
-Partition::Impl::Impl(PartitionOptions options, PartitionState state)
-    : options_(std::move(options)), state_(std::move(state)) {
+Partition::Impl::Impl(const PartitionOptions& options, PartitionState state)
+    : options_(options), state_(std::move(state)) {
   now_ = state_.time();
   for (uint32_t w = 0; w < state_.workers(); ++w) {
     const std::string& name = state_.worker(WorkerIndex(w)).name;
@@ -234,8 +234,8 @@ absl::Time Partition::Impl::NextWake() const {
 
 // --- The public face -----------------------------------------------------------------------------
 
-Partition::Partition(PartitionOptions options, PartitionState state)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(state))) {}
+Partition::Partition(const PartitionOptions& options, PartitionState state)
+    : impl_(std::make_unique<Impl>(options, std::move(state))) {}
 Partition::~Partition() = default;
 
 void Partition::BeginRecord(RecordId id) {
@@ -297,6 +297,9 @@ std::vector<Partition::Offer> Partition::Offers(absl::string_view pool, absl::Ti
 void Partition::SeePool(absl::string_view id, const Pool* pool) { impl_->SeePool(id, pool); }
 void Partition::LimitLeases(JobIndex job, uint32_t items_max) {
   impl_->runtime(job).lease_items_max = std::max(items_max, 1u);
+}
+Partition::Outlook Partition::OutlookOf(const LeaseRequest& request) const {
+  return impl_->OutlookOf(request);
 }
 absl::StatusOr<std::optional<Lease>> Partition::RequestLease(const LeaseRequest& request,
                                                              absl::Time now) {

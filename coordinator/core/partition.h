@@ -52,7 +52,7 @@ struct PartitionOptions {
 class Partition {
  public:
   // Takes over `state`, as recovered from pages and journal; a default one for a new partition.
-  Partition(PartitionOptions options, PartitionState state);
+  Partition(const PartitionOptions& options, PartitionState state);
   ~Partition();
   Partition(const Partition&) = delete;
   Partition& operator=(const Partition&) = delete;
@@ -136,6 +136,11 @@ class Partition {
   // An assignment, or nothing: NONE, uncharged. PERMISSION_DENIED (WORKER_BLOCKED),
   // RESOURCE_EXHAUSTED (ASSIGNMENTS_MAX, WORKERS_MAX).
   absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);
+
+  // What is left for a worker who was granted nothing of `request.only_job`. A worker is asked
+  // about an item once, so one who had all of `only_items` will get none of them again.
+  enum class Outlook : uint8_t { kOpen, kHadAllItems, kCapped };
+  Outlook OutlookOf(const LeaseRequest& request) const;
 
   // NOT_FOUND: no such assignment. FAILED_PRECONDITION (ASSIGNMENT_EXPIRED, _REVOKED, _FINISHED,
   // ITEM_NOT_IN_ASSIGNMENT). INVALID_ARGUMENT (ANSWER_DOES_NOT_FIT). A repeat, or an edit that is

@@ -22,7 +22,7 @@ namespace tessera::core {
 
 class Partition::Impl {
  public:
-  Impl(PartitionOptions options, PartitionState state);
+  Impl(const PartitionOptions& options, PartitionState state);
 
   // Derived data of one job; rebuilt on a start.
   struct Runtime {
@@ -81,6 +81,7 @@ class Partition::Impl {
 
   std::vector<Offer> Offers(absl::string_view pool, absl::Time now) const;
   absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);
+  Outlook OutlookOf(const LeaseRequest& request) const;
 
   struct Asker {
     std::optional<WorkerIndex> worker;  // Nothing: not seen so far.
@@ -88,6 +89,8 @@ class Partition::Impl {
   };
   // Whether this worker may have any of the job's items at all; how many more at most.
   uint32_t Allowance(const JobState& job, const Asker& asker, absl::Time now) const;
+  // Items that the worker may still be granted under `answers_per_worker_max`.
+  uint32_t LeftOfCap(const JobState& job, std::optional<WorkerIndex> worker) const;
   // The items for this worker, best first; at most `room`. Empty: none.
   std::vector<ItemIndex> Pick(JobIndex index, const Asker& asker, uint32_t room, Micros price);
   // Of the items that the request names; at most `waiting_max` of those that wait for a first

@@ -224,11 +224,29 @@ uint32_t Partition::Impl::Allowance(const JobState& job, const Asker& asker, abs
   if (!HasAny(policy.languages, record.languages, request.languages)) return 0;
   if (policy.assignments_open_max > 0 && job.head.open_assignments >= policy.assignments_open_max)
     return 0;
-  if (policy.answers_per_worker_max == 0) return std::numeric_limits<uint32_t>::max();
-  const Tally* tally = asker.worker.has_value() ? job.FindTally(*asker.worker) : nullptr;
+  return LeftOfCap(job, asker.worker);
+}
+
+uint32_t Partition::Impl::LeftOfCap(const JobState& job, std::optional<WorkerIndex> worker) const {
+  const uint32_t cap = job.head.policy.answers_per_worker_max;
+  if (cap == 0) return std::numeric_limits<uint32_t>::max();
+  const Tally* tally = worker.has_value() ? job.FindTally(*worker) : nullptr;
   const uint32_t granted =
       tally == nullptr ? 0 : tally->granted - std::min(tally->granted, tally->returned);
-  return policy.answers_per_worker_max - std::min(policy.answers_per_worker_max, granted);
+  return cap - std::min(cap, granted);
+}
+
+Partition::Outlook Partition::Impl::OutlookOf(const LeaseRequest& request) const {
+  const std::optional<WorkerIndex> worker = state_.FindWorker(request.worker);
+  const JobState* job = request.only_job.has_value() ? state_.job(*request.only_job) : nullptr;
+  if (!worker.has_value() || job == nullptr) return Outlook::kOpen;
+  if (LeftOfCap(*job, worker) == 0) return Outlook::kCapped;
+  const auto had = [&](ItemIndex i) {
+    return i < job->items.size() && job->items.Get(i).FindWorker(*worker) != nullptr;
+  };
+  const std::vector<ItemIndex>& items = request.only_items;
+  return !items.empty() && std::all_of(items.begin(), items.end(), had) ? Outlook::kHadAllItems
+                                                                        : Outlook::kOpen;
 }
 
 void Partition::Impl::EnsureOrder(JobIndex index, Micros price) {

@@ -199,11 +199,11 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
     for (const auto& [index, partition] : tenant.partitions) {
       if (demand.only_job.has_value() && demand.only_job->partition != partition) continue;
       const Market::Purchase purchase = market_->Buy(demand, tenant.name, partition);
-      if (purchase.outcome == Market::Outcome::kBlocked) {
-        End(key, Market::End::kBlocked);
+      if (purchase.end.has_value()) {
+        End(key, *purchase.end);
         return Tried::kEnded;
       }
-      if (purchase.outcome == Market::Outcome::kNone) continue;
+      if (!purchase.granted) continue;
       queue.fair.Charge(tenant.name, purchase.seconds);
       turn.nones = 0;
       TESSERA_CHECK(demand.wanted > 0);

@@ -68,15 +68,16 @@ class Market {
   // Hints: who has something in the pool.
   virtual std::vector<Offer> Offers(absl::string_view pool) = 0;
 
-  enum class Outcome { kGranted, kNone, kBlocked };
+  // Why a demand ends before its credit is used up.
+  enum class End { kNoWork, kWithdrawn, kJobDone, kBlocked, kCapped };
   struct Purchase {
-    Outcome outcome = Outcome::kNone;
-    double seconds = 0;  // Expected, if granted.
+    bool granted = false;
+    double seconds = 0;      // Expected, if granted.
+    std::optional<End> end;  // Nothing was granted, and waiting will not help.
   };
   virtual Purchase Buy(Demand& demand, absl::string_view tenant, uint32_t partition) = 0;
 
   // The demand ended with `demand.wanted` of its credit unused.
-  enum class End { kNoWork, kWithdrawn, kJobDone, kBlocked };
   virtual void Ended(const Demand& demand, End end) = 0;
 };
 

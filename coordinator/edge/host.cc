@@ -41,8 +41,8 @@ constexpr size_t kAssignedItemBytes = 512;
 
 class PartitionHost::Impl {
  public:
-  Impl(HostOptions options, core::Store* store)
-      : options_(std::move(options)),
+  Impl(const HostOptions& options, core::Store* store)
+      : options_(options),
         store_(store),
         keys_({options_.key_seed[0], options_.key_seed[1]}),
         payloads_(std::make_unique<PayloadPages>(store, options_.payload_cache_bytes)) {}
@@ -420,8 +420,8 @@ class PartitionHost::Impl {
   Lifeline lifeline_;
 };
 
-PartitionHost::PartitionHost(HostOptions options, core::Store* store)
-    : impl_(std::make_unique<Impl>(std::move(options), store)) {}
+PartitionHost::PartitionHost(const HostOptions& options, core::Store* store)
+    : impl_(std::make_unique<Impl>(options, store)) {}
 PartitionHost::~PartitionHost() = default;
 
 void PartitionHost::Start(absl::Time now, std::function<void(absl::Status)> done) {

@@ -58,7 +58,7 @@ enum class HostState : uint8_t { kRecovering, kServing, kFailed };
 class PartitionHost {
  public:
   // `store` must outlive the host and runs on its thread.
-  PartitionHost(HostOptions options, core::Store* store);
+  PartitionHost(const HostOptions& options, core::Store* store);
   ~PartitionHost();
   PartitionHost(const PartitionHost&) = delete;
   PartitionHost& operator=(const PartitionHost&) = delete;

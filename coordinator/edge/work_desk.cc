@@ -26,6 +26,8 @@ v1::DemandEndReason EndToProto(Market::End end) {
       return v1::DEMAND_END_REASON_JOB_DONE;
     case Market::End::kBlocked:
       return v1::DEMAND_END_REASON_WORKER_BLOCKED;
+    case Market::End::kCapped:
+      return v1::DEMAND_END_REASON_WORKER_CAPPED;
   }
   return v1::DEMAND_END_REASON_UNSPECIFIED;
 }
@@ -318,6 +320,23 @@ void WorkDesk::FindUnknownKeys(Demand& demand) {
   });
 }
 
+Market::Purchase WorkDesk::NothingOf(const Demand& demand, const core::LeaseRequest& request) {
+  if (!demand.only_job.has_value()) return {};
+  const JobRef job = *demand.only_job;
+  switch (partitions_->partition(job.partition).OutlookOf(request)) {
+    case core::Partition::Outlook::kCapped:
+      return {.end = End::kCapped};
+    case core::Partition::Outlook::kHadAllItems:
+      break;
+    case core::Partition::Outlook::kOpen:
+      if (!demand.only_some_items || !demand.only_items.empty()) return {};
+      break;  // None of its items is there.
+  }
+  // Keys that are not known so far may come, until the job is sealed.
+  const bool may_come = !demand.unknown_keys.empty() && !partitions_->job(job).head.sealed;
+  return may_come ? Purchase{} : Purchase{.end = End::kJobDone};
+}
+
 Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_t partition) {
   const uint32_t pool_home = partitions_->PoolHome(demand.pool);
   const uint32_t worker_home = partitions_->ids().HomeOf(demand.worker);
@@ -338,7 +357,7 @@ Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_
     const core::PartitionState& home = partitions_->state(worker_home);
     if (const auto index = home.FindWorker(demand.worker)) {
       const core::WorkerRecord& record = home.worker(*index);
-      if (record.blocked) return {.outcome = Outcome::kBlocked};
+      if (record.blocked) return {.end = End::kBlocked};
       request.skills.insert(request.skills.end(), record.skills.begin(), record.skills.end());
       request.languages.insert(request.languages.end(), record.languages.begin(),
                                record.languages.end());
@@ -349,17 +368,17 @@ Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_
     request.only_job = demand.only_job->job;
     if (demand.only_some_items) {
       FindUnknownKeys(demand);
-      if (demand.only_items.empty()) return {};
+      if (demand.only_items.empty()) return NothingOf(demand, request);
       request.only_items = demand.only_items;
     }
   }
   absl::StatusOr<std::optional<core::Lease>> lease =
       partitions_->partition(partition).RequestLease(request, partitions_->now());
   if (!lease.ok()) {
-    return {.outcome = GetDetails(lease.status()).reason == "WORKER_BLOCKED" ? Outcome::kBlocked
-                                                                             : Outcome::kNone};
+    if (GetDetails(lease.status()).reason == "WORKER_BLOCKED") return {.end = End::kBlocked};
+    return {};
   }
-  if (!lease->has_value()) return {};
+  if (!lease->has_value()) return NothingOf(demand, request);
   core::Lease& granted = **lease;
   const AssignmentRef ref{partition, granted.assignment};
   const core::LiveAssignment* live = Live(ref);
@@ -379,13 +398,13 @@ Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_
              .pool = demand.pool,
              .charged_seconds = granted.expected_seconds,
              .items = std::move(granted.items)});
-  return {.outcome = Outcome::kGranted, .seconds = granted.expected_seconds};
+  return {.granted = true, .seconds = granted.expected_seconds};
 }
 
 void WorkDesk::Ended(const Demand& demand, End end) {
   // An end that rests on what a partition decided waits for that commit.
   std::optional<uint32_t> partition;
-  if (end == End::kJobDone) partition = demand.only_job->partition;
+  if (end == End::kJobDone || end == End::kCapped) partition = demand.only_job->partition;
   if (end == End::kBlocked) partition = partitions_->ids().HomeOf(demand.worker);
   v1::WorkResponse& response = partition.has_value() && partitions_->Serving(*partition)
                                    ? outbox_.At(demand.session, *partition)

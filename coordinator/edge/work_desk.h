@@ -137,6 +137,8 @@ class WorkDesk : private Market {
   Purchase Buy(Demand& demand, absl::string_view tenant, uint32_t partition) override;
   void Ended(const Demand& demand, End end) override;
   void FindUnknownKeys(Demand& demand);
+  // What a demand gets that was granted nothing: it stands, or ends because waiting will not help.
+  Purchase NothingOf(const Demand& demand, const core::LeaseRequest& request);
 
   const CoordinatorOptions options_;
   Partitions* const partitions_;

@@ -52,7 +52,9 @@ std::string FormatNumber(double value) {
     for (size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, ",");
     return digits;
   }
-  return absl::StrFormat(size >= 100 ? "%.0f" : size >= 10 ? "%.1f" : "%.3g", value);
+  if (size >= 100) return absl::StrFormat("%.0f", value);
+  if (size >= 10) return absl::StrFormat("%.1f", value);
+  return absl::StrFormat("%.3g", value);
 }
 
 std::string FormatBound(const Bound& bound) {

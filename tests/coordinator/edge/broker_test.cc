@@ -34,12 +34,12 @@ class FakeMarket final : public Market {
   }
   Purchase Buy(Demand& demand, absl::string_view tenant, uint32_t) override {
     ++asked;
-    if (blocked.contains(demand.worker)) return {.outcome = Outcome::kBlocked};
+    if (blocked.contains(demand.worker)) return {.end = End::kBlocked};
     int& left = work[{demand.pool, std::string(tenant)}];
     if (left == 0 || ineligible.contains(demand.worker)) return {};
     --left;
     granted.push_back({demand.worker, std::string(tenant)});
-    return {.outcome = Outcome::kGranted, .seconds = seconds};
+    return {.granted = true, .seconds = seconds};
   }
   void Ended(const Demand& demand, End end) override { ended.push_back({demand.id, end}); }
 

@@ -24,7 +24,7 @@ class FairQueueTest : public ::testing::Test {
   std::string Serve(const std::vector<std::string>& tenants, double seconds) {
     std::vector<FairQueue::Candidate> candidates;
     for (const std::string& t : tenants) candidates.push_back({t});
-    const std::string chosen = tenants[queue_.Choose(candidates)];
+    const std::string& chosen = tenants[queue_.Choose(candidates)];
     queue_.Charge(chosen, seconds);
     return chosen;
   }

@@ -35,8 +35,8 @@ inline core::Payload PayloadOf(core::JobIndex job, core::ItemIndex item) {
 // One owner: a host and its connection.
 class Owner {
  public:
-  Owner(FaultyDisk* disk, HostOptions options, FaultyStore::Faults faults = {})
-      : store_(disk, faults), host_(std::make_unique<PartitionHost>(std::move(options), &store_)) {}
+  Owner(FaultyDisk* disk, const HostOptions& options, FaultyStore::Faults faults = {})
+      : store_(disk, faults), host_(std::make_unique<PartitionHost>(options, &store_)) {}
 
   PartitionHost& host() { return *host_; }
   PartitionHost* operator->() { return host_.get(); }
@@ -72,8 +72,8 @@ class HostWorld {
   }
 
   // Started, and run until it serves or has failed.
-  std::unique_ptr<Owner> Open(HostOptions options, FaultyStore::Faults faults = {}) {
-    auto owner = std::make_unique<Owner>(&disk_, std::move(options), faults);
+  std::unique_ptr<Owner> Open(const HostOptions& options, FaultyStore::Faults faults = {}) {
+    auto owner = std::make_unique<Owner>(&disk_, options, faults);
     std::optional<absl::Status> started;
     (*owner)->Start(now_, [&](absl::Status status) { started = std::move(status); });
     for (int i = 0; i < 100'000 && !started.has_value(); ++i) Step(*owner);

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "coordinator/edge/broker.h"
 #include "coordinator/edge/names.h"
 #include "tests/coordinator/edge/coordinator_world.h"
 #include "tests/support/status_matchers.h"
@@ -521,13 +522,72 @@ TEST_F(WorkTest, AGatewayMayAskForSomeItemsOfOneJobOnly) {
   told = sink_.Take();
   ASSERT_THAT(told.assigned(), SizeIs(1));
   EXPECT_EQ(told.assigned(0).items(0).key(), "item12");
-  v1::CancelJobRequest cancel;
-  cancel.set_name(job);
-  ASSERT_THAT(world_.Call(&Coordinator::CancelJob, cancel), IsOk());
-  told = sink_.Take();
+  // Now she had both, and nobody is asked twice: there is nothing to wait for.
   ASSERT_THAT(told.demands_ended(), SizeIs(1));
   EXPECT_EQ(told.demands_ended(0).reason(), v1::DEMAND_END_REASON_JOB_DONE);
   EXPECT_EQ(told.demands_ended(0).assignments_unused(), 3);
+}
+
+TEST_F(WorkTest, ADemandForSomeItemsStandsWhileOneOfThemMayStillCome) {
+  const std::string job = world_.Create(CoordinatorWorld::JobRequest());
+  ASSERT_THAT(world_.Add(job, 0, 3), IsOk());
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 1, "ann", 5);
+  CoordinatorWorld::AddLease(request, 2, "bob", 5);
+  for (v1::Lease& lease : *request.mutable_leases()) lease.set_only_job(job);
+  request.mutable_leases(0)->add_only_item_keys("item1");
+  request.mutable_leases(0)->add_only_item_keys("nowhere");
+  request.mutable_leases(1)->add_only_item_keys("nowhere");
+  world_.Send(session_, request);
+  v1::WorkResponse told = sink_.Take();
+  EXPECT_THAT(told.assigned(), SizeIs(1));
+  EXPECT_THAT(told.demands_ended(), IsEmpty());
+  EXPECT_TRUE(world_.Seal(job).sealed());
+  world_.Pass(Broker::kRetryInterval);
+  told = sink_.Take();
+  ASSERT_THAT(told.demands_ended(), SizeIs(2));
+  EXPECT_EQ(told.demands_ended(0).reason(), v1::DEMAND_END_REASON_JOB_DONE);
+  EXPECT_EQ(told.demands_ended(1).reason(), v1::DEMAND_END_REASON_JOB_DONE);
+}
+
+TEST_F(WorkTest, ADemandForAJobEndsWithTheJob) {
+  const std::string job = world_.Create(CoordinatorWorld::JobRequest());
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 1, "ann", 3);
+  request.mutable_leases(0)->set_only_job(job);
+  world_.Send(session_, request);
+  EXPECT_THAT(sink_.Take().demands_ended(), IsEmpty());
+  v1::CancelJobRequest cancel;
+  cancel.set_name(job);
+  ASSERT_THAT(world_.Call(&Coordinator::CancelJob, cancel), IsOk());
+  const v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.demands_ended(), SizeIs(1));
+  EXPECT_EQ(told.demands_ended(0).reason(), v1::DEMAND_END_REASON_JOB_DONE);
+  EXPECT_EQ(told.demands_ended(0).assignments_unused(), 3);
+}
+
+TEST_F(WorkTest, ADemandForAJobEndsWhenItsWorkerHasAllThatTheJobAllows) {
+  v1::CreateJobRequest create = CoordinatorWorld::JobRequest();
+  create.mutable_job()->mutable_policy()->mutable_quality()->set_answers_per_worker_max(2);
+  const std::string job = world_.Create(create);
+  ASSERT_THAT(world_.Add(job, 0, 10), IsOk());
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 1, "ann", 5);
+  request.mutable_leases(0)->set_only_job(job);
+  request.mutable_leases(0)->set_items_max(1);
+  world_.Send(session_, request);
+  v1::WorkResponse told = sink_.Take();
+  EXPECT_THAT(told.assigned(), SizeIs(2));
+  ASSERT_THAT(told.demands_ended(), SizeIs(1));
+  EXPECT_EQ(told.demands_ended(0).reason(), v1::DEMAND_END_REASON_WORKER_CAPPED);
+  EXPECT_EQ(told.demands_ended(0).assignments_unused(), 3);
+  // Another job may come, so a demand for any stands.
+  v1::WorkRequest any;
+  CoordinatorWorld::AddLease(any, 2, "ann");
+  world_.Send(session_, any);
+  told = sink_.Take();
+  EXPECT_THAT(told.assigned(), IsEmpty());
+  EXPECT_THAT(told.demands_ended(), IsEmpty());
 }
 
 TEST_F(WorkTest, MoreDemandsThanAreAllowedAreRejected) {
