@@ -8,8 +8,7 @@
 //   Partition partition(options, std::move(recovered_state));
 //   partition.BeginRecord(id);                    // Events from here on go into record `id`.
 //   auto lease = partition.RequestLease(request, now);
-//   std::string events = partition.TakeEvents();  // Append these; release replies after the
-//   commit.
+//   std::string events = partition.TakeEvents();  // Append; release replies after the commit.
 //
 // Every mutating call takes the time, decides, and applies its events at once; what it returns may
 // be shown to anybody only when the events have been committed. A refused call returns a status

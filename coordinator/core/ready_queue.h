@@ -1,10 +1,9 @@
 // Items in progress that want another answer, most uncertain first.
 //
 // Buckets of intrusive lists: insertion, removal and finding the best bucket cost a few
-// instructions whatever the size (measured beside heaps and trees in docs/decisions/0004). Within a
-// bucket, first in, first out, so that items of equal worth keep the plan's order. That none waits
-// for ever while others come is up to the caller, who can look from the other end, too. Derived
-// state: rebuilt on a start, no part of the digest.
+// instructions whatever the size. Within a bucket, first in, first out, so that items of equal
+// worth keep the plan's order. That none waits for ever while others come is up to the caller, who
+// can look from the other end, too. Derived state: rebuilt on a start, no part of the digest.
 #pragma once
 
 #include <array>

@@ -10,11 +10,12 @@
 //
 // What a status means, to every `done`:
 //   OK                  it is in the store, as durable as the store is configured to be.
-//   ABORTED             fenced: the journal's last id is not what this owner left. Drop the
-//   partition. UNAVAILABLE         nobody knows: the reply was lost. Read LastRecord() before
-//   trying again. RESOURCE_EXHAUSTED  refused, nothing was written (full, read-only, loading): try
-//   the same again. DATA_LOSS           what is there cannot be read, or is behind what was
-//   acknowledged.
+//   ABORTED             fenced: the journal's last id is not what this owner left; drop the
+//                       partition.
+//   UNAVAILABLE         nobody knows: the reply was lost; read LastRecord() before trying again.
+//   RESOURCE_EXHAUSTED  refused, nothing was written (full, read-only, loading): try the same
+//                       again.
+//   DATA_LOSS           what is there cannot be read, or is behind what was acknowledged.
 #pragma once
 
 #include <functional>

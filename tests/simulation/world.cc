@@ -60,8 +60,8 @@ struct World::Server {
 // One gateway's stream, as both ends see it. Messages to the gateway go through the world's mail.
 class World::Link final : public edge::SessionSink {
  public:
-  Link(World* world, uint64_t id, Gateway* gateway, std::shared_ptr<Server> server)
-      : world_(world), id_(id), gateway_(gateway), server_(std::move(server)) {}
+  Link(World* world, uint64_t id, Gateway* gateway, const std::shared_ptr<Server>& server)
+      : world_(world), id_(id), gateway_(gateway), server_(server) {}
 
   void Send(v1::WorkResponse response) override {
     if (broken_) return;
