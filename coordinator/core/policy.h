@@ -79,7 +79,7 @@ inline void Fields(auto& v, PoolPrice& p) {
 
 struct JobPolicy {
   double priority = 1;       // Weight in the index; 0 < priority <= 1000.
-  Micros value_micros = 0;   // What a right answer to one item is worth. 0: the budget's share.
+  Micros value_micros = 0;   // What a right answer to one item is worth; 0: as 1,000,000.
   Micros budget_micros = 0;  // Reserved + earned + paid never pass it.
   std::string currency_code;
   absl::Time start_time = absl::InfinitePast();

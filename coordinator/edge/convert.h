@@ -60,6 +60,10 @@ core::QualityPolicy QualityFromProto(const v1::QualityPolicy& quality);
 // Writes what is in force into the policy that the requester wrote.
 void SetInForce(const core::JobPolicy& policy, v1::Policy* out);
 
+// UNIMPLEMENTED: the contract has it, nobody serves it so far. `what` and `field` are told.
+absl::Status NotServed(absl::string_view field, absl::string_view what,
+                       absl::string_view reason = "NOT_SERVED");
+
 // The classes of a template of one choice field, which is what is served. UNIMPLEMENTED
 // (ANSWER_TYPE_NOT_SERVED).
 absl::StatusOr<std::vector<std::string>> ClassesOf(const v1::TaskTemplate& task,

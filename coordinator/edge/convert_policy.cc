@@ -13,12 +13,6 @@ namespace {
 
 using absl::StatusCode;
 
-absl::Status NotServed(absl::string_view field, absl::string_view what,
-                       absl::string_view reason = "NOT_SERVED") {
-  return Error(StatusCode::kUnimplemented, reason, absl::StrCat(what, " is not served yet"))
-      .Field(field, "is not served yet; leave it out");
-}
-
 // What the policy asks for that nothing here would honour.
 absl::Status CheckServed(const v1::Policy& policy, absl::string_view path) {
   const auto at = [&](absl::string_view field) { return absl::StrCat(path, ".", field); };
@@ -87,6 +81,11 @@ core::LeasePolicy LeaseFromProto(const v1::LeasePolicy& lease) {
 }
 
 }  // namespace
+
+absl::Status NotServed(absl::string_view field, absl::string_view what, absl::string_view reason) {
+  return Error(StatusCode::kUnimplemented, reason, absl::StrCat(what, " is not served yet"))
+      .Field(field, "is not served yet; leave it out");
+}
 
 core::QualityPolicy QualityFromProto(const v1::QualityPolicy& quality) {
   core::QualityPolicy out;

@@ -40,6 +40,11 @@ class Intake {
     core::ItemTraits traits{
         .length = item.length() > 0 ? static_cast<float>(item.length()) : 1,
         .importance = item.importance() > 0 ? static_cast<float>(item.importance()) : 1};
+    // Of a job whose workers all have the item's language nobody else can be given the item.
+    const std::vector<std::string>& languages = job_.head.policy.languages;
+    if (!item.language().empty() && (languages.size() != 1 || languages[0] != item.language())) {
+      return NotServed(absl::StrCat(path, ".language"), "an item in a language of its own");
+    }
     if (item.has_gold()) {
       TESSERA_ASSIGN_OR_RETURN(const std::string choice,
                                ChoiceOf(item.gold(), words_.field, absl::StrCat(path, ".gold")));

@@ -17,11 +17,6 @@ absl::Status NoSuchAssignment() {
   return Error(StatusCode::kNotFound, "ASSIGNMENT_NOT_FOUND", "there is no such assignment");
 }
 
-absl::Status NotServed(absl::string_view field, absl::string_view what) {
-  return Error(StatusCode::kUnimplemented, "NOT_SERVED", absl::StrCat(what, " is not served yet"))
-      .Field(field, "is not served yet");
-}
-
 void SetTimes(const core::LiveAssignment& live, v1::Committed& out) {
   *out.mutable_expire_time() = TimeToProto(live.deadline);
   *out.mutable_late_until_time() = TimeToProto(live.late_until);

@@ -67,6 +67,10 @@ std::vector<BadRequest> BadItemRequests() {
           {absl::StrCat("job: '$MAIN' offset: 10 ", good,
                         " items { key: 'new' content { name: 'text' text: 'other' } }")},
           StatusCode::ALREADY_EXISTS, "ITEM_DIFFERS", ""),
+      Row("an item in a language that not every worker of the job has",
+          {"job: '$MAIN' offset: 10 items { key: 'new' language: 'fr' content { name: 'text' text: "
+           "'oui' } }"},
+          StatusCode::UNIMPLEMENTED, "NOT_SERVED", "items[0].language"),
       Item("no key", content, "FIELD_REQUIRED", "items[0].key"),
       Item("a key with a line break", absl::StrCat("key: 'a\\nb' ", content), "FIELD_MALFORMED",
            "items[0].key"),
