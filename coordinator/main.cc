@@ -21,7 +21,6 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/check.h"
-#include "common/clock.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "coordinator/coordinator_thread.h"
@@ -131,9 +130,9 @@ void Drain(const CoordinatorFlags& flags, service::ServiceContext& context, serv
                                                  "the coordinator is shutting down");
   server.SetServing(false);
   context.Close();
-  thread.Post([&context, ending](edge::Coordinator& coordinator) {
+  thread.Post([&, ending](edge::Coordinator& coordinator) {
     context.streams().EndThoseThatDoNotDrain(ending);
-    coordinator.Drain([] {});
+    coordinator.Drain(flags.drain_timeout, [] {});
   });
   const auto idle = [&] { return context.idle(); };
   WaitUntil(idle, absl::Now() + flags.drain_timeout);
@@ -185,7 +184,7 @@ int Run(const CoordinatorFlags& flags) {
     return Fail(absl::IsFailedPrecondition(status) ? kBadFlags : kCannotStart, "cannot start",
                 status);
   }
-  service::ServiceContext context(&thread, credentials->get(), RealClock::Get(), flags.limits);
+  service::ServiceContext context(&thread, credentials->get(), flags.limits);
   absl::StatusOr<std::unique_ptr<service::Server>> server =
       service::Server::Start(flags.server, &context);
   if (!server.ok()) {

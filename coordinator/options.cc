@@ -47,6 +47,9 @@ Limits
   --item-bytes-max BYTES      Of an item. Default 65536.
   --streams-max N             Streams open at once. Default 10000.
   --calls-max N               Calls in progress at once. Default 10000.
+  --stream-queue-max BYTES    Waiting to be read by one gateway. Default 67108864.
+  --receive-memory-max BYTES  For messages coming in, of all connections. Default 1073741824.
+  --upload-idle-max DURATION  Between two batches of a stream of items. Default 5m.
 
 Start and end
   --name NAME                 What operators see as the owner of its partitions. Default the
@@ -138,6 +141,9 @@ std::vector<Flag> FlagsOf(CoordinatorFlags* flags) {
       Count("item-bytes-max", 1024, 2 << 20, &flags->limits.items.item_bytes_max),
       Count("streams-max", 1, 1'000'000, &flags->limits.streams_max),
       Count("calls-max", 1, 1'000'000, &flags->limits.calls_max),
+      Count("stream-queue-max", 64 << 10, 1 << 30, &flags->limits.stream_queue_bytes_max),
+      Count("receive-memory-max", 64 << 20, INT64_MAX, &flags->limits.receive_memory_bytes_max),
+      Time("upload-idle-max", &flags->limits.upload_idle_max),
       Time("start-timeout", &flags->start_timeout),
       Time("drain-timeout", &flags->drain_timeout),
       {"log-level", true,

@@ -66,8 +66,8 @@ void Coordinator::Impl::Start(absl::Time now, std::function<void(absl::Status)> 
   }
 }
 
-void Coordinator::Impl::Drain(std::function<void()> done) {
-  desk_.Drain();
+void Coordinator::Impl::Drain(absl::Duration timeout, std::function<void()> done) {
+  desk_.Drain(timeout);
   partitions_.WhenAllCommitted([done = std::move(done)](const absl::Status&) { done(); });
 }
 
@@ -133,7 +133,9 @@ Coordinator::~Coordinator() = default;
 void Coordinator::Start(absl::Time now, std::function<void(absl::Status)> done) {
   impl_->Start(now, std::move(done));
 }
-void Coordinator::Drain(std::function<void()> done) { impl_->Drain(std::move(done)); }
+void Coordinator::Drain(absl::Duration timeout, std::function<void()> done) {
+  impl_->Drain(timeout, std::move(done));
+}
 
 bool Coordinator::serving() const {
   for (uint32_t p = 0; p < impl_->partitions_.size(); ++p) {

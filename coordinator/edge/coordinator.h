@@ -83,8 +83,9 @@ class Coordinator {
 
   // Takes over every partition. `done` once, when all serve or one has failed.
   void Start(absl::Time now, std::function<void(absl::Status)> done);
-  // Tells sessions to drain, then commits what is outstanding. No new leases from here on.
-  void Drain(std::function<void()> done);
+  // Tells sessions that they end after `timeout`, which is the caller's to see to, then commits what
+  // is outstanding. No new leases from here on.
+  void Drain(absl::Duration timeout, std::function<void()> done);
 
   bool serving() const;
   // Why a partition failed; OK otherwise.

@@ -23,7 +23,7 @@ class Coordinator::Impl {
   ~Impl();
 
   void Start(absl::Time now, std::function<void(absl::Status)> done);
-  void Drain(std::function<void()> done);
+  void Drain(absl::Duration timeout, std::function<void()> done);
   void EndTurn();
   absl::Time NextWake();
 

@@ -198,6 +198,11 @@ absl::StatusOr<v1::Job> Coordinator::Impl::UpdateJob(JobRef ref,
       if (command.deadline <= policy.start_time) {
         return BadField("job.policy.deadline", "must lie after the start");
       }
+      // The one in force may be set again: a repeat is good, however late.
+      if (command.deadline <= partitions_.now() &&
+          core::TruncateTime(command.deadline) != core::TruncateTime(policy.deadline)) {
+        return BadField("job.policy.deadline", "must lie after now");
+      }
     } else if (path == "policy.quality") {
       quality = asked.quality();
     } else if (path == "policy.quality.target_confidence") {

@@ -12,8 +12,6 @@ namespace {
 
 using absl::StatusCode;
 
-// How long a drained stream stays open for what is in flight.
-constexpr absl::Duration kDrainTime = absl::Seconds(10);
 constexpr int kSilentHeartbeatsMax = 3;
 
 v1::DemandEndReason EndToProto(Market::End end) {
@@ -124,12 +122,12 @@ absl::Time WorkDesk::NextWake() const {
   return wake;
 }
 
-void WorkDesk::Drain() {
+void WorkDesk::Drain(absl::Duration timeout) {
   draining_ = true;
   for (const auto& [id, session] : sessions_) {
     broker_.DropSession(id);
     *outbox_.Now(id).mutable_drain()->mutable_end_time() =
-        TimeToProto(partitions_->now() + kDrainTime);
+        TimeToProto(partitions_->now() + timeout);
   }
 }
 

@@ -50,8 +50,8 @@ class WorkDesk : private Market {
   void EndTurn();
   absl::Time NextWake() const;
 
-  // No new leases; every session is told.
-  void Drain();
+  // No new leases; every session is told that it ends after `timeout`.
+  void Drain(absl::Duration timeout);
   void CloseAll(const absl::Status& status);
 
  private:

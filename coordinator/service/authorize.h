@@ -52,6 +52,12 @@ struct Principal {
   // A caller where no credentials are configured.
   static Principal Anybody() { return {.roles = Roles::All(), .everywhere = true}; }
 
+  // Whose share of what all callers share a call takes: all tokens of one scope are one caller.
+  std::string caller() const {
+    if (everywhere) return "*";
+    return tenant.empty() ? "platforms/" + platform : "tenants/" + tenant;
+  }
+
   friend bool operator==(const Principal&, const Principal&) = default;
 };
 

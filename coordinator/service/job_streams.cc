@@ -1,16 +1,21 @@
 #include "coordinator/service/job_streams.h"
 
+#include <grpcpp/alarm.h>
+
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
 #include "coordinator/edge/coordinator.h"
+#include "coordinator/service/cutoff.h"
 #include "coordinator/service/grpc_status.h"
 #include "coordinator/service/validate_jobs.h"
 #include "coordinator/service/violations.h"
@@ -27,8 +32,14 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
                      public OpenStreams::Stream,
                      public std::enable_shared_from_this<PulledStream<Response>> {
  public:
-  PulledStream(ServiceContext& service, ServiceContext::Place place)
-      : service_(service), place_(std::move(place)) {}
+  // What a stream is made from.
+  struct Opened {
+    ServiceContext& service;
+    grpc::CallbackServerContext* context;
+    Places::Place place;
+  };
+  explicit PulledStream(Opened opened)
+      : service_(opened.service), place_(std::move(opened.place)), cutoff_(opened.context) {}
 
   void Start() {
     grpc_share_ = this->shared_from_this();
@@ -60,6 +71,7 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
     ended_ = true;
     service_.streams().Remove(this);
     if (wait_.has_value()) coordinator_->CancelWait(*std::exchange(wait_, std::nullopt));
+    cutoff_.Start(service_.limits().end_grace);
     this->Finish(ToGrpc(status));
   }
 
@@ -92,7 +104,8 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
   }
 
   ServiceContext& service_;
-  ServiceContext::Place place_;
+  Places::Place place_;
+  Cutoff cutoff_;
   std::shared_ptr<PulledStream> grpc_share_;  // From Start() to OnDone().
 
   edge::Coordinator* coordinator_ = nullptr;
@@ -104,8 +117,8 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
 
 class WatchStream final : public PulledStream<v1::JobStatus> {
  public:
-  WatchStream(ServiceContext& service, ServiceContext::Place place, std::string name)
-      : PulledStream(service, std::move(place)), name_(std::move(name)) {}
+  WatchStream(Opened opened, std::string name)
+      : PulledStream(std::move(opened)), name_(std::move(name)) {}
 
  private:
   edge::Coordinator::WaitId Ask(edge::Coordinator& coordinator) override {
@@ -126,9 +139,8 @@ class WatchStream final : public PulledStream<v1::JobStatus> {
 
 class ResultsStream final : public PulledStream<v1::StreamResultsResponse> {
  public:
-  ResultsStream(ServiceContext& service, ServiceContext::Place place,
-                const v1::StreamResultsRequest& request)
-      : PulledStream(service, std::move(place)), request_(request) {}
+  ResultsStream(Opened opened, const v1::StreamResultsRequest& request)
+      : PulledStream(std::move(opened)), request_(request) {}
 
  private:
   edge::Coordinator::WaitId Ask(edge::Coordinator& coordinator) override {
@@ -158,12 +170,16 @@ grpc::ServerWriteReactor<Response>* StartPulled(ServiceContext& service,
                                                 absl::string_view job, absl::string_view field,
                                                 Roles any_of, Make make) {
   if (request.malformed) return new RefusedWriter<Response>(MalformedMessage());
-  absl::Status status = service.Admit(*context, any_of, JobResource(job, field)).status();
-  if (status.ok()) status = Validate(request.message, service.validate_context());
-  if (!status.ok()) return new RefusedWriter<Response>(status);
-  absl::StatusOr<ServiceContext::Place> place = service.TakeStream();
+  const auto admit = [&]() -> absl::StatusOr<Places::Place> {
+    TESSERA_ASSIGN_OR_RETURN(const Principal principal,
+                             service.Admit(*context, any_of, JobResource(job, field)));
+    TESSERA_RETURN_IF_ERROR(Validate(request.message, service.limits().items));
+    return service.TakeStream(principal);
+  };
+  absl::StatusOr<Places::Place> place = admit();
   if (!place.ok()) return new RefusedWriter<Response>(place.status());
-  const std::shared_ptr<PulledStream<Response>> stream = make(*std::move(place));
+  const std::shared_ptr<PulledStream<Response>> stream =
+      make({service, context, *std::move(place)});
   stream->Start();
   return stream.get();
 }
@@ -176,10 +192,11 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
                              public OpenStreams::Stream,
                              public std::enable_shared_from_this<AddItemsStream> {
  public:
-  AddItemsStream(ServiceContext& service, ServiceContext::Place place, Principal principal,
-                 Roles any_of, v1::AddItemsResponse* response)
+  AddItemsStream(ServiceContext& service, grpc::CallbackServerContext* context, Places::Place place,
+                 Principal principal, Roles any_of, v1::AddItemsResponse* response)
       : service_(service),
         place_(std::move(place)),
+        cutoff_(context),
         principal_(std::move(principal)),
         any_of_(any_of),
         response_(*response) {}
@@ -204,6 +221,7 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
     }
     Post([this, ok, status = std::move(status)](edge::Coordinator&) {
       reading_ = false;
+      idle_.reset();
       if (!status.ok()) {
         Fail(batches_, status);
       } else if (ok) {
@@ -227,6 +245,8 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
     response_.set_committed_offset(committed_offset_);
     response_.set_added(added_);
     response_.set_present(present_);
+    idle_.reset();
+    cutoff_.Start(service_.limits().end_grace);
     Finish(ToGrpc(status));
   }
 
@@ -256,7 +276,7 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
     } else if (request.job().empty()) {
       request.set_job(job_);
     }
-    return ValidateBatch(request, job_, service_.validate_context());
+    return ValidateBatch(request, job_, service_.limits().items);
   }
 
   void Read() {
@@ -266,9 +286,28 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
       slots_[slot].used = true;
       reading_ = true;
       reading_slot_ = slot;
+      EndIfIdle(++reads_);
       StartRead(&slots_[slot].request);
       return;
     }
+  }
+
+  // Ends the stream if this read brings nothing for long: it holds a place that others may need.
+  void EndIfIdle(int64_t read) {
+    const absl::Duration limit = service_.limits().upload_idle_max;
+    idle_ = std::make_unique<grpc::Alarm>();
+    idle_->Set(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(limit),
+               [weak = weak_from_this(), read, limit](bool due) {
+                 const std::shared_ptr<AddItemsStream> self = due ? weak.lock() : nullptr;
+                 if (self == nullptr) return;
+                 self->Post([stream = self.get(), read, limit](edge::Coordinator&) {
+                   if (!stream->reading_ || stream->reads_ != read) return;
+                   stream->Fail(stream->batches_,
+                                absl::DeadlineExceededError(absl::StrCat(
+                                    "no batch came for ", absl::FormatDuration(limit))));
+                   stream->FinishIfDone();
+                 });
+               });
   }
 
   void HandIn(size_t slot) {
@@ -279,7 +318,7 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
         slots_[slot].request.message,
         [this, self = shared_from_this(), slot, batch](absl::StatusOr<v1::AddItemsResponse> reply) {
           --outstanding_;
-          slots_[slot].used = false;
+          slots_[slot] = {};  // A stream may be open for long, and batches are large.
           if (reply.ok()) {
             committed_offset_ = std::max(committed_offset_, reply->committed_offset());
             added_ += reply->added();
@@ -329,7 +368,8 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
   }
 
   ServiceContext& service_;
-  ServiceContext::Place place_;
+  Places::Place place_;
+  Cutoff cutoff_;
   const Principal principal_;
   const Roles any_of_;
   v1::AddItemsResponse& response_;
@@ -340,6 +380,8 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
   edge::Coordinator* coordinator_ = nullptr;
   bool reading_ = false;
   size_t reading_slot_ = 0;
+  int64_t reads_ = 0;                  // Begun.
+  std::unique_ptr<grpc::Alarm> idle_;  // While a read waits.
   bool read_all_ = false;
   int64_t batches_ = 0;  // Handed in.
   int outstanding_ = 0;  // Of these, not answered.
@@ -366,9 +408,9 @@ grpc::ServerReadReactor<Received<v1::AddItemsRequest>>* StartAddItems(
     Roles any_of) {
   absl::StatusOr<Principal> principal = service.Admit(*context, any_of);
   if (!principal.ok()) return new RefusedReader(principal.status());
-  absl::StatusOr<ServiceContext::Place> place = service.TakeStream();
+  absl::StatusOr<Places::Place> place = service.TakeStream(*principal);
   if (!place.ok()) return new RefusedReader(place.status());
-  const auto stream = std::make_shared<AddItemsStream>(service, *std::move(place),
+  const auto stream = std::make_shared<AddItemsStream>(service, context, *std::move(place),
                                                        *std::move(principal), any_of, response);
   stream->Start();
   return stream.get();
@@ -379,9 +421,9 @@ grpc::ServerWriteReactor<v1::JobStatus>* StartWatchJob(ServiceContext& service,
                                                        const Received<v1::WatchJobRequest>& request,
                                                        Roles any_of) {
   return StartPulled<v1::JobStatus>(service, context, request, request.message.name(), "name",
-                                    any_of, [&](ServiceContext::Place place) {
-                                      return std::make_shared<WatchStream>(
-                                          service, std::move(place), request.message.name());
+                                    any_of, [&](WatchStream::Opened opened) {
+                                      return std::make_shared<WatchStream>(std::move(opened),
+                                                                           request.message.name());
                                     });
 }
 
@@ -389,9 +431,9 @@ grpc::ServerWriteReactor<v1::StreamResultsResponse>* StartStreamResults(
     ServiceContext& service, grpc::CallbackServerContext* context,
     const Received<v1::StreamResultsRequest>& request, Roles any_of) {
   return StartPulled<v1::StreamResultsResponse>(service, context, request, request.message.job(),
-                                                "job", any_of, [&](ServiceContext::Place place) {
+                                                "job", any_of, [&](ResultsStream::Opened opened) {
                                                   return std::make_shared<ResultsStream>(
-                                                      service, std::move(place), request.message);
+                                                      std::move(opened), request.message);
                                                 });
 }
 

@@ -16,7 +16,7 @@ constexpr Roles kOperators = {Role::kOperator};
 constexpr Roles kPoolReaders = {Role::kOperator, Role::kRequester};
 constexpr Roles kWorkerReaders = {Role::kOperator, Role::kGateway};
 
-class OperatorService final : public v1::OperatorService::CallbackService {
+class OperatorService final : public ReceivingService<v1::OperatorService> {
  public:
   explicit OperatorService(ServiceContext* service) : service_(*service) {
     Take("CreatePool", UnaryHandler(this, &OperatorService::CreatePool));
@@ -94,12 +94,6 @@ class OperatorService final : public v1::OperatorService::CallbackService {
   }
 
  private:
-  void Take(const char* method, grpc::internal::MethodHandler* handler) {
-    const auto* const service =
-        v1::GetPoolRequest::descriptor()->file()->FindServiceByName("OperatorService");
-    MarkMethodCallback(MethodIndex(service, method), handler);
-  }
-
   ServiceContext& service_;
 };
 

@@ -4,7 +4,8 @@
 // and take them for the end of a stream, which then ends well: a client would believe that its last
 // batch was taken. So services here receive a message that says whether it could be parsed:
 //
-//   MarkMethodCallback(index, UnaryHandler(this, &JobService::GetJob));  // In place of its own.
+//   class JobService final : public ReceivingService<v1::JobService> {
+//     JobService() { Take("GetJob", UnaryHandler(this, &JobService::GetJob)); }
 //
 // For the .cc files of the services only: it brings gRPC's headers along.
 #pragma once
@@ -30,13 +31,6 @@ struct Received {
 inline absl::Status MalformedMessage() {
   return ErrorWith(absl::StatusCode::kInvalidArgument, v1::FIELD_MALFORMED,
                    "the message cannot be parsed: it is not Protobuf of this type");
-}
-
-// The place of a method in its service, by which gRPC knows it.
-inline int MethodIndex(const google::protobuf::ServiceDescriptor* service, const char* method) {
-  const auto* const found = service->FindMethodByName(method);
-  TESSERA_CHECK(found != nullptr) << method;
-  return found->index();
 }
 
 }  // namespace tessera::service
@@ -71,5 +65,20 @@ grpc::internal::MethodHandler* UnaryHandler(
         return reactor;
       });
 }
+
+// A service of the contract, such as v1::JobService, that says how it receives its methods.
+template <typename Service>
+class ReceivingService : public Service::CallbackService {
+ protected:
+  // Receives the method by `handler`, in place of the generated one.
+  void Take(const char* method, grpc::internal::MethodHandler* handler) {
+    const auto* const service =
+        google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(
+            Service::service_full_name());
+    const auto* const found = service->FindMethodByName(method);
+    TESSERA_CHECK(found != nullptr) << method;
+    this->MarkMethodCallback(found->index(), handler);
+  }
+};
 
 }  // namespace tessera::service

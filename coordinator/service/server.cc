@@ -3,6 +3,7 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 
 #include <chrono>
 
@@ -116,6 +117,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.RegisterService(server->operators_.get());
   builder.SetMaxReceiveMessageSize(static_cast<int>(context->limits().message_bytes_max));
   builder.SetMaxSendMessageSize(-1);
+  // Messages are read before it is known who sends them, so this holds for everybody together.
+  grpc::ResourceQuota quota("tessera");
+  quota.Resize(static_cast<size_t>(context->limits().receive_memory_bytes_max));
+  builder.SetResourceQuota(quota);
+  // No connection needs more: what is beyond a caller's share is refused, with a reason.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             static_cast<int>(context->caller_max() + 100));
   // Two coordinators must not share a port without knowing it.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   server->server_ = builder.BuildAndStart();

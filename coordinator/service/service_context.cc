@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -12,8 +13,21 @@
 namespace tessera::service {
 namespace {
 
-absl::StatusOr<ServiceContext::Place> Refuse(v1::ErrorReason reason, absl::string_view message) {
-  return absl::Status(ErrorWith(absl::StatusCode::kResourceExhausted, reason, message));
+// `shared`: callers can be told apart, and each has its share.
+Places::Options CallPlaces(const ServiceLimits& limits, bool shared) {
+  const int64_t max = limits.calls_max;
+  return {.max = max,
+          .caller_max = shared ? std::max<int64_t>(1, max / limits.share) : max,
+          .reason = v1::RATE_LIMITED,
+          .what = "calls"};
+}
+Places::Options StreamPlaces(const ServiceLimits& limits, bool shared) {
+  const int64_t max = limits.streams_max;
+  return {.max = max,
+          .caller_max = shared ? std::max<int64_t>(1, max / limits.share) : max,
+          .reserve = shared ? max / limits.share : 0,
+          .reason = v1::STREAM_LIMIT,
+          .what = "streams"};
 }
 
 }  // namespace
@@ -35,9 +49,13 @@ void OpenStreams::End(const absl::Status& status, bool all) {
   }
 }
 
-ServiceContext::ServiceContext(Executor* executor, const Credentials* credentials, Clock* clock,
-                               ServiceLimits limits)
-    : executor_(executor), credentials_(credentials), clock_(clock), limits_(limits) {}
+ServiceContext::ServiceContext(Executor* executor, const Credentials* credentials,
+                               const ServiceLimits& limits)
+    : executor_(executor),
+      credentials_(credentials),
+      limits_(limits),
+      calls_(CallPlaces(limits, !credentials->open())),
+      open_streams_(StreamPlaces(limits, !credentials->open())) {}
 
 absl::StatusOr<Principal> ServiceContext::Admit(const grpc::CallbackServerContext& context,
                                                 Roles any_of) const {
@@ -63,18 +81,6 @@ absl::StatusOr<Principal> ServiceContext::Admit(const grpc::CallbackServerContex
   TESSERA_RETURN_IF_ERROR(resource.status());
   TESSERA_RETURN_IF_ERROR(Authorize(principal, any_of, *resource));
   return principal;
-}
-
-absl::StatusOr<ServiceContext::Place> ServiceContext::TakeCall() {
-  Place place(&calls_);
-  if (calls_.fetch_add(1, std::memory_order_relaxed) < limits_.calls_max) return place;
-  return Refuse(v1::RATE_LIMITED, "too many calls are in progress");
-}
-
-absl::StatusOr<ServiceContext::Place> ServiceContext::TakeStream() {
-  Place place(&streams_open_);
-  if (streams_open_.fetch_add(1, std::memory_order_relaxed) < limits_.streams_max) return place;
-  return Refuse(v1::STREAM_LIMIT, "too many streams are open");
 }
 
 absl::StatusOr<Resource> TenantResource(absl::string_view name, absl::string_view field) {

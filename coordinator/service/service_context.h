@@ -9,15 +9,15 @@
 
 #include <atomic>
 #include <cstdint>
-#include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/clock.h"
+#include "absl/time/time.h"
 #include "coordinator/service/authorize.h"
 #include "coordinator/service/credentials.h"
 #include "coordinator/service/executor.h"
+#include "coordinator/service/places.h"
 #include "coordinator/service/validate_jobs.h"
 #include "coordinator/service/validate_work.h"
 
@@ -28,10 +28,19 @@ class CallbackServerContext;
 namespace tessera::service {
 
 struct ServiceLimits {
-  int64_t message_bytes_max = 8 << 20;        // Of any message that is received.
-  int64_t calls_max = 10'000;                 // Unary calls in progress.
-  int64_t streams_max = 10'000;               // Streams of all kinds, open.
+  int64_t message_bytes_max = 8 << 20;  // Of any message that is received.
+  // Of what gRPC holds for all connections: messages that are coming in and calls. Beyond it reads
+  // wait, and then connections and streams are refused.
+  int64_t receive_memory_bytes_max = 1 << 30;
+  int64_t calls_max = 10'000;    // Unary calls in progress.
+  int64_t streams_max = 10'000;  // Streams of all kinds, open.
+  // Where callers are told apart, one has at most a quarter of the calls and of the streams; and a
+  // quarter of the streams is kept for gateways.
+  int64_t share = 4;
   int64_t stream_queue_bytes_max = 64 << 20;  // Waiting to be written to one gateway.
+  // What a client has to take the end of its stream in, before it is cut off.
+  absl::Duration end_grace = absl::Seconds(5);
+  absl::Duration upload_idle_max = absl::Minutes(5);  // Between two batches of AddItems.
   ItemLimits items;
 };
 
@@ -67,8 +76,7 @@ class OpenStreams {
 class ServiceContext {
  public:
   // All outlive the context.
-  ServiceContext(Executor* executor, const Credentials* credentials, Clock* clock,
-                 ServiceLimits limits);
+  ServiceContext(Executor* executor, const Credentials* credentials, const ServiceLimits& limits);
 
   // Who calls, if they have one of the roles. UNAUTHENTICATED, PERMISSION_DENIED (ROLE_DENIED), or
   // UNAVAILABLE (SHUTTING_DOWN).
@@ -77,9 +85,6 @@ class ServiceContext {
   absl::StatusOr<Principal> Admit(const grpc::CallbackServerContext& context, Roles any_of,
                                   const absl::StatusOr<Resource>& resource) const;
 
-  ValidateContext validate_context() const {
-    return {.now = clock_->Now(), .items = limits_.items};
-  }
   WorkLimits work_limits() const { return {.items = limits_.items}; }
   const ServiceLimits& limits() const { return limits_; }
   Executor& executor() const { return *executor_; }
@@ -89,40 +94,28 @@ class ServiceContext {
   void Close() { closed_.store(true, std::memory_order_relaxed); }
 
   // No call is in progress and no stream is open, but for what is still being written.
-  bool idle() const {
-    return calls_.load(std::memory_order_relaxed) + streams_open_.load(std::memory_order_relaxed) ==
-           0;
+  bool idle() const { return calls_.taken() + open_streams_.taken() == 0; }
+
+  // A place for a call or a stream of this caller. RESOURCE_EXHAUSTED: RATE_LIMITED, STREAM_LIMIT.
+  absl::StatusOr<Places::Place> TakeCall(const Principal& principal) {
+    return calls_.Take(principal.caller(), /*from_reserve=*/false);
   }
-
-  // A place for a call or a stream, given back when the object goes.
-  class Place {
-   public:
-    Place(Place&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
-    Place& operator=(Place&& other) noexcept {
-      std::swap(count_, other.count_);
-      return *this;
-    }
-    ~Place() {
-      if (count_ != nullptr) count_->fetch_sub(1, std::memory_order_relaxed);
-    }
-
-   private:
-    friend class ServiceContext;
-    explicit Place(std::atomic<int64_t>* count) : count_(count) {}
-    std::atomic<int64_t>* count_;
-  };
-  // RESOURCE_EXHAUSTED: RATE_LIMITED, STREAM_LIMIT.
-  absl::StatusOr<Place> TakeCall();
-  absl::StatusOr<Place> TakeStream();
+  absl::StatusOr<Places::Place> TakeStream(const Principal& principal) {
+    return open_streams_.Take(principal.caller(), /*from_reserve=*/false);
+  }
+  absl::StatusOr<Places::Place> TakeWorkStream(const Principal& principal) {
+    return open_streams_.Take(principal.caller(), /*from_reserve=*/true);
+  }
+  // Calls and streams that one caller can have open, together.
+  int64_t caller_max() const { return calls_.caller_max() + open_streams_.caller_max(); }
 
  private:
   Executor* const executor_;
   const Credentials* const credentials_;
-  Clock* const clock_;
   const ServiceLimits limits_;
   std::atomic<bool> closed_{false};
-  std::atomic<int64_t> calls_{0};
-  std::atomic<int64_t> streams_open_{0};
+  Places calls_;
+  Places open_streams_;
   OpenStreams streams_;
 };
 

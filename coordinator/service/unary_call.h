@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/status_macros.h"
 #include "coordinator/edge/coordinator.h"
 #include "coordinator/service/grpc_status.h"
 #include "coordinator/service/service_context.h"
@@ -27,19 +28,18 @@ grpc::ServerUnaryReactor* StartCall(ServiceContext& service, grpc::CallbackServe
                                     const absl::StatusOr<Resource>& resource,
                                     CoordinatorCall<Request, Response> call) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  absl::Status status = service.Admit(*context, any_of, resource).status();
-  if (status.ok()) status = Validate(*request, service.validate_context());
-  if (!status.ok()) {
-    reactor->Finish(ToGrpc(status));
-    return reactor;
-  }
-  absl::StatusOr<ServiceContext::Place> place = service.TakeCall();
+  const auto admit = [&]() -> absl::StatusOr<Places::Place> {
+    TESSERA_ASSIGN_OR_RETURN(const Principal principal, service.Admit(*context, any_of, resource));
+    TESSERA_RETURN_IF_ERROR(Validate(*request, service.limits().items));
+    return service.TakeCall(principal);
+  };
+  absl::StatusOr<Places::Place> place = admit();
   if (!place.ok()) {
     reactor->Finish(ToGrpc(place.status()));
     return reactor;
   }
   // Shared, because a reply can be copied and a place cannot.
-  auto held = std::make_shared<ServiceContext::Place>(*std::move(place));
+  auto held = std::make_shared<Places::Place>(*std::move(place));
   service.executor().Post([=, held = std::move(held)](edge::Coordinator& coordinator) mutable {
     if (context->IsCancelled()) {
       reactor->Finish(grpc::Status::CANCELLED);

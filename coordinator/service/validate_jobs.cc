@@ -45,7 +45,7 @@ void CheckStrata(const v1::JobDraft& draft, const FieldPath& path, Violations& v
 
 }  // namespace
 
-absl::Status Validate(const v1::CreateJobRequest& request, const ValidateContext& context) {
+absl::Status Validate(const v1::CreateJobRequest& request, const ItemLimits& limits) {
   Violations violations;
   CheckName("tenants", request.parent(), FieldPath("parent"), violations);
   CheckRequestId(request.request_id(), FieldPath("request_id"), violations);
@@ -59,23 +59,23 @@ absl::Status Validate(const v1::CreateJobRequest& request, const ValidateContext
   CheckText(request.job().display_name(), 200, job.Sub("display_name"), violations);
   CheckNotes(request.job().labels(), job.Sub("labels"), violations);
   if (request.job().has_template_()) {
-    CheckTemplate(request.job().template_(), context.items, task, violations);
+    CheckTemplate(request.job().template_(), limits, task, violations);
   } else {
     violations.Required(task);
   }
   if (request.job().has_policy()) {
-    CheckPolicy(request.job().policy(), context.now, policy, violations);
+    CheckPolicy(request.job().policy(), policy, violations);
   } else {
     violations.Required(policy);
   }
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::GetJobRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::GetJobRequest& request, const ItemLimits&) {
   return ValidateJobName(request.name(), "name");
 }
 
-absl::Status Validate(const v1::ListJobsRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::ListJobsRequest& request, const ItemLimits&) {
   Violations violations;
   CheckName("tenants", request.parent(), FieldPath("parent"), violations);
   CheckPage(request.page_size(), request.page_token(), violations);
@@ -88,7 +88,7 @@ absl::Status Validate(const v1::ListJobsRequest& request, const ValidateContext&
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::UpdateJobRequest& request, const ValidateContext& context) {
+absl::Status Validate(const v1::UpdateJobRequest& request, const ItemLimits&) {
   static const auto* const updatable =
       new absl::flat_hash_set<absl::string_view>{"display_name",
                                                  "policy.priority",
@@ -122,7 +122,7 @@ absl::Status Validate(const v1::UpdateJobRequest& request, const ValidateContext
   if (MaskHas(mask, "policy.deadline")) {
     v1::Policy deadline;  // Without start_time, which is the job's own.
     if (wanted.has_deadline()) *deadline.mutable_deadline() = wanted.deadline();
-    CheckDeadline(deadline, context.now, policy, violations);
+    CheckDeadline(deadline, policy, violations);
   }
   const bool whole = MaskHas(mask, "policy.quality");
   if (whole || MaskHas(mask, "policy.quality.target_confidence")) {
@@ -141,11 +141,11 @@ absl::Status Validate(const v1::UpdateJobRequest& request, const ValidateContext
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::DeleteJobRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::DeleteJobRequest& request, const ItemLimits&) {
   return ValidateJobName(request.name(), "name");
 }
 
-absl::Status Validate(const v1::SealJobRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::SealJobRequest& request, const ItemLimits&) {
   Violations violations;
   CheckJobName(request.name(), FieldPath("name"), violations);
   if (request.expected_offset() < 0) {
@@ -154,23 +154,23 @@ absl::Status Validate(const v1::SealJobRequest& request, const ValidateContext&)
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::PauseJobRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::PauseJobRequest& request, const ItemLimits&) {
   return ValidateJobName(request.name(), "name");
 }
 
-absl::Status Validate(const v1::ResumeJobRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::ResumeJobRequest& request, const ItemLimits&) {
   return ValidateJobName(request.name(), "name");
 }
 
-absl::Status Validate(const v1::CancelJobRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::CancelJobRequest& request, const ItemLimits&) {
   return ValidateJobName(request.name(), "name");
 }
 
-absl::Status Validate(const v1::FinaliseJobRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::FinaliseJobRequest& request, const ItemLimits&) {
   return ValidateJobName(request.name(), "name");
 }
 
-absl::Status Validate(const v1::PlanJobRequest& request, const ValidateContext& context) {
+absl::Status Validate(const v1::PlanJobRequest& request, const ItemLimits& limits) {
   Violations violations;
   const auto tenant = CheckName("tenants", request.parent(), FieldPath("parent"), violations);
   const FieldPath override_path("policy_override");
@@ -178,7 +178,7 @@ absl::Status Validate(const v1::PlanJobRequest& request, const ValidateContext& 
   const FieldPath task = draft.Sub("template");
   const FieldPath policy = draft.Sub("policy");
   if (request.has_policy_override()) {
-    CheckPolicy(request.policy_override(), context.now, override_path, violations);
+    CheckPolicy(request.policy_override(), override_path, violations);
     if (!request.has_job()) violations.Conflict(override_path, "goes with job only");
   }
   switch (request.subject_case()) {
@@ -191,12 +191,12 @@ absl::Status Validate(const v1::PlanJobRequest& request, const ValidateContext& 
     }
     case v1::PlanJobRequest::kDraft:
       if (request.draft().has_template_()) {
-        CheckTemplate(request.draft().template_(), context.items, task, violations);
+        CheckTemplate(request.draft().template_(), limits, task, violations);
       } else {
         violations.Required(task);
       }
       if (request.draft().has_policy()) {
-        CheckPolicy(request.draft().policy(), context.now, policy, violations);
+        CheckPolicy(request.draft().policy(), policy, violations);
       } else {
         violations.Required(policy);
       }
@@ -209,11 +209,11 @@ absl::Status Validate(const v1::PlanJobRequest& request, const ValidateContext& 
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::WatchJobRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::WatchJobRequest& request, const ItemLimits&) {
   return ValidateJobName(request.name(), "name");
 }
 
-absl::Status Validate(const v1::StreamResultsRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::StreamResultsRequest& request, const ItemLimits&) {
   Violations violations;
   CheckJobName(request.job(), FieldPath("job"), violations);
   if (request.resume_token().size() > 256) {
@@ -222,7 +222,7 @@ absl::Status Validate(const v1::StreamResultsRequest& request, const ValidateCon
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::ListResultsRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::ListResultsRequest& request, const ItemLimits&) {
   Violations violations;
   CheckJobName(request.parent(), FieldPath("parent"), violations);
   CheckPage(request.page_size(), request.page_token(), violations);
@@ -235,14 +235,14 @@ absl::Status Validate(const v1::ListResultsRequest& request, const ValidateConte
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::ExplainItemRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::ExplainItemRequest& request, const ItemLimits&) {
   Violations violations;
   CheckJobName(request.job(), FieldPath("job"), violations);
   CheckItemKey(request.item_key(), FieldPath("item_key"), violations);
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::ReviewAnswersRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::ReviewAnswersRequest& request, const ItemLimits&) {
   Violations violations;
   CheckJobName(request.job(), FieldPath("job"), violations);
   const FieldPath reviews("reviews");
@@ -272,7 +272,7 @@ absl::Status Validate(const v1::ReviewAnswersRequest& request, const ValidateCon
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::PayBonusRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::PayBonusRequest& request, const ItemLimits&) {
   Violations violations;
   CheckJobName(request.job(), FieldPath("job"), violations);
   CheckWorkerName(request.worker(), FieldPath("worker"), violations);
@@ -288,8 +288,7 @@ absl::Status Validate(const v1::PayBonusRequest& request, const ValidateContext&
 }
 
 absl::Status ValidateBatch(const v1::AddItemsRequest& request, absl::string_view stream_job,
-                           const ValidateContext& context) {
-  const ItemLimits& limits = context.items;
+                           const ItemLimits& limits) {
   Violations violations;
   if (request.job() != stream_job) {
     violations.Conflict(FieldPath("job"), "must be that of the first message, or empty");

@@ -7,39 +7,32 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "coordinator/service/validate_item.h"
 #include "tessera/v1/job_service.pb.h"
 
 namespace tessera::service {
 
-// What judging a request takes beside the request.
-struct ValidateContext {
-  absl::Time now;
-  ItemLimits items;
-};
-
-absl::Status Validate(const v1::CreateJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::GetJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::ListJobsRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::UpdateJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::DeleteJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::SealJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::PauseJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::ResumeJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::CancelJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::FinaliseJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::PlanJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::WatchJobRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::StreamResultsRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::ListResultsRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::ExplainItemRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::ReviewAnswersRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::PayBonusRequest& request, const ValidateContext& context);
+absl::Status Validate(const v1::CreateJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::GetJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::ListJobsRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::UpdateJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::DeleteJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::SealJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::PauseJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::ResumeJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::CancelJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::FinaliseJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::PlanJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::WatchJobRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::StreamResultsRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::ListResultsRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::ExplainItemRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::ReviewAnswersRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::PayBonusRequest& request, const ItemLimits& limits);
 
 // One batch of AddItems, on a stream for `stream_job`, with its `job` filled in.
 // RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE) for a batch that is too large.
 absl::Status ValidateBatch(const v1::AddItemsRequest& request, absl::string_view stream_job,
-                           const ValidateContext& context);
+                           const ItemLimits& limits);
 
 }  // namespace tessera::service

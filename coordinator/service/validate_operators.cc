@@ -57,7 +57,7 @@ void CheckPool(const v1::Pool& pool, const FieldPath& path, Violations& violatio
 
 }  // namespace
 
-absl::Status Validate(const v1::CreatePoolRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::CreatePoolRequest& request, const ItemLimits&) {
   Violations violations;
   CheckId(request.pool_id(), FieldPath("pool_id"), violations);
   if (!request.request_id().empty()) {
@@ -69,17 +69,17 @@ absl::Status Validate(const v1::CreatePoolRequest& request, const ValidateContex
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::GetPoolRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::GetPoolRequest& request, const ItemLimits&) {
   return ValidateName("pools", request.name());
 }
 
-absl::Status Validate(const v1::ListPoolsRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::ListPoolsRequest& request, const ItemLimits&) {
   Violations violations;
   CheckPage(request.page_size(), request.page_token(), violations);
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::UpdatePoolRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::UpdatePoolRequest& request, const ItemLimits&) {
   static const auto* const updatable = new absl::flat_hash_set<absl::string_view>{
       "display_name",          "skills",         "languages",
       "price_per_item_micros", "tenant_weights", "platforms"};
@@ -96,17 +96,17 @@ absl::Status Validate(const v1::UpdatePoolRequest& request, const ValidateContex
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::DeletePoolRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::DeletePoolRequest& request, const ItemLimits&) {
   return ValidateName("pools", request.name());
 }
 
-absl::Status Validate(const v1::GetWorkerRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::GetWorkerRequest& request, const ItemLimits&) {
   Violations violations;
   CheckWorkerName(request.name(), FieldPath("name"), violations);
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::ListWorkersRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::ListWorkersRequest& request, const ItemLimits&) {
   Violations violations;
   if (request.parent() != "platforms/-") {
     CheckName("platforms", request.parent(), FieldPath("parent"), violations);
@@ -116,7 +116,7 @@ absl::Status Validate(const v1::ListWorkersRequest& request, const ValidateConte
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::UpdateWorkerRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::UpdateWorkerRequest& request, const ItemLimits&) {
   static const auto* const updatable = new absl::flat_hash_set<absl::string_view>{
       "skills", "languages", "qualifications", "blocked", "blocked_reason"};
   Violations violations;
@@ -154,11 +154,11 @@ absl::Status Validate(const v1::UpdateWorkerRequest& request, const ValidateCont
   return violations.ToStatus();
 }
 
-absl::Status Validate(const v1::GetPartitionRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::GetPartitionRequest& request, const ItemLimits&) {
   return ValidateName("partitions", request.name());
 }
 
-absl::Status Validate(const v1::ListPartitionsRequest& request, const ValidateContext&) {
+absl::Status Validate(const v1::ListPartitionsRequest& request, const ItemLimits&) {
   Violations violations;
   CheckPage(request.page_size(), request.page_token(), violations);
   return violations.ToStatus();

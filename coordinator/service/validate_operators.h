@@ -7,15 +7,15 @@
 
 namespace tessera::service {
 
-absl::Status Validate(const v1::CreatePoolRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::GetPoolRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::ListPoolsRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::UpdatePoolRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::DeletePoolRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::GetWorkerRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::ListWorkersRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::UpdateWorkerRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::GetPartitionRequest& request, const ValidateContext& context);
-absl::Status Validate(const v1::ListPartitionsRequest& request, const ValidateContext& context);
+absl::Status Validate(const v1::CreatePoolRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::GetPoolRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::ListPoolsRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::UpdatePoolRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::DeletePoolRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::GetWorkerRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::ListWorkersRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::UpdateWorkerRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::GetPartitionRequest& request, const ItemLimits& limits);
+absl::Status Validate(const v1::ListPartitionsRequest& request, const ItemLimits& limits);
 
 }  // namespace tessera::service

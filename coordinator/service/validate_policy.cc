@@ -157,8 +157,7 @@ void CheckBudget(int64_t budget_micros, const FieldPath& path, Violations& viola
   if (budget_micros <= 0) violations.OutOfLimits(path, "must be above 0");
 }
 
-void CheckDeadline(const v1::Policy& policy, absl::Time now, const FieldPath& path,
-                   Violations& violations) {
+void CheckDeadline(const v1::Policy& policy, const FieldPath& path, Violations& violations) {
   std::optional<absl::Time> start;
   if (policy.has_start_time()) {
     start = CheckTime(policy.start_time(), path.Sub("start_time"), violations);
@@ -167,7 +166,6 @@ void CheckDeadline(const v1::Policy& policy, absl::Time now, const FieldPath& pa
   const FieldPath at = path.Sub("deadline");
   const std::optional<absl::Time> deadline = CheckTime(policy.deadline(), at, violations);
   if (!deadline.has_value()) return;
-  if (*deadline <= now) violations.OutOfLimits(at, "must lie after now");
   if (start.has_value() && *deadline <= *start) {
     violations.Conflict(at, "must lie after start_time");
   }
@@ -188,8 +186,7 @@ void CheckAnswersBounds(const v1::QualityPolicy& quality, const FieldPath& path,
   }
 }
 
-void CheckPolicy(const v1::Policy& policy, absl::Time now, const FieldPath& path,
-                 Violations& violations) {
+void CheckPolicy(const v1::Policy& policy, const FieldPath& path, Violations& violations) {
   CheckPriority(policy.priority(), path.Sub("priority"), violations);
   CheckNotNegative(policy.value_micros(), path.Sub("value_micros"), violations);
   CheckBudget(policy.budget_micros(), path.Sub("budget_micros"), violations);
@@ -200,7 +197,7 @@ void CheckPolicy(const v1::Policy& policy, absl::Time now, const FieldPath& path
              !std::all_of(currency.begin(), currency.end(), absl::ascii_isupper)) {
     violations.Malformed(path.Sub("currency_code"), "must be three upper-case letters");
   }
-  CheckDeadline(policy, now, path, violations);
+  CheckDeadline(policy, path, violations);
   CheckQuality(policy.quality(), path.Sub("quality"), violations);
   CheckPrice(policy.price(), path.Sub("price"), violations);
   CheckSplit(policy.split(), path.Sub("split"), violations);

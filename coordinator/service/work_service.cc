@@ -14,6 +14,7 @@
 #include "common/mutex.h"
 #include "coordinator/edge/coordinator.h"
 #include "coordinator/edge/message_size.h"
+#include "coordinator/service/cutoff.h"
 #include "coordinator/service/grpc_status.h"
 #include "coordinator/service/merge_responses.h"
 #include "coordinator/service/received.h"
@@ -37,9 +38,11 @@ class WorkStream final
       public OpenStreams::Stream,
       public std::enable_shared_from_this<WorkStream> {
  public:
-  WorkStream(ServiceContext& service, ServiceContext::Place place, const Principal& principal)
+  WorkStream(ServiceContext& service, grpc::CallbackServerContext* context, Places::Place place,
+             const Principal& principal)
       : service_(service),
         place_(std::move(place)),
+        cutoff_(context),
         limits_(service.work_limits()),
         platform_(principal.everywhere ? std::string() : principal.platform) {}
 
@@ -109,6 +112,7 @@ class WorkStream final
   void Send(v1::WorkResponse response) override {
     unanswered_ -= AnswersIn(response);
     const bool welcome = response.has_welcome();
+    drained_ |= response.has_drain();
     Say(std::move(response));
     if (welcome && !welcomed_) {
       welcomed_ = true;  // Nothing goes before it.
@@ -124,16 +128,19 @@ class WorkStream final
 
   bool drains() const override { return true; }
 
-  // Ends the session and, once the queue is written, the stream.
+  // Ends the session and, once the queue is written, the stream. That is the end that was spoken of
+  // where the gateway was told of it.
   void End(absl::Status status) override {
     if (over_) return;
     over_ = true;
+    if (drained_ && absl::IsUnavailable(status)) status = absl::OkStatus();
     service_.streams().Remove(this);
     if (session_.has_value()) coordinator_->CloseSession(*std::exchange(session_, std::nullopt));
     {
       const MutexLock lock(&mutex_);
       finish_ = std::move(status);
     }
+    cutoff_.Start(service_.limits().end_grace);
     WriteOrFinish();
   }
 
@@ -142,6 +149,8 @@ class WorkStream final
   // Messages are merged up to this size, well below the 4 MiB that clients take unless told
   // otherwise.
   static constexpr size_t kMergedBytesMax = 512 << 10;
+  // A larger message is not kept in its slot for the next one to fill.
+  static constexpr int kKeptBytesMax = 64 << 10;
 
   struct Outgoing {
     v1::WorkResponse response;
@@ -154,7 +163,7 @@ class WorkStream final
                                  edge::Coordinator& coordinator) mutable { task(coordinator); });
   }
 
-  void HandIn(const v1::WorkRequest& request, v1::WorkResponse rejected) {
+  void HandIn(v1::WorkRequest& request, v1::WorkResponse rejected) {
     if (session_.has_value()) {
       unanswered_ += AnswerableEntries(request);
       if (unanswered_ <= limits_.unanswered_max) {
@@ -165,6 +174,7 @@ class WorkStream final
             absl::StrCat("more than ", limits_.unanswered_max, " entries are not answered yet")));
       }
     }
+    if (request.GetCachedSize() > kKeptBytesMax) request = {};  // Its size when it was validated.
     bool read = false;
     {
       const MutexLock lock(&mutex_);
@@ -254,7 +264,8 @@ class WorkStream final
   }
 
   ServiceContext& service_;
-  ServiceContext::Place place_;
+  Places::Place place_;
+  Cutoff cutoff_;
   const WorkLimits limits_;
   const std::string platform_;
   std::shared_ptr<WorkStream> grpc_share_;  // From Start() to OnDone().
@@ -268,6 +279,7 @@ class WorkStream final
   edge::Coordinator* coordinator_ = nullptr;
   std::optional<edge::Coordinator::SessionId> session_;
   bool over_ = false;
+  bool drained_ = false;  // The gateway was told that the coordinator goes.
   bool reads_ended_ = false;
   bool welcomed_ = false;
   int64_t unanswered_ = 0;
@@ -290,15 +302,12 @@ class RefusedStream final
   void OnDone() override { delete this; }
 };
 
-class WorkService final : public v1::WorkService::CallbackService {
+class WorkService final : public ReceivingService<v1::WorkService> {
  public:
   explicit WorkService(ServiceContext* service) : service_(*service) {
-    const auto* const descriptor =
-        v1::WorkRequest::descriptor()->file()->FindServiceByName("WorkService");
-    MarkMethodCallback(
-        MethodIndex(descriptor, "Work"),
-        new grpc::internal::CallbackBidiHandler<Received<v1::WorkRequest>, v1::WorkResponse>(
-            [this](grpc::CallbackServerContext* context) { return Begin(context); }));
+    Take("Work",
+         new grpc::internal::CallbackBidiHandler<Received<v1::WorkRequest>, v1::WorkResponse>(
+             [this](grpc::CallbackServerContext* context) { return Begin(context); }));
   }
 
  private:
@@ -306,9 +315,10 @@ class WorkService final : public v1::WorkService::CallbackService {
       grpc::CallbackServerContext* context) {
     const absl::StatusOr<Principal> principal = service_.Admit(*context, {Role::kGateway});
     if (!principal.ok()) return new RefusedStream(principal.status());
-    absl::StatusOr<ServiceContext::Place> place = service_.TakeStream();
+    absl::StatusOr<Places::Place> place = service_.TakeWorkStream(*principal);
     if (!place.ok()) return new RefusedStream(place.status());
-    const auto stream = std::make_shared<WorkStream>(service_, *std::move(place), *principal);
+    const auto stream =
+        std::make_shared<WorkStream>(service_, context, *std::move(place), *principal);
     stream->Start();
     return stream.get();
   }

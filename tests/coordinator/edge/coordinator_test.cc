@@ -94,6 +94,25 @@ TEST_F(CoordinatorTest, ACreateThatIsTriedAgainGivesTheSameJob) {
   EXPECT_THAT(reused.status(), HasReason("REQUEST_ID_REUSED"));
 }
 
+// Who hears nothing for long and tries again still has to learn of the job that is paid for.
+TEST_F(CoordinatorTest, ARepeatIsGoodEvenAfterTheDeadlineThatItNames) {
+  v1::CreateJobRequest request = CoordinatorWorld::JobRequest();
+  *request.mutable_job()->mutable_policy()->mutable_deadline() =
+      TimeToProto(world_.now() + absl::Seconds(10));
+  const std::string job = world_.Create(request);
+  v1::UpdateJobRequest update;
+  update.mutable_job()->set_name(job);
+  *update.mutable_job()->mutable_policy()->mutable_deadline() =
+      TimeToProto(world_.now() + absl::Seconds(20) + absl::Nanoseconds(1));
+  update.mutable_update_mask()->add_paths("policy.deadline");
+  ASSERT_THAT(world_.Call(&Coordinator::UpdateJob, update), IsOk());
+  world_.Pass(absl::Seconds(30));
+  EXPECT_EQ(world_.Create(request), job);
+  EXPECT_THAT(world_.Call(&Coordinator::UpdateJob, update), IsOk());
+  *update.mutable_job()->mutable_policy()->mutable_deadline() = TimeToProto(world_.now());
+  EXPECT_THAT(world_.Call(&Coordinator::UpdateJob, update), StatusIs(StatusCode::kInvalidArgument));
+}
+
 TEST_F(CoordinatorTest, AJobShowsWhatIsInForceAndWhatWasGiven) {
   v1::CreateJobRequest request = CoordinatorWorld::JobRequest();
   (*request.mutable_job()->mutable_labels())["team"] = "blue";

@@ -641,10 +641,10 @@ TEST_F(WorkTest, ADrainedCoordinatorGivesNoLeasesAndStillTakesAnswers) {
   JobWith(30);
   const v1::Assigned assigned = Lease(1, "ann");
   bool drained = false;
-  world_.Turn([&] { world_->Drain([&] { drained = true; }); });
+  world_.Turn([&] { world_->Drain(absl::Seconds(90), [&] { drained = true; }); });
   world_.Settle();
   EXPECT_TRUE(drained);
-  EXPECT_TRUE(sink_.Take().has_drain());
+  EXPECT_EQ(FromProto(sink_.Take().drain().end_time()), world_.now() + absl::Seconds(90));
   v1::WorkRequest request;
   CoordinatorWorld::AddLease(request, 2, "bob");
   CoordinatorWorld::AddSubmit(request, assigned);

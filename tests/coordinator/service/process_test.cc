@@ -178,6 +178,29 @@ TEST(ProcessTest, ATerminationDrainsStreamsAndEndsWithSuccess) {
   EXPECT_EQ(coordinator.Wait(), 0);
 }
 
+// The end that was spoken of is no trouble, and comes when it was said to.
+TEST(ProcessTest, AGatewayThatStaysIsToldWhenItsStreamEndsAndThatEndsWell) {
+  CoordinatorProcess coordinator({.flags = {"--drain-timeout", "2s"}});
+  const auto context = Context();
+  const auto work = v1::WorkService::NewStub(coordinator.Channel())->Work(context.get());
+  v1::WorkRequest hello;
+  hello.mutable_hello()->set_gateway("g");
+  hello.mutable_hello()->set_protocol_version(1);
+  ASSERT_TRUE(work->Write(hello));
+  v1::WorkResponse response;
+  ASSERT_TRUE(work->Read(&response));
+  const int64_t before = absl::ToUnixSeconds(absl::Now());
+  coordinator.Signal(SIGTERM);
+  while (work->Read(&response)) {
+    if (!response.has_drain()) continue;
+    EXPECT_GE(response.drain().end_time().seconds(), before + 2);
+    EXPECT_LE(response.drain().end_time().seconds(), absl::ToUnixSeconds(absl::Now()) + 2);
+  }
+  const grpc::Status status = work->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(coordinator.Wait(), 0);
+}
+
 TEST(ProcessTest, ASecondSignalEndsItAtOnce) {
   CoordinatorProcess coordinator({.flags = {"--drain-timeout", "1h"}});
   const auto context = Context();

@@ -142,11 +142,13 @@ bool Outcome::HasField(absl::string_view field) const {
   });
 }
 
-ServiceWorld::ServiceWorld() {
+ServiceWorld::ServiceWorld(const std::vector<std::string>& flags) {
   const std::string tokens = folder_.Join("tokens");
   std::ofstream(tokens) << TokensFile();
-  process_ = std::make_unique<CoordinatorProcess>(CoordinatorProcess::Options{
-      .flags = {"--tokens-file", tokens, "--drain-timeout", "1s", "--no-trim"}});
+  CoordinatorProcess::Options options{
+      .flags = {"--tokens-file", tokens, "--drain-timeout", "1s", "--no-trim"}};
+  options.flags.insert(options.flags.end(), flags.begin(), flags.end());
+  process_ = std::make_unique<CoordinatorProcess>(std::move(options));
   channel_ = process_->Channel();
 }
 

@@ -56,7 +56,8 @@ struct Outcome {
 
 class ServiceWorld {
  public:
-  ServiceWorld();
+  // `flags`: beside those for tokens, a short drain and a whole journal.
+  explicit ServiceWorld(const std::vector<std::string>& flags = {});
 
   // Calls `Service/Method` as the holder of `token` with these messages, half-closes, and reads
   // until the end. Each message is a list of texts, of which later ones override earlier ones.

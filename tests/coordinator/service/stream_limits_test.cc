@@ -1,0 +1,147 @@
+// At stake: no client holds a stream's place for ever, and none holds all of them.
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "tessera/v1/job_service.grpc.pb.h"
+#include "tessera/v1/work_service.grpc.pb.h"
+#include "tests/coordinator/service/service_world.h"
+
+namespace tessera::testing {
+namespace {
+
+std::unique_ptr<grpc::ClientContext> Context(const char* token = kNobody, int seconds = 60) {
+  auto context = std::make_unique<grpc::ClientContext>();
+  context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(seconds));
+  if (*token != 0) context->AddMetadata("authorization", absl::StrCat("Bearer ", token));
+  return context;
+}
+
+v1::WorkRequest Hello(const std::string& gateway) {
+  v1::WorkRequest hello;
+  hello.mutable_hello()->set_gateway(gateway);
+  hello.mutable_hello()->set_protocol_version(1);
+  return hello;
+}
+
+// Whether a gateway gets in now.
+bool GetsIn(CoordinatorProcess& coordinator) {
+  const auto stub = v1::WorkService::NewStub(coordinator.Channel());
+  const auto context = Context();
+  const auto work = stub->Work(context.get());
+  v1::WorkResponse response;
+  return work->Write(Hello("other")) && work->Read(&response) && response.has_welcome();
+}
+
+TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
+  CoordinatorProcess coordinator(
+      {.flags = {"--streams-max", "1", "--stream-queue-max", "4194304"}});
+  // Its gRPC takes what the protocol says at least, and no more: well below one message.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  const auto stub = v1::WorkService::NewStub(grpc::CreateCustomChannel(
+      coordinator.address(), grpc::InsecureChannelCredentials(), arguments));
+  const auto context = Context(kNobody, 120);
+  const auto work = stub->Work(context.get());
+  v1::WorkResponse response;
+  ASSERT_TRUE(work->Write(Hello("deaf")));
+  ASSERT_TRUE(work->Read(&response));
+  EXPECT_FALSE(GetsIn(coordinator));
+
+  std::thread talks([&] {
+    v1::WorkRequest request;
+    for (int i = 0; i < 2000; ++i) {
+      v1::Draft& draft = *request.add_drafts();
+      draft.set_assignment("made-up");
+      draft.set_item_key(std::string(200, 'k'));
+      draft.set_edit(1);
+      draft.mutable_answer()->add_fields()->set_choice("yes");
+    }
+    while (work->Write(request)) {
+    }
+  });
+  bool free = false;
+  const absl::Time limit = absl::Now() + absl::Seconds(40);
+  while (!free && absl::Now() < limit) {
+    free = GetsIn(coordinator);
+    if (!free) absl::SleepFor(absl::Milliseconds(50));
+  }
+  EXPECT_TRUE(free);
+  context->TryCancel();  // Where the coordinator did not.
+  talks.join();
+  EXPECT_FALSE(work->Finish().ok());
+}
+
+TEST(StreamLimitsTest, AnUploadThatBringsNothingEnds) {
+  ServiceWorld world({"--upload-idle-max", "1s"});
+  const Outcome created =
+      world.Call(kAcme, "JobService/CreateJob", {kGoodJob, "request_id: 'idle'"});
+  ASSERT_EQ(created.code, grpc::StatusCode::OK) << created.message;
+  const auto stub = v1::JobService::NewStub(world.process().Channel());
+  const auto context = Context(kAcme);
+  v1::AddItemsResponse response;
+  const auto upload = stub->AddItems(context.get(), &response);
+  v1::AddItemsRequest batch;
+  batch.set_job(created.reply<v1::Job>().name());
+  v1::Item& item = *batch.add_items();
+  item.set_key("k");
+  item.add_content()->set_name("t");
+  item.mutable_content(0)->set_text("x");
+  ASSERT_TRUE(upload->Write(batch));
+  const grpc::Status status = upload->Finish();  // Without saying that this is all.
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED) << status.error_message();
+  EXPECT_NE(status.error_message().find("no batch came"), std::string::npos)
+      << status.error_message();
+}
+
+TEST(StreamLimitsTest, OneTenantLeavesStreamsToOthersAndAllLeaveSomeToGateways) {
+  ServiceWorld world({"--streams-max", "8"});
+  const auto stub = v1::JobService::NewStub(world.process().Channel());
+  struct Watch {
+    std::unique_ptr<grpc::ClientContext> context;
+    std::unique_ptr<grpc::ClientReader<v1::JobStatus>> reader;
+  };
+  std::vector<Watch> watches;
+  // How often this caller may watch its job.
+  const auto watch_all = [&](const char* token, const std::string& tenant) {
+    const Outcome created =
+        world.Call(token, "JobService/CreateJob",
+                   {kGoodJob, absl::StrCat("request_id: 'w' parent: 'tenants/", tenant, "'")});
+    EXPECT_EQ(created.code, grpc::StatusCode::OK) << created.message;
+    v1::WatchJobRequest request;
+    request.set_name(created.reply<v1::Job>().name());
+    for (int count = 0;; ++count) {
+      Watch watch{.context = Context(token)};
+      watch.reader = stub->WatchJob(watch.context.get(), request);
+      v1::JobStatus job;
+      if (!watch.reader->Read(&job)) {
+        EXPECT_EQ(watch.reader->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+        return count;
+      }
+      watches.push_back(std::move(watch));
+    }
+  };
+  EXPECT_EQ(watch_all(kAcme, "acme"), 2);
+  EXPECT_EQ(watch_all(kRival, "rival"), 2);
+  EXPECT_EQ(watch_all(kEverybody, "acme"), 2);
+  for (const char* const token : {kMarket, kElsewhere}) {
+    const Outcome in = world.Work(token, {{kGoodHello}}, "welcome");
+    EXPECT_EQ(in.code, grpc::StatusCode::OK) << in.message;
+  }
+  for (Watch& watch : watches) {
+    watch.context->TryCancel();
+    EXPECT_EQ(watch.reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+}
+
+}  // namespace
+}  // namespace tessera::testing
