@@ -153,6 +153,7 @@ int Run(const CoordinatorFlags& flags) {
   options.start_timeout = flags.start_timeout;
   options.coordinator.name = flags.name.empty() ? HostName() : flags.name;
   options.coordinator.host.trim = flags.trim;
+  options.coordinator.work = flags.limits.work;
   options.on_failure = [&](const absl::Status& status) {
     Log(LogLevel::kError, "a partition was lost", {{"error", status.ToString()}});
     happenings.Tell(absl::IsAborted(status) ? kTakenOver : kStoreFailed);

@@ -95,7 +95,7 @@ struct Lease {
 struct DraftAnswer {
   AssignmentId assignment;
   ItemIndex item = 0;
-  uint32_t edit = 0;
+  uint64_t edit = 0;
   std::string choice;  // Empty: the draft is withdrawn.
 };
 

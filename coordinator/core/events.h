@@ -9,10 +9,12 @@
 // fields are stored; append only.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "coordinator/core/archive.h"
 #include "coordinator/core/policy.h"
 #include "coordinator/core/types.h"
@@ -105,12 +107,29 @@ inline void Fields(auto& v, WorkerUpdated& e) {
   v("blocked_reason", e.blocked_reason);
 }
 
+struct TenantWeight {
+  std::string tenant;
+  double weight = 1;
+};
+inline void Fields(auto& v, TenantWeight& w) {
+  v("tenant", w.tenant);
+  v("weight", w.weight);
+}
 struct Pool {
   std::string id;  // The last segment of its name.
   std::string display_name;
   std::vector<std::string> skills;  // A worker needs all of them to work in it.
   std::vector<std::string> languages;
   Micros price_micros = 0;  // Quoted per answer where the job names no price of its own.
+  std::vector<TenantWeight> tenant_weights;  // By tenant; one that is not here has 1.
+  std::string request_id;                    // What created it, if that had one.
+
+  double WeightOf(absl::string_view tenant) const {
+    const auto found = std::lower_bound(
+        tenant_weights.begin(), tenant_weights.end(), tenant,
+        [](const TenantWeight& w, absl::string_view name) { return w.tenant < name; });
+    return found != tenant_weights.end() && found->tenant == tenant ? found->weight : 1;
+  }
 };
 inline void Fields(auto& v, Pool& p) {
   v("id", p.id);
@@ -118,6 +137,8 @@ inline void Fields(auto& v, Pool& p) {
   v("skills", p.skills);
   v("languages", p.languages);
   v("price_micros", p.price_micros);
+  v("tenant_weights", p.tenant_weights);
+  v("request_id", p.request_id);
 }
 struct PoolPut {
   Pool pool;
@@ -274,7 +295,7 @@ inline void Fields(auto& v, Granted& e) {
 struct Drafted {
   AssignmentId assignment;
   ItemIndex item = 0;
-  uint32_t edit = 0;  // The highest edit wins; a lower or equal one never becomes an event.
+  uint64_t edit = 0;  // The highest edit wins; a lower or equal one never becomes an event.
   Label label = kNoLabel;
 };
 inline void Fields(auto& v, Drafted& e) {

@@ -36,6 +36,7 @@ namespace tessera::core {
 
 struct PartitionOptions {
   uint32_t jobs_max = 100'000;  // Not ended. Beyond: RESOURCE_EXHAUSTED, like all of these.
+  uint32_t jobs_per_tenant_max = 25'000;  // Of these, one tenant's: it must not shut out the rest.
   uint32_t items_per_job_max = 100'000'000;
   uint32_t open_assignments_max = 1'000'000;  // Of the partition.
   uint32_t workers_max = 10'000'000;

@@ -1,6 +1,7 @@
 // What comes back: drafts, submissions, returns, extensions; deadlines and graces; reviews and
 // bonuses.
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -23,12 +24,14 @@ absl::Status TooLate(absl::string_view message) {
   return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_EXPIRED", message);
 }
 
-absl::Status NotInAssignment(size_t position) {
+// `field`: the path of what names the item, in the entry that was sent.
+absl::Status NotInAssignment(absl::string_view field) {
   return Error(StatusCode::kFailedPrecondition, "ITEM_NOT_IN_ASSIGNMENT",
                "the assignment does not hold this item, or no longer")
-      .Field(absl::StrCat("answers[", position, "].item_key"),
-             "is not one of the assignment's items");
+      .Field(field, "is not one of the assignment's items");
 }
+
+std::string AnswerKey(size_t position) { return absl::StrCat("answers[", position, "].item_key"); }
 
 // The class of this value, or kNoLabel.
 Label LabelOf(const JobIdentity& identity, absl::string_view choice) {
@@ -80,7 +83,7 @@ absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& comm
   Submitted reply{.repeated = true};
   for (size_t k = 0; k < command.answers.size(); ++k) {
     const ItemIndex i = command.answers[k].item;
-    if (i >= job.items.size()) return NotInAssignment(k);
+    if (i >= job.items.size()) return NotInAssignment(AnswerKey(k));
     const ItemRecord item = job.items.Get(i);
     switch (FateOf(item, command.assignment.sequence)) {
       case Fate::kCounted: {
@@ -100,7 +103,7 @@ absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& comm
         return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_FINISHED",
                      "the item was given back");
       case Fate::kUnknown:
-        return NotInAssignment(k);
+        return NotInAssignment(AnswerKey(k));
     }
   }
   return reply;
@@ -201,7 +204,7 @@ absl::Status Partition::Impl::Draft(const DraftAnswer& command, absl::Time now) 
     return TooLate("the assignment is over");
   }
   const LeasedItem* i = a->Find(command.item);
-  if (i == nullptr) return NotInAssignment(0);
+  if (i == nullptr) return NotInAssignment("item_key");
   if (i->ended) return absl::OkStatus();
   if (i->missed)
     return TooLate("the deadline has passed; submit the answer instead, within the grace");
@@ -225,7 +228,7 @@ absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, a
   std::vector<std::pair<ItemIndex, Label>> given;
   for (size_t k = 0; k < command.answers.size(); ++k) {
     const SubmittedAnswer& answer = command.answers[k];
-    if (a->Find(answer.item) == nullptr) return NotInAssignment(k);
+    if (a->Find(answer.item) == nullptr) return NotInAssignment(AnswerKey(k));
     const Label label = LabelOf(j.head.identity, answer.choice);
     if (label == kNoLabel)
       return UnknownChoice(absl::StrCat("answers[", k, "].answer"), answer.choice);
@@ -290,7 +293,9 @@ absl::Status Partition::Impl::Return(const ReturnItems& command, absl::Time now)
     return id.sequence >= j.head.next_sequence ? NoSuchAssignment() : absl::OkStatus();
   }
   for (size_t k = 0; k < command.items.size(); ++k) {
-    if (a->Find(command.items[k]) == nullptr) return NotInAssignment(k);
+    if (a->Find(command.items[k]) == nullptr) {
+      return NotInAssignment(absl::StrCat("item_keys[", k, "]"));
+    }
   }
   ItemsEnded ended{.assignment = id,
                    .worker = a->worker,
@@ -350,10 +355,10 @@ absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, ab
   const AssignmentId id = command.assignment;
   if (state_.job(id.job) == nullptr) return NoSuchAssignment();
   const JobState& j = job(id.job);
-  if (command.item >= j.items.size()) return NotInAssignment(0);
+  if (command.item >= j.items.size()) return NotInAssignment("item_key");
   const ItemRecord item = j.items.Get(command.item);
   const ItemEntry* e = item.FindAssignment(id.sequence);
-  if (e == nullptr) return NotInAssignment(0);
+  if (e == nullptr) return NotInAssignment("item_key");
   const bool approved = e->flags & ItemEntry::kApproved;
   const bool rejected = e->status == ItemEntry::kRejected || e->flags & ItemEntry::kUnpaid;
   if (command.approve ? approved : rejected) return absl::OkStatus();

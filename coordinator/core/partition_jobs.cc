@@ -44,6 +44,12 @@ absl::StatusOr<JobIndex> Partition::Impl::CreateJob(const core::CreateJob& comma
                  "this request id has created another job; use a new one for a new job")
         .Field("request_id", "was used for a different request");
   }
+  const auto own = jobs_by_tenant_.find(command.identity.tenant);
+  if (own != jobs_by_tenant_.end() && own->second.size() >= options_.jobs_per_tenant_max) {
+    return Error(StatusCode::kResourceExhausted, "JOBS_MAX",
+                 absl::StrCat("the tenant has ", own->second.size(),
+                              " jobs in the partition that have not ended"));
+  }
   size_t running = 0;
   for (const auto& [tenant, jobs] : jobs_by_tenant_) running += jobs.size();
   if (running >= options_.jobs_max || state_.jobs() >= kJobsEverMax) {

@@ -11,6 +11,7 @@ struct Broker::Turn {
   struct Tenant {
     std::string name;
     double index = 0;
+    double weight = 1;
     std::vector<std::pair<double, uint32_t>> partitions;  // By index, the highest first.
   };
   std::string pool;
@@ -24,6 +25,7 @@ struct Broker::Turn {
       Tenant& tenant = by_name[offer.tenant];
       tenant.name = offer.tenant;
       tenant.index = std::max(tenant.index, offer.index);
+      tenant.weight = offer.weight;
       tenant.partitions.push_back({offer.index, offer.partition});
     }
     tenants.clear();
@@ -46,7 +48,17 @@ Broker::PoolQueue& Broker::QueueOf(absl::string_view pool) {
 
 size_t Broker::demands(uint64_t session) const {
   const auto found = by_session_.find(session);
-  return found == by_session_.end() ? 0 : found->second.size();
+  return found == by_session_.end() ? 0 : found->second.ids.size();
+}
+
+size_t Broker::bytes(uint64_t session) const {
+  const auto found = by_session_.find(session);
+  return found == by_session_.end() ? 0 : found->second.bytes;
+}
+
+size_t Broker::bytes(uint64_t session, uint64_t id) const {
+  const auto found = demands_.find(Key{session, id});
+  return found == demands_.end() ? 0 : found->second->demand.bytes;
 }
 
 // --- Demands -------------------------------------------------------------------------------------
@@ -57,7 +69,9 @@ void Broker::Put(Demand demand) {
   auto standing = std::make_unique<Standing>();
   standing->demand = std::move(demand);
   const Demand& d = standing->demand;
-  by_session_[d.session].insert(d.id);
+  OfSession& of_session = by_session_[d.session];
+  of_session.ids.insert(d.id);
+  of_session.bytes += d.bytes;
   if (d.only_job.has_value()) by_job_[*d.only_job].insert(key);
   if (d.until != absl::InfiniteFuture()) until_.insert({d.until, key});
   Enqueue(*standing, /*parked=*/false);
@@ -87,8 +101,9 @@ void Broker::Remove(const Key& key) {
     if (of_job->second.empty()) by_job_.erase(of_job);
   }
   const auto of_session = by_session_.find(d.session);
-  of_session->second.erase(d.id);
-  if (of_session->second.empty()) by_session_.erase(of_session);
+  of_session->second.ids.erase(d.id);
+  of_session->second.bytes -= d.bytes;
+  if (of_session->second.ids.empty()) by_session_.erase(of_session);
   demands_.erase(found);
 }
 
@@ -107,7 +122,7 @@ void Broker::Withdraw(uint64_t session, uint64_t id) {
 void Broker::DropSession(uint64_t session) {
   const auto found = by_session_.find(session);
   if (found == by_session_.end()) return;
-  const std::set<uint64_t> ids = found->second;
+  const std::set<uint64_t> ids = found->second.ids;
   for (const uint64_t id : ids) Remove({session, id});
 }
 
@@ -204,7 +219,7 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
         return Tried::kEnded;
       }
       if (!purchase.granted) continue;
-      queue.fair.Charge(tenant.name, purchase.seconds);
+      queue.fair.Charge(tenant.name, purchase.seconds, tenant.weight);
       turn.nones = 0;
       TESSERA_CHECK(demand.wanted > 0);
       if (--demand.wanted == 0) {

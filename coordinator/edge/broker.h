@@ -53,6 +53,7 @@ struct Demand {
   std::vector<core::ItemIndex> only_items;
   std::vector<std::string> unknown_keys;
   uint32_t items_seen = 0;  // How many items the job had when keys were last looked up.
+  size_t bytes = 0;         // What it takes beyond a demand that names nothing, as it was put.
 };
 
 // What the broker buys from: the partitions, or a test's.
@@ -64,6 +65,7 @@ class Market {
     std::string tenant;
     uint32_t partition = 0;
     double index = 0;
+    double weight = 1;  // The tenant's share of the pool.
   };
   // Hints: who has something in the pool.
   virtual std::vector<Offer> Offers(absl::string_view pool) = 0;
@@ -112,6 +114,9 @@ class Broker {
 
   size_t demands() const { return demands_.size(); }
   size_t demands(uint64_t session) const;
+  // Of the session's demands.
+  size_t bytes(uint64_t session) const;
+  size_t bytes(uint64_t session, uint64_t id) const;
   bool Stands(uint64_t session, uint64_t id) const { return demands_.contains(Key{session, id}); }
 
  private:
@@ -145,7 +150,11 @@ class Broker {
   absl::Time last_retry_ = absl::InfinitePast();
   std::map<std::string, std::unique_ptr<PoolQueue>, std::less<>> pools_;
   absl::flat_hash_map<Key, std::unique_ptr<Standing>> demands_;
-  absl::flat_hash_map<uint64_t, std::set<uint64_t>> by_session_;
+  struct OfSession {
+    std::set<uint64_t> ids;
+    size_t bytes = 0;
+  };
+  absl::flat_hash_map<uint64_t, OfSession> by_session_;
   std::map<JobRef, std::set<Key>> by_job_;
   std::set<std::pair<absl::Time, Key>> until_;
 };

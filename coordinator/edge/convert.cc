@@ -389,6 +389,9 @@ v1::Pool PoolToProto(const core::Pool& pool) {
   out.mutable_skills()->Add(pool.skills.begin(), pool.skills.end());
   out.mutable_languages()->Add(pool.languages.begin(), pool.languages.end());
   out.set_price_per_item_micros(pool.price_micros);
+  for (const core::TenantWeight& w : pool.tenant_weights) {
+    (*out.mutable_tenant_weights())[absl::StrCat("tenants/", w.tenant)] = w.weight;
+  }
   return out;
 }
 

@@ -229,17 +229,20 @@ v1::Job DocumentOf(v1::Job job) {
 }
 
 absl::StatusOr<core::Pool> PoolFromProto(absl::string_view id, const v1::Pool& pool) {
-  if (!pool.tenant_weights().empty()) {
-    return NotServed("pool.tenant_weights", "a weight of one's own for a tenant");
-  }
   if (!pool.platforms().empty())
     return NotServed("pool.platforms", "a pool for some platforms only");
   TESSERA_RETURN_IF_ERROR(CheckPrice(pool.price_per_item_micros(), "pool.price_per_item_micros"));
-  return core::Pool{.id = std::string(id),
-                    .display_name = pool.display_name(),
-                    .skills = {pool.skills().begin(), pool.skills().end()},
-                    .languages = {pool.languages().begin(), pool.languages().end()},
-                    .price_micros = pool.price_per_item_micros()};
+  core::Pool out{.id = std::string(id),
+                 .display_name = pool.display_name(),
+                 .skills = {pool.skills().begin(), pool.skills().end()},
+                 .languages = {pool.languages().begin(), pool.languages().end()},
+                 .price_micros = pool.price_per_item_micros()};
+  for (const auto& [tenant, weight] : pool.tenant_weights()) {
+    out.tenant_weights.push_back({ParseId("tenants", tenant).value_or(""), weight});
+  }
+  std::sort(out.tenant_weights.begin(), out.tenant_weights.end(),
+            [](const auto& a, const auto& b) { return a.tenant < b.tenant; });
+  return out;
 }
 
 }  // namespace tessera::edge

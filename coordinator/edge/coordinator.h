@@ -29,6 +29,7 @@
 #include "absl/time/time.h"
 #include "coordinator/core/storage.h"
 #include "coordinator/edge/host.h"
+#include "coordinator/edge/work_limits.h"
 #include "google/protobuf/empty.pb.h"
 #include "tessera/v1/item.pb.h"
 #include "tessera/v1/job.pb.h"
@@ -52,9 +53,8 @@ class FitExecutor {
 
 struct CoordinatorOptions {
   std::string name;  // For operators: who owns the partitions.
-  HostOptions host;
-  uint32_t items_per_batch_max = 10'000;
-  uint32_t demands_per_session_max = 100'000;               // Outstanding demands.
+  HostOptions host;  // Its bounds in bytes are those of all partitions together.
+  WorkLimits work;
   absl::Duration heartbeat = absl::Seconds(15);             // Named in Welcome.
   absl::Duration watch_interval = absl::Milliseconds(250);  // Least time between two job statuses.
 };

@@ -127,12 +127,6 @@ class Intake {
 
 absl::StatusOr<v1::AddItemsResponse> Coordinator::Impl::AddItems(
     JobRef ref, const v1::AddItemsRequest& request) {
-  if (request.offset() < 0) return Invalid("FIELD_OUT_OF_LIMITS", "offset", "must not be below 0");
-  if (request.items().empty() ||
-      static_cast<uint32_t>(request.items_size()) > options_.items_per_batch_max) {
-    return Invalid("FIELD_OUT_OF_LIMITS", "items",
-                   absl::StrCat("must be 1 to ", options_.items_per_batch_max));
-  }
   PartitionHost& host = partitions_.host(ref.partition);
   const core::JobState& job = partitions_.job(ref);
   core::AddItems command{.job = ref.job,

@@ -60,11 +60,13 @@ void Coordinator::CreatePool(const v1::CreatePoolRequest& request, Reply<v1::Poo
     return partitions.Refuse(std::move(reply), status);
   }
   const auto create = [&]() -> absl::StatusOr<v1::Pool> {
-    TESSERA_ASSIGN_OR_RETURN(const core::Pool pool,
-                             PoolFromProto(request.pool_id(), request.pool()));
+    TESSERA_ASSIGN_OR_RETURN(core::Pool pool, PoolFromProto(request.pool_id(), request.pool()));
     core::Partition& partition = partitions.partition(home);
+    pool.request_id = request.request_id();
     if (const core::Pool* there = partition.FindPool(pool.id)) {
-      if (core::Encode(*there) == core::Encode(pool)) return PoolToProto(*there);
+      const bool repeat = !pool.request_id.empty() && pool.request_id == there->request_id;
+      pool.request_id = there->request_id;
+      if (repeat || core::Encode(*there) == core::Encode(pool)) return PoolToProto(*there);
       return Error(StatusCode::kAlreadyExists, "POOL_EXISTS",
                    absl::StrCat("there is another pool pools/", pool.id))
           .Field("pool_id", "is taken");
@@ -150,9 +152,10 @@ void Coordinator::UpdatePool(const v1::UpdatePoolRequest& request, Reply<v1::Poo
         pool.languages = asked.languages;
       } else if (path == "price_per_item_micros") {
         pool.price_micros = asked.price_micros;
-      } else if (path != "tenant_weights" && path != "platforms") {
-        return NotUpdatable(
-            path);  // Those two are empty, or PoolFromProto would have refused them.
+      } else if (path == "tenant_weights") {
+        pool.tenant_weights = asked.tenant_weights;
+      } else if (path != "platforms") {
+        return NotUpdatable(path);  // Platforms are none, or PoolFromProto would have refused them.
       }
     }
     TESSERA_RETURN_IF_ERROR(partition.PutPool(pool));

@@ -6,16 +6,6 @@
 
 namespace tessera::edge {
 
-void FairQueue::SetWeight(absl::string_view tenant, double weight) {
-  TESSERA_CHECK(weight > 0);
-  weights_[tenant] = weight;
-}
-
-double FairQueue::WeightOf(absl::string_view tenant) const {
-  const auto found = weights_.find(tenant);
-  return found == weights_.end() ? 1 : found->second;
-}
-
 double FairQueue::StartTag(absl::string_view tenant) const {
   const auto found = tenants_.find(tenant);
   return found == tenants_.end() ? virtual_time_ : std::max(virtual_time_, found->second.finish);
@@ -38,24 +28,26 @@ size_t FairQueue::Choose(absl::Span<const Candidate> candidates) const {
   return best;
 }
 
-bool FairQueue::Passed(absl::string_view name, const Tenant& tenant) const {
-  return tenant.finish + std::max(0.0, tenant.carried) / WeightOf(name) < virtual_time_;
+bool FairQueue::Passed(const Tenant& tenant) const {
+  return tenant.finish + std::max(0.0, tenant.carried) / tenant.weight < virtual_time_;
 }
 
 FairQueue::Tenant& FairQueue::Present(absl::string_view tenant) {
   const auto [found, fresh] = tenants_.try_emplace(tenant);
   Tenant& t = found->second;
-  if (fresh || Passed(tenant, t)) t = {.finish = virtual_time_};
+  if (fresh || Passed(t)) t = {.finish = virtual_time_};
   return t;
 }
 
-void FairQueue::Charge(absl::string_view tenant, double seconds) {
+void FairQueue::Charge(absl::string_view tenant, double seconds, double weight) {
+  TESSERA_CHECK(weight > 0);
   Tenant& t = Present(tenant);
+  t.weight = weight;
   const double start = std::max(virtual_time_, t.finish);
   const double owed = seconds + t.carried;
   const double charge = std::max(0.0, owed);
   t.carried = std::min(0.0, owed);
-  t.finish = start + charge / WeightOf(tenant);
+  t.finish = start + charge / weight;
   virtual_time_ = start;
   if (tenants_.size() >= forget_at_) ForgetPassed();
 }
@@ -66,7 +58,7 @@ void FairQueue::Correct(absl::string_view tenant, double charged, double actual)
 }
 
 void FairQueue::ForgetPassed() {
-  absl::erase_if(tenants_, [&](const auto& entry) { return Passed(entry.first, entry.second); });
+  absl::erase_if(tenants_, [&](const auto& entry) { return Passed(entry.second); });
   forget_at_ = std::max<size_t>(64, 2 * tenants_.size());
 }
 

@@ -41,9 +41,6 @@ class FairQueue {
  public:
   static constexpr double kCorrectionMax = 4;
 
-  // Of a tenant without one it is 1. `weight` > 0.
-  void SetWeight(absl::string_view tenant, double weight);
-
   struct Candidate {
     absl::string_view tenant;
     double index = 0;  // Breaks ties between start tags: the higher, then the name.
@@ -54,8 +51,9 @@ class FairQueue {
   // max(v, F): where the tenant's next charge would start.
   double StartTag(absl::string_view tenant) const;
 
-  // The tenant was served: `seconds` >= 0.
-  void Charge(absl::string_view tenant, double seconds);
+  // The tenant was served: `seconds` >= 0, `weight` > 0. A weight that has changed holds from here
+  // on.
+  void Charge(absl::string_view tenant, double seconds, double weight = 1);
   // What was charged as `charged` turned out to be `actual`.
   void Correct(absl::string_view tenant, double charged, double actual);
 
@@ -65,15 +63,14 @@ class FairQueue {
   struct Tenant {
     double finish = 0;
     double carried = 0;  // Seconds, to be added to the next charge.
+    double weight = 1;   // At the last charge.
   };
-  double WeightOf(absl::string_view tenant) const;
   // Whether v has passed its tag, with what it owes: it is as if it had never been here.
-  bool Passed(absl::string_view name, const Tenant& tenant) const;
+  bool Passed(const Tenant& tenant) const;
   // The tenant, from v on where it is not known or was passed.
   Tenant& Present(absl::string_view tenant);
   void ForgetPassed();
 
-  absl::flat_hash_map<std::string, double> weights_;
   absl::flat_hash_map<std::string, Tenant> tenants_;
   size_t forget_at_ = 64;  // Tenants known at which those passed are looked for.
   double virtual_time_ = 0;

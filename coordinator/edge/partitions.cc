@@ -1,5 +1,7 @@
 #include "coordinator/edge/partitions.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/errors.h"
 
@@ -17,8 +19,16 @@ absl::Status NoSuchJob(absl::string_view name) {
 Partitions::Partitions(const HostOptions& options, std::vector<core::Store*> stores)
     : count_(static_cast<uint32_t>(stores.size())),
       ids_({.low = options.key_seed[0], .high = options.key_seed[1]}, count_) {
-  for (core::Store* store : stores)
-    hosts_.push_back(std::make_unique<PartitionHost>(options, store));
+  const HostOptions share = ShareOf(options, count_);
+  for (core::Store* store : stores) hosts_.push_back(std::make_unique<PartitionHost>(share, store));
+}
+
+HostOptions Partitions::ShareOf(HostOptions options, uint32_t count) {
+  options.payload_cache_bytes /= count;
+  options.unflushed_bytes_max =
+      std::max(options.unflushed_bytes_max / count,
+               std::min<size_t>(options.unflushed_bytes_max, 4 * options.record_bytes_max));
+  return options;
 }
 
 bool Partitions::Serving(uint32_t partition) const {

@@ -48,9 +48,14 @@ struct JobRef {
 
 class Partitions {
  public:
+  // `options`: what is bounded in bytes is so for all partitions together; see ShareOf().
   Partitions(const HostOptions& options, std::vector<core::Store*> stores);
   Partitions(const Partitions&) = delete;
   Partitions& operator=(const Partitions&) = delete;
+
+  // The options of one of `count` hosts. Of what is not flushed each may hold four records, however
+  // many there are: so much an upload has under way.
+  static HostOptions ShareOf(HostOptions options, uint32_t count);
 
   uint32_t size() const { return count_; }
   const IdMaker& ids() const { return ids_; }

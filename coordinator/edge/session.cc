@@ -10,15 +10,7 @@ namespace tessera::edge {
 
 absl::StatusOr<std::string> Session::WorkerOf(absl::string_view worker) const {
   if (!absl::StrContains(worker, '/')) {
-    if (worker.empty()) {
-      return Error(absl::StatusCode::kInvalidArgument, "FIELD_REQUIRED", "a lease names its worker")
-          .Field("worker", "must be set");
-    }
     return WorkerName{platform_.empty() ? "default" : platform_, std::string(worker)}.ToString();
-  }
-  if (!WorkerName::Parse(worker).has_value()) {
-    return Error(absl::StatusCode::kInvalidArgument, "FIELD_MALFORMED", "not a worker's name")
-        .Field("worker", "must be an id or platforms/{platform}/workers/{worker}");
   }
   if (!Owns(worker)) {
     return Error(absl::StatusCode::kPermissionDenied, "PLATFORM_DENIED",

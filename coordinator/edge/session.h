@@ -36,8 +36,8 @@ class Session {
   const std::string& gateway() const { return gateway_; }
   void set_gateway(std::string gateway) { gateway_ = std::move(gateway); }
 
-  // The full name of a worker of this session, from a full name or an id. INVALID_ARGUMENT,
-  // PERMISSION_DENIED (PLATFORM_DENIED).
+  // The full name of a worker of this session, from a full name or an id. PERMISSION_DENIED
+  // (PLATFORM_DENIED).
   absl::StatusOr<std::string> WorkerOf(absl::string_view worker) const;
   // Whether a worker of this full name may be spoken for here.
   bool Owns(absl::string_view worker_name) const;

@@ -76,16 +76,7 @@ void WorkDesk::OnWork(uint64_t id, const v1::WorkRequest& request) {
   Session* session = FindSession(id);
   if (session == nullptr) return;
   session->Heard(partitions_->now());
-  if (request.has_hello() != session->gateway().empty()) {
-    return EndSession(id, Error(StatusCode::kFailedPrecondition, "HELLO_MISPLACED",
-                                "Hello is in the first message, and only there"));
-  }
-  if (request.leases_size() + request.drafts_size() + request.submits_size() +
-          request.returns_size() + request.extends_size() >
-      kEntriesMax) {
-    return EndSession(id, Error(StatusCode::kResourceExhausted, "MESSAGE_TOO_LARGE",
-                                absl::StrCat("a request has at most ", kEntriesMax, " entries")));
-  }
+  TESSERA_CHECK(request.has_hello() == session->gateway().empty()) << "the service lets it pass";
   if (request.has_hello()) OnHello(*session, request.hello());
   session = FindSession(id);
   if (session == nullptr) return;  // Hello was refused.
@@ -147,6 +138,21 @@ bool WorkDesk::IsBeyond(const AssignmentRef& ref) {
   const core::JobState* job = state.job(ref.id.job);
   return job == nullptr ? ref.id.job.value() >= state.jobs()
                         : ref.id.sequence >= job->head.next_sequence;
+}
+
+bool WorkDesk::MaySpeakOf(const Session& session, const AssignmentRef& ref,
+                          const std::vector<core::ItemIndex>& items) {
+  std::optional<core::WorkerIndex> worker;
+  const auto account = accounts_.find({ref.partition, ref.id});
+  if (const core::LiveAssignment* live = Live(ref)) {
+    worker = live->worker;
+  } else if (account != accounts_.end() && account->second.worker.has_value()) {
+    worker = account->second.worker;
+  } else {
+    worker = AccountOf(ref, items).worker;
+  }
+  return !worker.has_value() ||
+         session.Owns(partitions_->state(ref.partition).worker(*worker).name);
 }
 
 v1::Assigned WorkDesk::AssignedFrom(const AssignmentRef& ref, const core::LiveAssignment& live) {
@@ -221,6 +227,7 @@ WorkDesk::Account WorkDesk::AccountOf(const AssignmentRef& ref,
     const auto item = job->items.Get(i);
     const core::ItemEntry* entry = item.FindAssignment(ref.id.sequence);
     if (entry == nullptr) continue;
+    account.worker = entry->worker;
     if (entry->counted()) {
       ++account.accepted;
       account.earned_micros += entry->price_micros;
@@ -294,13 +301,20 @@ void WorkDesk::OnJobChanged(JobRef job) {
 
 std::vector<Market::Offer> WorkDesk::Offers(absl::string_view pool) {
   std::vector<Offer> offers;
-  if (draining_) return offers;
+  const uint32_t home = partitions_->PoolHome(pool);
+  if (draining_ || !partitions_->Accepting(home).ok()) return offers;
+  const core::Pool* terms = partitions_->partition(home).FindPool(pool);
+  if (terms == nullptr) return offers;
   for (uint32_t p = 0; p < partitions_->size(); ++p) {
     if (!partitions_->Accepting(p).ok()) continue;
     partitions_->ShowPool(pool, p);
     for (core::Partition::Offer& offer :
          partitions_->partition(p).Offers(pool, partitions_->now())) {
-      offers.push_back({.tenant = std::move(offer.tenant), .partition = p, .index = offer.index});
+      const double weight = terms->WeightOf(offer.tenant);
+      offers.push_back({.tenant = std::move(offer.tenant),
+                        .partition = p,
+                        .index = offer.index,
+                        .weight = weight});
     }
   }
   return offers;
@@ -348,7 +362,11 @@ Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_
                              .skills = demand.skills,
                              .languages = demand.languages,
                              .tenant = std::string(tenant),
-                             .pool = *pool,
+                             // Weights are the broker's.
+                             .pool = {.id = pool->id,
+                                      .skills = pool->skills,
+                                      .languages = pool->languages,
+                                      .price_micros = pool->price_micros},
                              .items_max = demand.items_max};
   if (const Session* session = FindSession(demand.session)) request.gateway = session->gateway();
   if (worker_home != partition) {

@@ -55,12 +55,6 @@ class WorkDesk : private Market {
   void CloseAll(const absl::Status& status);
 
  private:
-  // Limits that Welcome names.
-  static constexpr int64_t kRequestBytesMax = 4 << 20;
-  static constexpr int kEntriesMax = 10'000;
-  static constexpr int kCreditMax = 1'000;
-  static constexpr int kUnansweredMax = 100'000;
-
   using AssignmentRef = IdMaker::AssignmentRef;
   using AssignmentKey = std::pair<uint32_t, core::AssignmentId>;
 
@@ -78,6 +72,7 @@ class WorkDesk : private Market {
   };
   // What came of an assignment: the reply to a repeat.
   struct Account {
+    std::optional<core::WorkerIndex> worker;  // None where none of its items is known.
     int64_t earned_micros = 0;
     uint32_t accepted = 0;
     uint32_t returned = 0;
@@ -102,15 +97,17 @@ class WorkDesk : private Market {
   // `rests_on` becomes the partition that an error is of, where it is one's.
   absl::StatusOr<Demand> DemandFrom(Session& session, const v1::Lease& lease,
                                     std::optional<uint32_t>* rests_on);
+  // OK, or RESOURCE_EXHAUSTED (STREAM_LIMIT).
+  absl::Status RoomFor(const Demand& demand) const;
   // The assignment, if this session may speak about it and its partition can be asked.
   absl::StatusOr<AssignmentRef> Resolve(const Session& session, absl::string_view assignment);
-  // The item of this key, if it is or was one of the assignment's.
+  // The item of this key, unless it is known to be of another platform's assignment.
   absl::StatusOr<core::ItemIndex> ItemOf(const Session& session, const AssignmentRef& ref,
                                          absl::string_view key, absl::string_view path);
   absl::StatusOr<Account> Submit(Session& session, const AssignmentRef& ref,
-                                 const v1::Submit& submit, std::string* item_key);
+                                 const v1::Submit& submit);
   absl::StatusOr<Account> Return(Session& session, const AssignmentRef& ref,
-                                 const v1::Return& giving_back, std::string* item_key);
+                                 const v1::Return& giving_back);
   // Said when `partition` has committed what it decided so far, if there is one.
   v1::Rejected& Reject(Session& session, v1::WorkKind kind, std::optional<uint32_t> partition,
                        const absl::Status& status);
@@ -123,6 +120,11 @@ class WorkDesk : private Market {
   // Whether the id comes from a history that goes further than what is known here. An id is sent
   // when its grant is committed: so there is a newer owner, or the store has lost something.
   bool IsBeyond(const AssignmentRef& ref);
+  // False if the assignment is another platform's, as its lease says, its account, or these of its
+  // items. Of one that is over and named without items nobody may know whose it was; then there is
+  // nothing to be told about it either.
+  bool MaySpeakOf(const Session& session, const AssignmentRef& ref,
+                  const std::vector<core::ItemIndex>& items);
   v1::Assigned AssignedFrom(const AssignmentRef& ref, const core::LiveAssignment& live);
   void Hold(const AssignmentRef& ref, Holding holding);
   void Release(const AssignmentRef& ref);

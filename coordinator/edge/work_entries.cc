@@ -17,6 +17,34 @@ absl::Status NoSuchAssignment() {
   return Error(StatusCode::kNotFound, "ASSIGNMENT_NOT_FOUND", "there is no such assignment");
 }
 
+absl::Status AnotherPlatforms() {
+  return Error(StatusCode::kPermissionDenied, "PLATFORM_DENIED",
+               "the assignment belongs to a worker of another platform");
+}
+
+// What a demand takes to keep, of what a gateway can make large.
+size_t BytesOf(const v1::Lease& lease) {
+  size_t bytes = 0;
+  for (const auto* const texts : {&lease.only_item_keys(), &lease.skills(), &lease.languages()}) {
+    for (const std::string& text : *texts) bytes += sizeof(std::string) + text.size();
+  }
+  return bytes;
+}
+
+// The key that the error is about, of a submission or a return; empty if it is about none.
+template <typename Keys>
+std::string KeyAtFault(const absl::Status& status, absl::string_view list, const Keys& key_of,
+                       int count) {
+  const ErrorDetails details = GetDetails(status);
+  if (details.fields.empty()) return "";
+  for (int k = 0; k < count; ++k) {
+    if (absl::StartsWith(details.fields.front().field, absl::StrCat(list, "[", k, "]"))) {
+      return key_of(k);
+    }
+  }
+  return "";
+}
+
 void SetTimes(const core::LiveAssignment& live, v1::Committed& out) {
   *out.mutable_expire_time() = TimeToProto(live.deadline);
   *out.mutable_late_until_time() = TimeToProto(live.late_until);
@@ -63,12 +91,7 @@ absl::StatusOr<WorkDesk::AssignmentRef> WorkDesk::Resolve(const Session& session
                  "the assignment was granted after what is known here; connect again");
   }
   if (job == nullptr) return NoSuchAssignment();
-  const core::LiveAssignment* live = Live(*ref);
-  if (live != nullptr &&
-      !session.Owns(partitions_->state(ref->partition).worker(live->worker).name)) {
-    return Error(StatusCode::kPermissionDenied, "PLATFORM_DENIED",
-                 "the assignment belongs to a worker of another platform");
-  }
+  if (!MaySpeakOf(session, *ref, {})) return AnotherPlatforms();
   return *ref;
 }
 
@@ -79,15 +102,8 @@ absl::StatusOr<core::ItemIndex> WorkDesk::ItemOf(const Session& session, const A
     return Error(StatusCode::kNotFound, "ITEM_NOT_IN_ASSIGNMENT", absl::StrCat("no item ", key))
         .Field(path, "is not one of the assignment's items");
   }
-  // Of an assignment that is over only its items remember whose it was.
-  const core::JobState& job = partitions_->job({ref.partition, ref.id.job});
-  const auto item = job.items.Get(found->item);
-  const core::ItemEntry* entry = item.FindAssignment(ref.id.sequence);
-  if (entry != nullptr &&
-      !session.Owns(partitions_->state(ref.partition).worker(entry->worker).name)) {
-    return Error(StatusCode::kPermissionDenied, "PLATFORM_DENIED",
-                 "the assignment belongs to a worker of another platform");
-  }
+  // Of an assignment that has been over for long only its items remember whose it was.
+  if (!MaySpeakOf(session, ref, {found->item})) return AnotherPlatforms();
   return found->item;
 }
 
@@ -97,10 +113,6 @@ absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& l
                                             std::optional<uint32_t>* rests_on) {
   if (draining_) {
     return Error(StatusCode::kUnavailable, "SHUTTING_DOWN", "the coordinator is shutting down");
-  }
-  if (lease.demand_id() == 0 || lease.assignments_wanted() < 0) {
-    return Error(StatusCode::kInvalidArgument, "FIELD_OUT_OF_LIMITS", "malformed lease")
-        .Field(lease.demand_id() == 0 ? "demand_id" : "assignments_wanted", "is out of its limits");
   }
   for (int i = 0; i < lease.capabilities_size(); ++i) {
     if (lease.capabilities(i) == v1::CAPABILITY_LABEL ||
@@ -112,9 +124,10 @@ absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& l
   Demand demand{.session = session.id(),
                 .id = lease.demand_id(),
                 .wanted = static_cast<uint32_t>(lease.assignments_wanted()),
-                .items_max = static_cast<uint32_t>(std::max(0, lease.items_max())),
+                .items_max = static_cast<uint32_t>(lease.items_max()),
                 .skills = {lease.skills().begin(), lease.skills().end()},
-                .languages = {lease.languages().begin(), lease.languages().end()}};
+                .languages = {lease.languages().begin(), lease.languages().end()},
+                .bytes = BytesOf(lease)};
   TESSERA_ASSIGN_OR_RETURN(demand.worker, session.WorkerOf(lease.worker()));
   demand.pool = lease.pool().empty() ? "default" : ParseId("pools", lease.pool()).value_or("");
   const uint32_t home = partitions_->PoolHome(demand.pool);
@@ -141,6 +154,22 @@ absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& l
   return demand;
 }
 
+absl::Status WorkDesk::RoomFor(const Demand& demand) const {
+  const WorkLimits& limits = options_.work;
+  if (!broker_.Stands(demand.session, demand.id) &&
+      broker_.demands(demand.session) >= static_cast<size_t>(limits.demands_max)) {
+    return Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
+                 absl::StrCat("the stream has ", limits.demands_max, " demands"));
+  }
+  const size_t others = broker_.bytes(demand.session) - broker_.bytes(demand.session, demand.id);
+  if (others + demand.bytes > static_cast<size_t>(limits.demand_bytes_max)) {
+    return Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
+                 absl::StrCat("the stream's demands name more than ", limits.demand_bytes_max,
+                              " bytes of keys, skills and languages"));
+  }
+  return absl::OkStatus();
+}
+
 void WorkDesk::OnLease(Session& session, const v1::Lease& lease) {
   if (lease.assignments_wanted() == 0) {
     broker_.Withdraw(session.id(), lease.demand_id());
@@ -148,14 +177,9 @@ void WorkDesk::OnLease(Session& session, const v1::Lease& lease) {
   }
   std::optional<uint32_t> rests_on;
   absl::StatusOr<Demand> demand = DemandFrom(session, lease, &rests_on);
-  if (demand.ok() && lease.assignments_wanted() > kCreditMax) {
-    demand = Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
-                   absl::StrCat("a demand is for at most ", kCreditMax, " assignments"))
-                 .Field("assignments_wanted", absl::StrCat("must be at most ", kCreditMax));
-  } else if (demand.ok() && !broker_.Stands(session.id(), lease.demand_id()) &&
-             broker_.demands(session.id()) >= options_.demands_per_session_max) {
-    demand = Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
-                   absl::StrCat("the stream has ", options_.demands_per_session_max, " demands"));
+  if (demand.ok()) {
+    const absl::Status room = RoomFor(*demand);
+    if (!room.ok()) demand = room;
   }
   if (!demand.ok()) {
     v1::Rejected& out = Reject(session, v1::WORK_KIND_LEASE, rests_on, demand.status());
@@ -174,10 +198,6 @@ void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
     TESSERA_ASSIGN_OR_RETURN(const AssignmentRef resolved, Resolve(session, draft.assignment()));
     TESSERA_ASSIGN_OR_RETURN(const core::ItemIndex item,
                              ItemOf(session, resolved, draft.item_key(), "item_key"));
-    if (draft.edit() < 1 || draft.edit() > UINT32_MAX) {
-      return Error(StatusCode::kInvalidArgument, "FIELD_OUT_OF_LIMITS", "malformed edit number")
-          .Field("edit", "must be 1 to 4294967295");
-    }
     const JobWords& words = partitions_->words({resolved.partition, resolved.id.job});
     std::string choice;  // Empty: it is withdrawn.
     if (draft.has_answer()) {
@@ -186,7 +206,7 @@ void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
     TESSERA_RETURN_IF_ERROR(partitions_->partition(resolved.partition)
                                 .Draft({.assignment = resolved.id,
                                         .item = item,
-                                        .edit = static_cast<uint32_t>(draft.edit()),
+                                        .edit = static_cast<uint64_t>(draft.edit()),
                                         .choice = std::move(choice)},
                                        partitions_->now()));
     v1::Committed& out = *outbox_.At(session.id(), resolved.partition).add_committed();
@@ -198,9 +218,7 @@ void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
     const core::LiveAssignment* live = Live(resolved);
     out.set_finished(live == nullptr || live->expired);
     if (live == nullptr) return absl::OkStatus();
-    if (const core::LeasedItem* leased = live->Find(item); leased->edit > out.edit()) {
-      out.set_edit(leased->edit);
-    }
+    out.set_edit(std::max(draft.edit(), static_cast<int64_t>(live->Find(item)->edit)));
     SetTimes(*live, out);
     return absl::OkStatus();
   };
@@ -215,26 +233,20 @@ void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
 // --- Submissions ---------------------------------------------------------------------------------
 
 absl::StatusOr<WorkDesk::Account> WorkDesk::Submit(Session& session, const AssignmentRef& ref,
-                                                   const v1::Submit& submit,
-                                                   std::string* item_key) {
+                                                   const v1::Submit& submit) {
   const JobWords& words = partitions_->words({ref.partition, ref.id.job});
   core::Submit command{.assignment = ref.id};
-  absl::flat_hash_set<core::ItemIndex> items;
+  std::vector<core::ItemIndex> items;
   for (int k = 0; k < submit.answers_size(); ++k) {
     const v1::ItemAnswer& answer = submit.answers(k);
-    *item_key = answer.item_key();
     const std::string path = absl::StrCat("answers[", k, "]");
     TESSERA_ASSIGN_OR_RETURN(const core::ItemIndex item, ItemOf(session, ref, answer.item_key(),
                                                                 absl::StrCat(path, ".item_key")));
-    if (!items.insert(item).second) {
-      return Error(StatusCode::kInvalidArgument, "VALUE_DUPLICATED", "an item is answered twice")
-          .Field(absl::StrCat(path, ".item_key"), "is there twice");
-    }
+    items.push_back(item);
     TESSERA_ASSIGN_OR_RETURN(std::string choice,
                              ChoiceOf(answer.answer(), words.field, absl::StrCat(path, ".answer")));
     command.answers.push_back({item, std::move(choice)});
   }
-  item_key->clear();
   const core::LiveAssignment* live = Live(ref);
   const absl::Time now = partitions_->now();
   double seconds = live == nullptr ? 0 : absl::ToDoubleSeconds(now - live->granted_at);
@@ -249,23 +261,15 @@ absl::StatusOr<WorkDesk::Account> WorkDesk::Submit(Session& session, const Assig
   }
   absl::StatusOr<core::Submitted> submitted =
       partitions_->partition(ref.partition).Submit(command, now);
-  if (!submitted.ok()) {
-    const std::string& field = GetDetails(submitted.status()).fields.empty()
-                                   ? std::string()
-                                   : GetDetails(submitted.status()).fields.front().field;
-    for (int k = 0; k < submit.answers_size(); ++k) {
-      if (absl::StartsWith(field, absl::StrCat("answers[", k, "]"))) {
-        *item_key = submit.answers(k).item_key();
-      }
-    }
-    return submitted.status();
-  }
+  if (!submitted.ok()) return submitted.status();
   const auto remembered = accounts_.find({ref.partition, ref.id});
-  if (all.empty() && remembered != accounts_.end()) return remembered->second;
-  if (all.empty()) all.assign(items.begin(), items.end());
-  Account account = AccountOf(ref, all);
+  const bool repeat = all.empty();
+  if (repeat && remembered != accounts_.end()) return remembered->second;
+  Account account = AccountOf(ref, repeat ? items : all);
   account.earned_micros = submitted->earned_micros;
   account.accepted = submitted->answers;
+  // A repeat may name some of the items only, or none: that is nobody else's answer.
+  if (repeat) return account;
   Correct(ref, seconds);
   Remember(ref, account);
   if (Live(ref) == nullptr) Release(ref);
@@ -274,12 +278,12 @@ absl::StatusOr<WorkDesk::Account> WorkDesk::Submit(Session& session, const Assig
 
 void WorkDesk::OnSubmit(Session& session, const v1::Submit& submit) {
   const absl::StatusOr<AssignmentRef> ref = Resolve(session, submit.assignment());
-  std::string item_key;
-  const absl::StatusOr<Account> account =
-      ref.ok() ? Submit(session, *ref, submit, &item_key) : ref.status();
+  const absl::StatusOr<Account> account = ref.ok() ? Submit(session, *ref, submit) : ref.status();
   if (!account.ok()) {
     Reject(session, v1::WORK_KIND_SUBMIT, submit.assignment(), submit.tag(), account.status())
-        .set_item_key(item_key);
+        .set_item_key(KeyAtFault(
+            account.status(), "answers", [&](int k) { return submit.answers(k).item_key(); },
+            submit.answers_size()));
     return;
   }
   v1::Committed& out = *outbox_.At(session.id(), ref->partition).add_committed();
@@ -297,31 +301,30 @@ void WorkDesk::OnSubmit(Session& session, const v1::Submit& submit) {
 // --- Returns, extensions -------------------------------------------------------------------------
 
 absl::StatusOr<WorkDesk::Account> WorkDesk::Return(Session& session, const AssignmentRef& ref,
-                                                   const v1::Return& giving_back,
-                                                   std::string* item_key) {
+                                                   const v1::Return& giving_back) {
   core::ReturnItems command{.assignment = ref.id, .drafts_too = giving_back.drafts_too()};
   for (int k = 0; k < giving_back.item_keys_size(); ++k) {
-    *item_key = giving_back.item_keys(k);
     TESSERA_ASSIGN_OR_RETURN(
         const core::ItemIndex item,
         ItemOf(session, ref, giving_back.item_keys(k), absl::StrCat("item_keys[", k, "]")));
     command.items.push_back(item);
   }
-  item_key->clear();
   const auto remembered = accounts_.find({ref.partition, ref.id});
   const core::LiveAssignment* live = Live(ref);
   if (live == nullptr && remembered != accounts_.end()) return remembered->second;
-  std::vector<core::ItemIndex> all = command.items;
+  const bool repeat = live == nullptr;
+  std::vector<core::ItemIndex> all;
   double seconds = 0;
-  if (live != nullptr) {
-    all.clear();
+  if (repeat) {
+    all = command.items;
+  } else {
     for (const core::LeasedItem& item : live->items) all.push_back(item.item);
     seconds = absl::ToDoubleSeconds(partitions_->now() - live->granted_at);
   }
   TESSERA_RETURN_IF_ERROR(
       partitions_->partition(ref.partition).Return(command, partitions_->now()));
   const Account account = AccountOf(ref, all);
-  if (Live(ref) == nullptr) {
+  if (!repeat && Live(ref) == nullptr) {
     // Drafts count when the rest is given back, and took time; what was not begun costs nothing.
     Correct(ref, account.accepted > 0 ? seconds : 0);
     Remember(ref, account);
@@ -332,13 +335,14 @@ absl::StatusOr<WorkDesk::Account> WorkDesk::Return(Session& session, const Assig
 
 void WorkDesk::OnReturn(Session& session, const v1::Return& giving_back) {
   const absl::StatusOr<AssignmentRef> ref = Resolve(session, giving_back.assignment());
-  std::string item_key;
   const absl::StatusOr<Account> account =
-      ref.ok() ? Return(session, *ref, giving_back, &item_key) : ref.status();
+      ref.ok() ? Return(session, *ref, giving_back) : ref.status();
   if (!account.ok()) {
     Reject(session, v1::WORK_KIND_RETURN, giving_back.assignment(), giving_back.tag(),
            account.status())
-        .set_item_key(item_key);
+        .set_item_key(KeyAtFault(
+            account.status(), "item_keys", [&](int k) { return giving_back.item_keys(k); },
+            giving_back.item_keys_size()));
     return;
   }
   v1::Committed& out = *outbox_.At(session.id(), ref->partition).add_committed();

@@ -10,24 +10,10 @@ namespace {
 
 using absl::StatusCode;
 
-constexpr int kProtocolVersion = 1;
-constexpr int kHeldMax = 10'000;
-
 }  // namespace
 
 void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   const uint64_t id = session.id();
-  if (hello.protocol_version() != kProtocolVersion) {
-    return EndSession(id, Error(StatusCode::kFailedPrecondition, "PROTOCOL_VERSION",
-                                absl::StrCat("version ", kProtocolVersion, " is spoken here"))
-                              .Field("hello.protocol_version", "is not spoken here"));
-  }
-  if (hello.gateway().empty() || hello.held_size() > kHeldMax) {
-    return EndSession(id,
-                      Error(StatusCode::kInvalidArgument, "FIELD_OUT_OF_LIMITS", "malformed Hello")
-                          .Field(hello.gateway().empty() ? "hello.gateway" : "hello.held",
-                                 hello.gateway().empty() ? "must be set" : "has too many entries"));
-  }
   if (absl::Status status = CheckPositions(hello); !status.ok()) return EndSession(id, status);
 
   const std::string key = absl::StrCat(session.platform(), "/", hello.gateway());
@@ -43,11 +29,11 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   v1::Welcome welcome;
   welcome.set_session(absl::StrCat(id));
   *welcome.mutable_heartbeat_interval() = DurationToProto(options_.heartbeat);
-  welcome.mutable_limits()->set_request_bytes_max(kRequestBytesMax);
-  welcome.mutable_limits()->set_entries_max(kEntriesMax);
-  welcome.mutable_limits()->set_demands_max(static_cast<int32_t>(options_.demands_per_session_max));
-  welcome.mutable_limits()->set_credit_max(kCreditMax);
-  welcome.mutable_limits()->set_unanswered_max(kUnansweredMax);
+  welcome.mutable_limits()->set_request_bytes_max(options_.work.request_bytes_max);
+  welcome.mutable_limits()->set_entries_max(options_.work.entries_max);
+  welcome.mutable_limits()->set_demands_max(options_.work.demands_max);
+  welcome.mutable_limits()->set_credit_max(options_.work.credit_max);
+  welcome.mutable_limits()->set_unanswered_max(options_.work.unanswered_max);
   if (!session.platform().empty()) {
     welcome.set_platform(absl::StrCat("platforms/", session.platform()));
   }
@@ -130,10 +116,7 @@ absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held
       items.push_back(entry->item);
   }
 
-  if (live != nullptr &&
-      !session.Owns(partitions_->state(ref->partition).worker(live->worker).name)) {
-    return out;
-  }
+  if (!MaySpeakOf(session, *ref, items)) return out;
   if (live != nullptr) {
     *out.mutable_expire_time() = TimeToProto(live->deadline);
     *out.mutable_late_until_time() = TimeToProto(live->late_until);

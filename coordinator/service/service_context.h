@@ -41,6 +41,7 @@ struct ServiceLimits {
   // What a client has to take the end of its stream in, before it is cut off.
   absl::Duration end_grace = absl::Seconds(5);
   absl::Duration upload_idle_max = absl::Minutes(5);  // Between two batches of AddItems.
+  edge::WorkLimits work;                              // As Welcome tells them.
   ItemLimits items;
 };
 
@@ -85,7 +86,6 @@ class ServiceContext {
   absl::StatusOr<Principal> Admit(const grpc::CallbackServerContext& context, Roles any_of,
                                   const absl::StatusOr<Resource>& resource) const;
 
-  WorkLimits work_limits() const { return {.items = limits_.items}; }
   const ServiceLimits& limits() const { return limits_; }
   Executor& executor() const { return *executor_; }
   OpenStreams& streams() { return streams_; }  // On the coordinator's thread.

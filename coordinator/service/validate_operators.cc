@@ -14,6 +14,10 @@ absl::Status ValidateName(absl::string_view collection, absl::string_view name) 
 }
 
 void CheckTenantWeights(const v1::Pool& pool, const FieldPath& path, Violations& violations) {
+  if (pool.tenant_weights().size() > 1000) {
+    violations.OutOfLimits(path, "must have at most 1000 entries");
+    return;
+  }
   for (const auto& [tenant, weight] : pool.tenant_weights()) {
     const FieldPath at = path.Key(tenant);
     CheckName("tenants", tenant, at, violations);

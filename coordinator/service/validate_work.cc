@@ -12,16 +12,15 @@
 namespace tessera::service {
 namespace {
 
-constexpr int kHeldMax = 10'000;
 constexpr int kItemsMax = 10'000;  // Item keys in a lease, answers in a submit.
 
-void CheckHello(const v1::Hello& hello, Violations& violations) {
+void CheckHello(const v1::Hello& hello, const edge::WorkLimits& limits, Violations& violations) {
   const FieldPath path("hello");
   CheckId(hello.gateway(), path.Sub("gateway"), violations);
   CheckText(hello.client(), 128, path.Sub("client"), violations);
   const FieldPath held = path.Sub("held");
-  if (hello.held_size() > kHeldMax) {
-    violations.OutOfLimits(held, absl::StrCat("must have at most ", kHeldMax, " entries"));
+  if (hello.held_size() > limits.held_max) {
+    violations.OutOfLimits(held, absl::StrCat("must have at most ", limits.held_max, " entries"));
     return;
   }
   for (int i = 0; i < hello.held_size() && !violations.full(); ++i) {
@@ -47,8 +46,8 @@ void CheckHello(const v1::Hello& hello, Violations& violations) {
 // Looks at entries. Each is answered for itself, and so has Violations of its own.
 class EntryCheck {
  public:
-  EntryCheck(absl::string_view platform, const WorkLimits& limits)
-      : platform_(platform), limits_(limits) {}
+  EntryCheck(const edge::WorkLimits& limits, const ItemLimits& items)
+      : limits_(limits), items_(items) {}
 
   void Check(const v1::Lease& lease, Violations& violations) {
     if (lease.demand_id() == 0) violations.Required(FieldPath("demand_id"));
@@ -87,7 +86,7 @@ class EntryCheck {
     CheckItemKey(draft.item_key(), FieldPath("item_key"), violations);
     if (draft.edit() < 1) violations.OutOfLimits(FieldPath("edit"), "must be 1 or more");
     if (draft.has_answer()) {
-      CheckAnswer(draft.answer(), limits_.items, FieldPath("answer"), violations);
+      CheckAnswer(draft.answer(), items_, FieldPath("answer"), violations);
     }
   }
 
@@ -107,7 +106,7 @@ class EntryCheck {
         violations.Duplicated(at.Sub("item_key"), "is there twice");
       }
       if (answer.has_answer()) {
-        CheckAnswer(answer.answer(), limits_.items, at.Sub("answer"), violations);
+        CheckAnswer(answer.answer(), items_, at.Sub("answer"), violations);
       } else {
         violations.Required(at.Sub("answer"));
       }
@@ -145,13 +144,7 @@ class EntryCheck {
                        absl::StrCat("a demand may want ", limits_.credit_max, " assignments"))
           .Field("assignments_wanted", "is above the limit of the stream");
     }
-    if (platform_.empty() || IsWorkerId(lease.worker())) return absl::OkStatus();
-    Violations unused;
-    const auto parts = CheckWorkerName(lease.worker(), FieldPath("worker"), unused);
-    if (!parts.has_value() || parts->platform == platform_) return absl::OkStatus();
-    return ErrorWith(absl::StatusCode::kPermissionDenied, v1::PLATFORM_DENIED,
-                     "the worker is another platform's")
-        .Field("worker", "is another platform's");
+    return absl::OkStatus();
   }
   template <typename Entry>
   absl::Status CheckAllowed(const Entry&) const {
@@ -178,8 +171,8 @@ class EntryCheck {
     }
   }
 
-  absl::string_view platform_;
-  const WorkLimits& limits_;
+  const edge::WorkLimits& limits_;
+  const ItemLimits& items_;
 };
 
 // What tells the gateway which of its entries is meant.
@@ -237,18 +230,19 @@ void TakeMalformedEntries(google::protobuf::RepeatedPtrField<Entry>& entries, En
 
 }  // namespace
 
-absl::Status ValidateMessage(const v1::WorkRequest& request, bool first, const WorkLimits& limits) {
+absl::Status ValidateMessage(const v1::WorkRequest& request, bool first,
+                             const edge::WorkLimits& limits) {
   if (first != request.has_hello()) {
     const absl::string_view why = first ? "is required in the first message" : "comes again";
     return ErrorWith(absl::StatusCode::kFailedPrecondition, v1::HELLO_MISPLACED,
                      absl::StrCat("hello ", why))
         .Field("hello", why);
   }
-  if (first && request.hello().protocol_version() != 1) {
+  if (first && request.hello().protocol_version() != edge::kWorkProtocolVersion) {
     return ErrorWith(absl::StatusCode::kFailedPrecondition, v1::PROTOCOL_VERSION,
                      absl::StrCat("protocol version ", request.hello().protocol_version(),
-                                  " is not spoken here; 1 is"))
-        .Field("hello.protocol_version", "must be 1");
+                                  " is not spoken here; ", edge::kWorkProtocolVersion, " is"))
+        .Field("hello.protocol_version", "is not spoken here");
   }
   const int64_t entries = int64_t{request.leases_size()} + AnswerableEntries(request);
   if (entries > limits.entries_max) {
@@ -261,13 +255,13 @@ absl::Status ValidateMessage(const v1::WorkRequest& request, bool first, const W
                      absl::StrCat("a message may have ", limits.request_bytes_max, " bytes"));
   }
   Violations violations;
-  if (first) CheckHello(request.hello(), violations);
+  if (first) CheckHello(request.hello(), limits, violations);
   return violations.ToStatus();
 }
 
-void TakeMalformed(v1::WorkRequest& request, absl::string_view platform, const WorkLimits& limits,
-                   v1::WorkResponse& rejected) {
-  EntryCheck check(platform, limits);
+void TakeMalformed(v1::WorkRequest& request, const edge::WorkLimits& limits,
+                   const ItemLimits& items, v1::WorkResponse& rejected) {
+  EntryCheck check(limits, items);
   TakeMalformedEntries(*request.mutable_leases(), check, rejected);
   TakeMalformedEntries(*request.mutable_drafts(), check, rejected);
   TakeMalformedEntries(*request.mutable_submits(), check, rejected);

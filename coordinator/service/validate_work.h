@@ -7,29 +7,21 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
+#include "coordinator/edge/work_limits.h"
 #include "coordinator/service/validate_item.h"
 #include "tessera/v1/work_service.pb.h"
 
 namespace tessera::service {
 
-// As Welcome tells them (coordinator/edge/work_hello.cc).
-struct WorkLimits {
-  ItemLimits items;
-  int64_t request_bytes_max = 4 << 20;
-  int32_t entries_max = 10'000;
-  int32_t credit_max = 1'000;
-  int64_t unanswered_max = 100'000;
-};
-
 // `first`: it is the stream's first message. FAILED_PRECONDITION (HELLO_MISPLACED,
 // PROTOCOL_VERSION), INVALID_ARGUMENT, RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE, STREAM_LIMIT).
-absl::Status ValidateMessage(const v1::WorkRequest& request, bool first, const WorkLimits& limits);
+absl::Status ValidateMessage(const v1::WorkRequest& request, bool first,
+                             const edge::WorkLimits& limits);
 
-// Moves malformed entries of `request` out of it, and adds a Rejected for each to `rejected`.
-// `platform`: whose workers the stream may bring; empty for any.
-void TakeMalformed(v1::WorkRequest& request, absl::string_view platform, const WorkLimits& limits,
-                   v1::WorkResponse& rejected);
+// Moves malformed entries of `request` out of it, and adds a Rejected for each to `rejected`. Whose
+// workers and assignments they name is judged where those are known (coordinator/edge).
+void TakeMalformed(v1::WorkRequest& request, const edge::WorkLimits& limits,
+                   const ItemLimits& items, v1::WorkResponse& rejected);
 
 // Entries of `request` that will be answered by exactly one Committed or Rejected.
 int64_t AnswerableEntries(const v1::WorkRequest& request);

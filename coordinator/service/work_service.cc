@@ -43,7 +43,7 @@ class WorkStream final
       : service_(service),
         place_(std::move(place)),
         cutoff_(context),
-        limits_(service.work_limits()),
+        limits_(service.limits().work),
         platform_(principal.everywhere ? std::string() : principal.platform) {}
 
   void Start() {
@@ -77,7 +77,7 @@ class WorkStream final
       return;  // And nothing more is read.
     }
     v1::WorkResponse rejected;
-    TakeMalformed(request, platform_, limits_, rejected);
+    TakeMalformed(request, limits_, service_.limits().items, rejected);
     Post([this, &request, rejected = std::move(rejected)](edge::Coordinator&) mutable {
       HandIn(request, std::move(rejected));
     });
@@ -266,7 +266,7 @@ class WorkStream final
   ServiceContext& service_;
   Places::Place place_;
   Cutoff cutoff_;
-  const WorkLimits limits_;
+  const edge::WorkLimits limits_;
   const std::string platform_;
   std::shared_ptr<WorkStream> grpc_share_;  // From Start() to OnDone().
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "coordinator/edge/partitions.h"
 #include "tests/coordinator/edge/coordinator_world.h"
 #include "tests/support/status_matchers.h"
 
@@ -92,6 +93,35 @@ TEST_F(CoordinatorTest, ACreateThatIsTriedAgainGivesTheSameJob) {
   const auto reused = world_.Call(&Coordinator::CreateJob, other);
   EXPECT_THAT(reused, StatusIs(StatusCode::kAlreadyExists));
   EXPECT_THAT(reused.status(), HasReason("REQUEST_ID_REUSED"));
+}
+
+TEST_F(CoordinatorTest, OneTenantCannotTakeAllTheJobsThatThereMayBe) {
+  world_.options().host.partition.jobs_max = 5;
+  world_.options().host.partition.jobs_per_tenant_max = 3;
+  world_.Restart();
+  const auto create = [&](int number, const char* tenant) {
+    return world_
+        .Call(&Coordinator::CreateJob,
+              CoordinatorWorld::JobRequest(absl::StrCat("r", number), tenant))
+        .status();
+  };
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(create(i, "greedy"), IsOk());
+  EXPECT_THAT(create(3, "greedy"), HasReason("JOBS_MAX"));
+  EXPECT_THAT(create(0, "greedy"), IsOk());  // A repeat.
+  EXPECT_THAT(create(0, "other"), IsOk());
+  EXPECT_THAT(create(1, "other"), IsOk());
+  EXPECT_THAT(create(2, "other"), HasReason("JOBS_MAX"));
+}
+
+TEST_F(CoordinatorTest, PartitionsShareWhatACoordinatorMayHold) {
+  const HostOptions whole{.record_bytes_max = 1 << 20, .unflushed_bytes_max = 64 << 20};
+  const HostOptions one = Partitions::ShareOf(whole, 1);
+  EXPECT_EQ(one.payload_cache_bytes, whole.payload_cache_bytes);
+  EXPECT_EQ(one.unflushed_bytes_max, whole.unflushed_bytes_max);
+  const HostOptions eighth = Partitions::ShareOf(whole, 8);
+  EXPECT_EQ(eighth.payload_cache_bytes, whole.payload_cache_bytes / 8);
+  EXPECT_EQ(eighth.unflushed_bytes_max, size_t{8 << 20});
+  EXPECT_EQ(Partitions::ShareOf(whole, 1024).unflushed_bytes_max, size_t{4 << 20});
 }
 
 // Who hears nothing for long and tries again still has to learn of the job that is paid for.
@@ -289,8 +319,6 @@ TEST_F(IntakeTest, AGapOrAStraddleIsRefusedWithTheOffsetToGoOnFrom) {
     EXPECT_THAT(GetDetails(status).metadata,
                 ::testing::Contains(::testing::Pair("committed_offset", "2")));
   }
-  EXPECT_THAT(Add(-1, {Item("a")}), StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(Add(2, {}), StatusIs(StatusCode::kInvalidArgument));
 }
 
 TEST_F(IntakeTest, AnItemCountsOnceByItsKey) {

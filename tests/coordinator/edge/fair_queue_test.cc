@@ -51,10 +51,19 @@ TEST_F(FairQueueTest, SharesAreOfSecondsAndNotOfTurns) {
 }
 
 TEST_F(FairQueueTest, AWeightIsAShare) {
-  queue_.SetWeight("big", 3);
   std::map<std::string, int> turns;
-  for (int i = 0; i < 400; ++i) ++turns[Serve({"big", "small"}, 7)];
+  const auto serve = [&](double weight_of_big) {
+    const std::vector<FairQueue::Candidate> candidates = {{"big"}, {"small"}};
+    const std::string chosen(candidates[queue_.Choose(candidates)].tenant);
+    queue_.Charge(chosen, 7, chosen == "big" ? weight_of_big : 1);
+    ++turns[chosen];
+  };
+  for (int i = 0; i < 400; ++i) serve(3);
   EXPECT_THAT(turns["big"], ::testing::AllOf(::testing::Ge(299), Le(301)));
+  // One that changes holds from then on.
+  turns.clear();
+  for (int i = 0; i < 400; ++i) serve(0.25);
+  EXPECT_THAT(turns["big"], ::testing::AllOf(::testing::Ge(79), Le(81)));
 }
 
 TEST_F(FairQueueTest, WhoWantedNothingHasNoClaimOnThePast) {
@@ -85,7 +94,6 @@ TEST_F(FairQueueTest, TheGapBetweenTwoThatAlwaysWantIsWithinOneChargeEach) {
         {"f", uniform(0.1, 5)}, {"m", uniform(0.1, 5)}, {"x", 1}};
     std::map<std::string, double> cost_max = {
         {"f", uniform(1, 500)}, {"m", uniform(1, 500)}, {"x", 50}};
-    for (const auto& [tenant, w] : weight) queue.SetWeight(tenant, w);
     double gap = 0;
     double gap_min = 0;
     double gap_max = 0;
@@ -94,7 +102,7 @@ TEST_F(FairQueueTest, TheGapBetweenTwoThatAlwaysWantIsWithinOneChargeEach) {
       if (random() % 3 == 0) candidates.push_back({"x"});
       const std::string chosen(candidates[queue.Choose(candidates)].tenant);
       const double cost = uniform(0, cost_max[chosen]);
-      queue.Charge(chosen, cost);
+      queue.Charge(chosen, cost, weight[chosen]);
       if (chosen == "f") gap += cost / weight["f"];
       if (chosen == "m") gap -= cost / weight["m"];
       gap_min = std::min(gap_min, gap);

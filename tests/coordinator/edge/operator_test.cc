@@ -48,6 +48,37 @@ TEST(OperatorTest, PoolsAreCreatedChangedAndDeleted) {
   EXPECT_THAT(world.Call(&Coordinator::DeletePool, remove).status(), HasReason("POOL_DEFAULT"));
 }
 
+// Who did not hear the answer cannot know that somebody has changed the pool since.
+TEST(OperatorTest, ACreateOfAPoolThatIsTriedAgainGivesThePoolAsItIsNow) {
+  CoordinatorWorld world(3);
+  v1::CreatePoolRequest create;
+  create.set_pool_id("experts");
+  create.set_request_id("one");
+  (*create.mutable_pool()->mutable_tenant_weights())["tenants/zoo"] = 0.5;
+  (*create.mutable_pool()->mutable_tenant_weights())["tenants/acme"] = 2;
+  ASSERT_THAT(world.Call(&Coordinator::CreatePool, create), IsOk());
+  v1::UpdatePoolRequest update;
+  update.mutable_pool()->set_name("pools/experts");
+  update.mutable_pool()->set_price_per_item_micros(9);
+  update.mutable_update_mask()->add_paths("price_per_item_micros");
+  ASSERT_THAT(world.Call(&Coordinator::UpdatePool, update), IsOk());
+  world.Restart();
+  const auto again = world.Call(&Coordinator::CreatePool, create);
+  ASSERT_THAT(again, IsOk());
+  EXPECT_EQ(again->price_per_item_micros(), 9);
+  EXPECT_THAT(again->tenant_weights(),
+              ::testing::UnorderedElementsAre(::testing::Pair("tenants/zoo", 0.5),
+                                              ::testing::Pair("tenants/acme", 2)));
+  for (const char* const other : {"two", ""}) {
+    create.set_request_id(other);
+    EXPECT_THAT(world.Call(&Coordinator::CreatePool, create).status(), HasReason("POOL_EXISTS"));
+    create.mutable_pool()->set_price_per_item_micros(9);
+    EXPECT_THAT(world.Call(&Coordinator::CreatePool, create),
+                IsOk());  // It asks for what there is.
+    create.mutable_pool()->clear_price_per_item_micros();
+  }
+}
+
 // Of the partitions only one is the pool's home; the jobs of all are paid by it.
 TEST(OperatorTest, JobsOfAllPartitionsKnowWhatTheirPoolPays) {
   CoordinatorWorld world(4);

@@ -3,13 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "coordinator/edge/broker.h"
+#include "coordinator/edge/convert.h"
 #include "coordinator/edge/names.h"
-#include "tests/coordinator/edge/coordinator_world.h"
-#include "tests/support/status_matchers.h"
+#include "tests/coordinator/edge/work_world.h"
 
 namespace tessera::edge {
 namespace {
@@ -21,50 +23,6 @@ using ::tessera::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-class WorkTest : public ::testing::Test {
- protected:
-  std::string JobWith(int items, absl::string_view request_id = "r1",
-                      absl::string_view tenant = "acme") {
-    const std::string job = world_.Create(CoordinatorWorld::JobRequest(request_id, tenant));
-    EXPECT_THAT(world_.Add(job, 0, items), IsOk());
-    EXPECT_TRUE(world_.Seal(job).sealed());
-    return job;
-  }
-
-  v1::Assigned Lease(uint64_t demand, absl::string_view worker) {
-    v1::WorkRequest request;
-    CoordinatorWorld::AddLease(request, demand, worker);
-    world_.Send(session_, request);
-    const v1::WorkResponse told = sink_.Take();
-    EXPECT_THAT(told.assigned(), SizeIs(1)) << told.DebugString();
-    return told.assigned().empty() ? v1::Assigned() : told.assigned(0);
-  }
-
-  v1::WorkResponse Draft(const v1::Assigned& assigned, int item, int64_t edit,
-                         absl::string_view choice) {
-    v1::WorkRequest request;
-    v1::Draft& draft = *request.add_drafts();
-    draft.set_assignment(assigned.assignment());
-    draft.set_item_key(assigned.items(item).key());
-    draft.set_edit(edit);
-    draft.set_tag(7);
-    if (!choice.empty()) *draft.mutable_answer() = CoordinatorWorld::Choice(choice);
-    world_.Send(session_, request);
-    return sink_.Take();
-  }
-
-  v1::WorkResponse Submit(const v1::Assigned& assigned, absl::string_view choice = "yes") {
-    v1::WorkRequest request;
-    CoordinatorWorld::AddSubmit(request, assigned, choice);
-    world_.Send(session_, request);
-    return sink_.Take();
-  }
-
-  CoordinatorWorld world_;
-  RecordingSink& sink_ = world_.NewSink();
-  Coordinator::SessionId session_ = world_.Connect(sink_);
-};
 
 TEST_F(WorkTest, WelcomeNamesTheLimitsAndComesFirst) {
   ASSERT_THAT(sink_.messages, SizeIs(1));
@@ -88,23 +46,6 @@ TEST_F(WorkTest, WelcomeNamesTheLimitsAndComesFirst) {
   EXPECT_TRUE(other.messages[0].has_welcome());
   EXPECT_THAT(other.all.assigned(), SizeIs(1));
   EXPECT_THAT(other.all.rejected(), SizeIs(1));
-}
-
-TEST_F(WorkTest, AStreamWithoutHelloOrWithTwoEnds) {
-  v1::WorkRequest hello;
-  hello.mutable_hello()->set_gateway("g9");
-  hello.mutable_hello()->set_protocol_version(1);
-  world_.Send(session_, hello);
-  ASSERT_TRUE(sink_.closed.has_value());
-  EXPECT_THAT(*sink_.closed, HasReason("HELLO_MISPLACED"));
-  RecordingSink& second = world_.NewSink();
-  world_.Turn([&] { world_->OnWork(world_->OpenSession("web", &second), v1::WorkRequest()); });
-  world_.Settle();
-  EXPECT_THAT(*second.closed, StatusIs(StatusCode::kFailedPrecondition));
-  RecordingSink& third = world_.NewSink();
-  hello.mutable_hello()->set_protocol_version(2);
-  world_.Turn([&] { world_->OnWork(world_->OpenSession("web", &third), hello); });
-  EXPECT_THAT(*third.closed, HasReason("PROTOCOL_VERSION"));
 }
 
 TEST_F(WorkTest, ADemandStandsUntilThereIsWork) {
@@ -252,73 +193,6 @@ TEST_F(WorkTest, ASubmissionCountsOnceAcrossRestarts) {
   EXPECT_EQ(told.committed(0).earned_micros(), 30'000);
   EXPECT_EQ(world_.Job(job).counts().answers(), 3);
   EXPECT_EQ(world_.Job(job).ledger().earned_micros(), 30'000);
-}
-
-TEST_F(WorkTest, EveryBadEntryIsAnsweredByItselfAndTheStreamGoesOn) {
-  JobWith(3);
-  const v1::Assigned assigned = Lease(1, "ann");
-  v1::WorkRequest request;
-  v1::Submit& unknown = *request.add_submits();
-  unknown.set_assignment("nonsense");
-  unknown.set_tag(1);
-  v1::Submit& misfit = *request.add_submits();
-  misfit.set_assignment(assigned.assignment());
-  misfit.set_tag(2);
-  v1::ItemAnswer& maybe = *misfit.add_answers();
-  maybe.set_item_key("item0");
-  *maybe.mutable_answer() = CoordinatorWorld::Choice("maybe");
-  v1::Submit& stranger = *request.add_submits();
-  stranger.set_assignment(assigned.assignment());
-  stranger.set_tag(3);
-  v1::ItemAnswer& other = *stranger.add_answers();
-  other.set_item_key("item99");
-  *other.mutable_answer() = CoordinatorWorld::Choice("yes");
-  v1::Submit& twice = *request.add_submits();
-  twice.set_assignment(assigned.assignment());
-  twice.set_tag(4);
-  for (int i = 0; i < 2; ++i) {
-    v1::ItemAnswer& answer = *twice.add_answers();
-    answer.set_item_key("item1");
-    *answer.mutable_answer() = CoordinatorWorld::Choice("yes");
-  }
-  world_.Send(session_, request);
-  const v1::WorkResponse told = sink_.Take();
-  EXPECT_THAT(told.committed(), IsEmpty());
-  ASSERT_THAT(told.rejected(), SizeIs(4)) << told.DebugString();
-  std::map<uint64_t, v1::Rejected> by_tag;
-  for (const v1::Rejected& rejected : told.rejected()) by_tag[rejected.tag()] = rejected;
-  EXPECT_EQ(by_tag[1].code(), static_cast<int>(StatusCode::kNotFound));
-  EXPECT_EQ(by_tag[1].reason(), "ASSIGNMENT_NOT_FOUND");
-  EXPECT_EQ(by_tag[2].code(), static_cast<int>(StatusCode::kInvalidArgument));
-  EXPECT_EQ(by_tag[2].reason(), "ANSWER_DOES_NOT_FIT");
-  EXPECT_EQ(by_tag[2].item_key(), "item0");
-  EXPECT_EQ(by_tag[3].code(), static_cast<int>(StatusCode::kNotFound));
-  EXPECT_EQ(by_tag[3].reason(), "ITEM_NOT_IN_ASSIGNMENT");
-  EXPECT_EQ(by_tag[3].field(), "answers[0].item_key");
-  EXPECT_EQ(by_tag[4].reason(), "VALUE_DUPLICATED");
-  EXPECT_THAT(Submit(assigned).committed(), SizeIs(1));
-}
-
-TEST_F(WorkTest, AnotherPlatformsWorkersAndAssignmentsAreDenied) {
-  JobWith(3);
-  const v1::Assigned assigned = Lease(1, "ann");
-  RecordingSink& other = world_.NewSink();
-  const auto session = world_.Connect(other, "g1", "rival");
-  v1::WorkRequest request;
-  CoordinatorWorld::AddSubmit(request, assigned);
-  CoordinatorWorld::AddLease(request, 1, "platforms/web/workers/ann");
-  world_.Send(session, request);
-  ASSERT_THAT(other.all.rejected(), SizeIs(2));
-  for (const v1::Rejected& rejected : other.all.rejected()) {
-    EXPECT_EQ(rejected.code(), static_cast<int>(StatusCode::kPermissionDenied));
-    EXPECT_EQ(rejected.reason(), "PLATFORM_DENIED");
-  }
-  // Nor once it is over.
-  Submit(assigned);
-  other.Take();
-  world_.Send(session, request);
-  EXPECT_THAT(other.all.committed(), IsEmpty());
-  EXPECT_FALSE(sink_.closed.has_value()) << "gateways of one name on two platforms are two";
 }
 
 TEST_F(WorkTest, DraftsAreKeptByTheHighestEditAndCountAtTheDeadline) {
@@ -590,30 +464,66 @@ TEST_F(WorkTest, ADemandForAJobEndsWhenItsWorkerHasAllThatTheJobAllows) {
   EXPECT_THAT(told.demands_ended(), IsEmpty());
 }
 
-TEST_F(WorkTest, MoreDemandsThanAreAllowedAreRejected) {
-  world_.options().demands_per_session_max = 3;
+TEST_F(WorkTest, TenantsShareAPoolByTheirWeights) {
+  v1::CreatePoolRequest create;
+  create.set_pool_id("shared");
+  (*create.mutable_pool()->mutable_tenant_weights())["tenants/acme"] = 3;
+  ASSERT_THAT(world_.Call(&Coordinator::CreatePool, create), IsOk());
+  for (const char* const tenant : {"acme", "zoo"}) {
+    v1::CreateJobRequest request = CoordinatorWorld::JobRequest("r1", tenant);
+    request.mutable_job()->mutable_policy()->mutable_eligibility()->add_pools("pools/shared");
+    ASSERT_THAT(world_.Add(world_.Create(request), 0, 1000), IsOk());
+  }
+  uint64_t demand = 0;
+  const auto acmes_of = [&](int leases) {
+    v1::WorkRequest request;
+    for (int i = 0; i < leases; ++i) {
+      ++demand;
+      CoordinatorWorld::AddLease(request, demand, absl::StrCat("w", demand));
+      request.mutable_leases(i)->set_pool("pools/shared");
+    }
+    world_.Send(session_, request);
+    const v1::WorkResponse told = sink_.Take();
+    EXPECT_THAT(told.assigned(), SizeIs(leases));
+    return std::count_if(told.assigned().begin(), told.assigned().end(),
+                         [](const v1::Assigned& assigned) {
+                           return absl::StartsWith(assigned.job(), "tenants/acme/");
+                         });
+  };
+  EXPECT_EQ(acmes_of(40), 30);
+  v1::UpdatePoolRequest update;
+  update.mutable_pool()->set_name("pools/shared");
+  (*update.mutable_pool()->mutable_tenant_weights())["tenants/zoo"] = 4;
+  update.mutable_update_mask()->add_paths("tenant_weights");
+  const auto updated = world_.Call(&Coordinator::UpdatePool, update);
+  ASSERT_THAT(updated, IsOk());
+  EXPECT_THAT(updated->tenant_weights(), ElementsAre(::testing::Pair("tenants/zoo", 4)));
+  EXPECT_NEAR(static_cast<double>(acmes_of(50)), 10, 1);
   world_.Restart();
   sink_ = RecordingSink();
   session_ = world_.Connect(sink_);
-  v1::WorkRequest request;
-  for (int i = 0; i < 5; ++i) CoordinatorWorld::AddLease(request, 1 + i, absl::StrCat("w", i));
-  world_.Send(session_, request);
-  const v1::WorkResponse told = sink_.Take();
-  ASSERT_THAT(told.rejected(), SizeIs(2));
-  EXPECT_EQ(told.rejected(0).demand_id(), 4);
-  EXPECT_EQ(told.rejected(0).reason(), "STREAM_LIMIT");
+  sink_.Take();
+  EXPECT_NEAR(static_cast<double>(acmes_of(50)), 10, 1);
 }
 
-TEST_F(WorkTest, ARequestAboveTheLimitsEndsTheStreamAndOneDemandAboveThemDoesNot) {
-  v1::WorkRequest request;
-  CoordinatorWorld::AddLease(request, 1, "ann", 1'000'000);
-  world_.Send(session_, request);
-  ASSERT_THAT(sink_.all.rejected(), SizeIs(1));
-  EXPECT_EQ(sink_.all.rejected(0).field(), "assignments_wanted");
-  for (int i = 0; i < 10'000; ++i) request.add_submits();
-  world_.Send(session_, request);
-  ASSERT_TRUE(sink_.closed.has_value());
-  EXPECT_THAT(*sink_.closed, HasReason("MESSAGE_TOO_LARGE"));
+// A gateway may count its edits by the clock.
+TEST_F(WorkTest, AnEditIsAsLargeAsATimestamp) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  const int64_t edit = 1'700'000'000'000'000'000;
+  EXPECT_EQ(Draft(assigned, 0, edit, "yes").committed(0).edit(), edit);
+  EXPECT_EQ(Draft(assigned, 0, edit - 1, "no").committed(0).edit(), edit);
+  world_.Restart();
+  sink_ = RecordingSink();
+  v1::Hello hello;
+  v1::Held& held = *hello.add_held();
+  held.set_assignment(assigned.assignment());
+  v1::HeldDraft& draft = *held.add_drafts();
+  draft.set_item_key(assigned.items(0).key());
+  draft.set_edit(edit);
+  session_ = world_.Connect(sink_, "g1", "web", hello);
+  ASSERT_THAT(sink_.messages.at(0).welcome().held(0).drafts(), SizeIs(1));
+  EXPECT_EQ(sink_.messages.at(0).welcome().held(0).drafts(0).edit(), edit);
 }
 
 // An owner that was replaced and does not know it must not make a gateway drop what the newer one

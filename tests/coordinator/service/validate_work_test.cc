@@ -37,7 +37,7 @@ TEST(ValidateWorkTest, MalformedEntriesAreTakenOutAndTheOthersKeepTheirOrder) {
       "submits { tag: 4 }"
       "leases { demand_id: 9 worker: '!' assignments_wanted: 1 }");
   v1::WorkResponse response;
-  TakeMalformed(request, "market", {}, response);
+  TakeMalformed(request, {}, {}, response);
   ASSERT_EQ(request.drafts_size(), 2);
   EXPECT_EQ(request.drafts(0).tag(), 1u);
   EXPECT_EQ(request.drafts(1).tag(), 3u);
@@ -55,18 +55,25 @@ TEST(ValidateWorkTest, MalformedEntriesAreTakenOutAndTheOthersKeepTheirOrder) {
   EXPECT_EQ(response.rejected(2).reason(), "FIELD_REQUIRED");
 }
 
-TEST(ValidateWorkTest, AStreamBringsWorkersOfItsPlatform) {
-  const std::string lease = "leases { demand_id: 1 assignments_wanted: 1 worker: '";
-  const auto reason = [&](const std::string& worker, absl::string_view platform) {
-    v1::WorkRequest request = Parse(lease + worker + "' }");
-    v1::WorkResponse response;
-    TakeMalformed(request, platform, {}, response);
-    return response.rejected().empty() ? "" : response.rejected(0).reason();
-  };
-  EXPECT_EQ(reason("Ann", "market"), "");
-  EXPECT_EQ(reason("platforms/market/workers/Ann", "market"), "");
-  EXPECT_EQ(reason("platforms/other/workers/Ann", "market"), "PLATFORM_DENIED");
-  EXPECT_EQ(reason("platforms/other/workers/Ann", ""), "");
+TEST(ValidateWorkTest, ARequestAboveTheLimitsEndsTheStreamAndOneDemandAboveThemDoesNot) {
+  const edge::WorkLimits limits{.request_bytes_max = 100, .entries_max = 2, .credit_max = 5};
+  EXPECT_THAT(ValidateMessage(Parse("leases {} drafts {}"), false, limits), IsOk());
+  EXPECT_THAT(ValidateMessage(Parse("leases {} drafts {} extends {}"), false, limits),
+              HasReason("STREAM_LIMIT"));
+  v1::WorkRequest request;
+  request.add_drafts()->set_item_key(std::string(100, 'k'));
+  EXPECT_THAT(ValidateMessage(request, false, limits), HasReason("MESSAGE_TOO_LARGE"));
+
+  request = Parse(
+      "leases { demand_id: 1 worker: 'a' assignments_wanted: 5 }"
+      "leases { demand_id: 2 worker: 'a' assignments_wanted: 6 }");
+  v1::WorkResponse response;
+  TakeMalformed(request, limits, {}, response);
+  ASSERT_EQ(request.leases_size(), 1);
+  EXPECT_EQ(request.leases(0).demand_id(), 1u);
+  ASSERT_EQ(response.rejected_size(), 1);
+  EXPECT_EQ(response.rejected(0).reason(), "STREAM_LIMIT");
+  EXPECT_EQ(response.rejected(0).field(), "assignments_wanted");
 }
 
 TEST(ValidateWorkTest, OnlyWhatIsAnsweredOnceIsCounted) {

@@ -1,0 +1,224 @@
+// At stake: what a gateway may not do is refused, entry by entry, with what is at fault, and tells
+// it nothing of other platforms.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "coordinator/edge/convert.h"
+#include "tests/coordinator/edge/work_world.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+TEST_F(WorkTest, EveryBadEntryIsAnsweredByItselfAndTheStreamGoesOn) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  v1::WorkRequest request;
+  v1::Submit& unknown = *request.add_submits();
+  unknown.set_assignment("nonsense");
+  unknown.set_tag(1);
+  v1::Submit& misfit = *request.add_submits();
+  misfit.set_assignment(assigned.assignment());
+  misfit.set_tag(2);
+  v1::ItemAnswer& maybe = *misfit.add_answers();
+  maybe.set_item_key("item0");
+  *maybe.mutable_answer() = CoordinatorWorld::Choice("maybe");
+  v1::Submit& stranger = *request.add_submits();
+  stranger.set_assignment(assigned.assignment());
+  stranger.set_tag(3);
+  v1::ItemAnswer& other = *stranger.add_answers();
+  other.set_item_key("item99");
+  *other.mutable_answer() = CoordinatorWorld::Choice("yes");
+  world_.Send(session_, request);
+  const v1::WorkResponse told = sink_.Take();
+  EXPECT_THAT(told.committed(), IsEmpty());
+  ASSERT_THAT(told.rejected(), SizeIs(3)) << told.DebugString();
+  std::map<uint64_t, v1::Rejected> by_tag;
+  for (const v1::Rejected& rejected : told.rejected()) by_tag[rejected.tag()] = rejected;
+  EXPECT_EQ(by_tag[1].code(), static_cast<int>(StatusCode::kNotFound));
+  EXPECT_EQ(by_tag[1].reason(), "ASSIGNMENT_NOT_FOUND");
+  EXPECT_EQ(by_tag[2].code(), static_cast<int>(StatusCode::kInvalidArgument));
+  EXPECT_EQ(by_tag[2].reason(), "ANSWER_DOES_NOT_FIT");
+  EXPECT_EQ(by_tag[2].item_key(), "item0");
+  EXPECT_EQ(by_tag[3].code(), static_cast<int>(StatusCode::kNotFound));
+  EXPECT_EQ(by_tag[3].reason(), "ITEM_NOT_IN_ASSIGNMENT");
+  EXPECT_EQ(by_tag[3].field(), "answers[0].item_key");
+  EXPECT_THAT(Submit(assigned).committed(), SizeIs(1));
+}
+
+TEST_F(WorkTest, AnotherPlatformsWorkersAndAssignmentsAreDenied) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  RecordingSink& other = world_.NewSink();
+  const auto session = world_.Connect(other, "g1", "rival");
+  v1::WorkRequest request;
+  CoordinatorWorld::AddSubmit(request, assigned);
+  CoordinatorWorld::AddLease(request, 1, "platforms/web/workers/ann");
+  world_.Send(session, request);
+  ASSERT_THAT(other.all.rejected(), SizeIs(2));
+  for (const v1::Rejected& rejected : other.all.rejected()) {
+    EXPECT_EQ(rejected.code(), static_cast<int>(StatusCode::kPermissionDenied));
+    EXPECT_EQ(rejected.reason(), "PLATFORM_DENIED");
+  }
+  // Nor once it is over.
+  Submit(assigned);
+  other.Take();
+  world_.Send(session, request);
+  EXPECT_THAT(other.all.committed(), IsEmpty());
+  EXPECT_FALSE(sink_.closed.has_value()) << "gateways of one name on two platforms are two";
+}
+
+TEST_F(WorkTest, MoreDemandsThanAreAllowedAreRejected) {
+  world_.options().work.demands_max = 3;
+  world_.Restart();
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  v1::WorkRequest request;
+  for (int i = 0; i < 5; ++i) CoordinatorWorld::AddLease(request, 1 + i, absl::StrCat("w", i));
+  world_.Send(session_, request);
+  const v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.rejected(), SizeIs(2));
+  EXPECT_EQ(told.rejected(0).demand_id(), 4);
+  EXPECT_EQ(told.rejected(0).reason(), "STREAM_LIMIT");
+}
+
+// A few demands that name much are as heavy as many that name nothing.
+TEST_F(WorkTest, DemandsThatNameMoreThanIsAllowedAreRejected) {
+  world_.options().work.demand_bytes_max = 1000;
+  world_.Restart();
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  const std::string job = world_.Create(CoordinatorWorld::JobRequest());
+  const auto lease = [&](uint64_t demand, size_t bytes) {
+    v1::WorkRequest request;
+    CoordinatorWorld::AddLease(request, demand, "ann");
+    request.mutable_leases(0)->set_only_job(job);
+    request.mutable_leases(0)->add_only_item_keys(std::string(bytes - sizeof(std::string), 'k'));
+    world_.Send(session_, request);
+    return sink_.Take();
+  };
+  EXPECT_THAT(lease(1, 600).rejected(), IsEmpty());
+  const v1::WorkResponse told = lease(2, 401);
+  ASSERT_THAT(told.rejected(), SizeIs(1));
+  EXPECT_EQ(told.rejected(0).demand_id(), 2u);
+  EXPECT_EQ(told.rejected(0).reason(), "STREAM_LIMIT");
+  // One in place of another, and one after another has gone.
+  EXPECT_THAT(lease(1, 1000).rejected(), IsEmpty());
+  v1::WorkRequest withdraw;
+  CoordinatorWorld::AddLease(withdraw, 1, "ann", 0);
+  world_.Send(session_, withdraw);
+  EXPECT_THAT(sink_.Take().demands_ended(), SizeIs(1));
+  EXPECT_THAT(lease(2, 1000).rejected(), IsEmpty());
+}
+
+TEST_F(WorkTest, WelcomeTellsTheLimitsThatHold) {
+  world_.options().work = {.request_bytes_max = 5,
+                           .entries_max = 4,
+                           .credit_max = 3,
+                           .unanswered_max = 2,
+                           .demands_max = 1};
+  world_.Restart();
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  const v1::WorkLimits& limits = sink_.messages.at(0).welcome().limits();
+  EXPECT_EQ(limits.request_bytes_max(), 5);
+  EXPECT_EQ(limits.entries_max(), 4);
+  EXPECT_EQ(limits.credit_max(), 3);
+  EXPECT_EQ(limits.unanswered_max(), 2);
+  EXPECT_EQ(limits.demands_max(), 1);
+}
+
+// Whose an assignment was that is over is not forgotten with its lease; and an id can be guessed.
+TEST_F(WorkTest, AFinishedAssignmentAnswersNobodyElse) {
+  JobWith(9);
+  const v1::Assigned assigned = Lease(1, "ann");
+  Submit(assigned);
+  v1::Hello hello;
+  hello.add_held()->set_assignment(assigned.assignment());
+  v1::WorkRequest request;
+  request.add_submits()->set_assignment(assigned.assignment());
+  request.add_returns()->set_assignment(assigned.assignment());
+  v1::Extend& extend = *request.add_extends();
+  extend.set_assignment(assigned.assignment());
+  *extend.mutable_expire_time() = TimeToProto(world_.now() + absl::Hours(1));
+  for (const bool remembered : {true, false}) {
+    if (!remembered) world_.Restart();
+    RecordingSink& other = world_.NewSink();
+    const auto session = world_.Connect(other, "g1", "rival", hello);
+    const v1::WorkResponse told = other.Take();
+    ASSERT_THAT(told.welcome().held(), SizeIs(1));
+    EXPECT_EQ(told.welcome().held(0).earned_micros(), 0);
+    if (remembered) {
+      EXPECT_EQ(told.welcome().held(0).status(), v1::HELD_STATUS_UNKNOWN);
+    }
+    world_.Send(session, request);
+    for (const v1::Committed& committed : other.all.committed()) {
+      EXPECT_FALSE(remembered);
+      EXPECT_EQ(committed.earned_micros(), 0);
+      EXPECT_EQ(committed.items_accepted(), 0);
+    }
+    EXPECT_THAT(other.all.rejected(), SizeIs(remembered ? 3 : 1));
+    // With its items, whose it was is known in any case.
+    v1::Hello guess = hello;
+    v1::HeldDraft& draft = *guess.mutable_held(0)->add_drafts();
+    draft.set_item_key(assigned.items(0).key());
+    draft.set_edit(1);
+    RecordingSink& third = world_.NewSink();
+    world_.Connect(third, "g2", "rival", guess);
+    EXPECT_EQ(third.all.welcome().held(0).status(), v1::HELD_STATUS_UNKNOWN);
+    EXPECT_EQ(third.all.welcome().held(0).earned_micros(), 0);
+  }
+}
+
+TEST_F(WorkTest, ARejectionNamesTheFieldAndTheKeyAtFault) {
+  const std::string job = JobWith(30);
+  const v1::Assigned assigned = Lease(1, "ann");
+  const v1::Assigned other = Lease(2, "bob");
+  std::set<std::string> own;
+  for (const v1::AssignedItem& item : assigned.items()) own.insert(item.key());
+  std::string foreign;  // Of the job, and not of the assignment.
+  for (const v1::AssignedItem& item : other.items()) {
+    if (!own.contains(item.key())) foreign = item.key();
+  }
+  ASSERT_NE(foreign, "");
+  for (const std::string& key : {foreign, std::string("of no job")}) {
+    v1::WorkRequest request;
+    v1::Draft& draft = *request.add_drafts();
+    draft.set_assignment(assigned.assignment());
+    draft.set_item_key(key);
+    draft.set_edit(1);
+    v1::Submit& submit = *request.add_submits();
+    submit.set_assignment(assigned.assignment());
+    for (const std::string& answered : {assigned.items(0).key(), key}) {
+      v1::ItemAnswer& answer = *submit.add_answers();
+      answer.set_item_key(answered);
+      *answer.mutable_answer() = CoordinatorWorld::Choice("yes");
+    }
+    v1::Return& giving_back = *request.add_returns();
+    giving_back.set_assignment(assigned.assignment());
+    giving_back.add_item_keys(assigned.items(0).key());
+    giving_back.add_item_keys(key);
+    world_.Send(session_, request);
+    const v1::WorkResponse told = sink_.Take();
+    ASSERT_THAT(told.rejected(), SizeIs(3)) << told.DebugString();
+    std::map<v1::WorkKind, std::string> fields;
+    for (const v1::Rejected& rejected : told.rejected()) {
+      EXPECT_EQ(rejected.reason(), "ITEM_NOT_IN_ASSIGNMENT");
+      EXPECT_EQ(rejected.item_key(), key);
+      fields[rejected.kind()] = rejected.field();
+    }
+    EXPECT_EQ(fields[v1::WORK_KIND_DRAFT], "item_key");
+    EXPECT_EQ(fields[v1::WORK_KIND_SUBMIT], "answers[1].item_key");
+    EXPECT_EQ(fields[v1::WORK_KIND_RETURN], "item_keys[1]");
+  }
+}
+
+}  // namespace
+}  // namespace tessera::edge
