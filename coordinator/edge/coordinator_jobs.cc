@@ -62,7 +62,6 @@ absl::StatusOr<JobRef> Coordinator::Impl::CreateJob(const v1::CreateJobRequest& 
         PolicyFromProto(document.policy(), partitions_.ids().Digest("order", identity.id) >> 1,
                         "job.policy"));
     const core::JobPolicy& policy = command.policy;
-    if (policy.budget_micros <= 0) return BadField("job.policy.budget_micros", "must be above 0");
     if (policy.deadline <= std::max(now, policy.start_time)) {
       return BadField("job.policy.deadline", "must lie after now and after the start");
     }
@@ -78,12 +77,8 @@ absl::StatusOr<JobRef> Coordinator::Impl::CreateJob(const v1::CreateJobRequest& 
 
 void Coordinator::CreateJob(const v1::CreateJobRequest& request, Reply<v1::Job> reply) {
   Partitions& partitions = impl_->partitions_;
-  const auto tenant = ParseId("tenants", request.parent());
-  if (!tenant.has_value()) {
-    return partitions.Refuse(std::move(reply),
-                             BadField("parent", "must be tenants/{tenant}", "FIELD_MALFORMED"));
-  }
-  const uint32_t partition = *PartitionOfJob(partitions.ids().JobId(*tenant, request.request_id()));
+  const std::string tenant = *ParseId("tenants", request.parent());
+  const uint32_t partition = *PartitionOfJob(partitions.ids().JobId(tenant, request.request_id()));
   if (absl::Status status = partitions.Accepting(partition); !status.ok()) {
     return partitions.Refuse(std::move(reply), status);
   }
@@ -104,17 +99,13 @@ void Coordinator::GetJob(const v1::GetJobRequest& request, Reply<v1::Job> reply)
 
 void Coordinator::ListJobs(const v1::ListJobsRequest& request, Reply<v1::ListJobsResponse> reply) {
   Partitions& partitions = impl_->partitions_;
-  const std::string tenant = ParseId("tenants", request.parent()).value_or("");
+  const std::string tenant = *ParseId("tenants", request.parent());
   JobsCursor cursor;
   if (!request.page_token().empty()) {
     const auto decoded =
         DecodeToken<JobsCursor>(partitions.ids(), "jobs", request.parent(), request.page_token());
     if (!decoded.has_value()) return partitions.Refuse(std::move(reply), BadPageToken());
     cursor = *decoded;
-  }
-  if (tenant.empty()) {
-    return partitions.Refuse(std::move(reply),
-                             BadField("parent", "must be tenants/{tenant}", "FIELD_MALFORMED"));
   }
   v1::ListJobsResponse response;
   const size_t size = PageSize(request.page_size());
@@ -177,9 +168,6 @@ absl::StatusOr<v1::Job> Coordinator::Impl::UpdateJob(JobRef ref,
                           .deadline = policy.deadline,
                           .quality = policy.quality};
   const v1::Policy& asked = request.job().policy();
-  if (request.update_mask().paths().empty()) {
-    return BadField("update_mask", "must name what to change", "FIELD_REQUIRED");
-  }
   // Quality as the requester would have written it, so that its numbers get their defaults
   // together.
   v1::QualityPolicy quality = document.policy().quality();
@@ -189,8 +177,6 @@ absl::StatusOr<v1::Job> Coordinator::Impl::UpdateJob(JobRef ref,
     } else if (path == "policy.priority") {
       command.priority = asked.priority() > 0 ? asked.priority() : 1;
     } else if (path == "policy.budget_micros") {
-      if (asked.budget_micros() <= 0)
-        return BadField("job.policy.budget_micros", "must be above 0");
       command.budget_micros = asked.budget_micros();
     } else if (path == "policy.deadline") {
       command.deadline =

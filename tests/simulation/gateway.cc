@@ -492,7 +492,7 @@ void Gateway::CheckHeld(const std::string& id, const Held& held) {
     if (entry->status == ItemEntry::kLeased) {
       const auto index = world_->ItemOf(held.ref.partition, held.ref.id.job, key);
       const core::LeasedItem* leased = live == nullptr ? nullptr : live->Find(*index);
-      if (leased == nullptr || leased->edit < notes.edit_acknowledged) {
+      if (leased == nullptr || static_cast<int64_t>(leased->edit) < notes.edit_acknowledged) {
         Complain("draft ", notes.edit_acknowledged, " of ", key, " under ", id, " is lost");
       }
     } else {

@@ -1,8 +1,8 @@
 // At stake: no client holds a stream's place for ever, and none holds all of them.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "google/protobuf/text_format.h"
 #include "tessera/v1/job_service.grpc.pb.h"
 #include "tessera/v1/work_service.grpc.pb.h"
 #include "tests/coordinator/service/service_world.h"
@@ -42,14 +43,19 @@ bool GetsIn(CoordinatorProcess& coordinator) {
   return work->Write(Hello("other")) && work->Read(&response) && response.has_welcome();
 }
 
+// A connection whose gRPC takes in, unasked, what the protocol says at least: well below one of the
+// messages here.
+std::shared_ptr<grpc::Channel> SmallChannel(const CoordinatorProcess& coordinator) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  return grpc::CreateCustomChannel(coordinator.address(), grpc::InsecureChannelCredentials(),
+                                   arguments);
+}
+
 TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
   CoordinatorProcess coordinator(
       {.flags = {"--streams-max", "1", "--stream-queue-max", "4194304"}});
-  // Its gRPC takes what the protocol says at least, and no more: well below one message.
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  const auto stub = v1::WorkService::NewStub(grpc::CreateCustomChannel(
-      coordinator.address(), grpc::InsecureChannelCredentials(), arguments));
+  const auto stub = v1::WorkService::NewStub(SmallChannel(coordinator));
   const auto context = Context(kNobody, 120);
   const auto work = stub->Work(context.get());
   v1::WorkResponse response;
@@ -79,6 +85,48 @@ TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
   context->TryCancel();  // Where the coordinator did not.
   talks.join();
   EXPECT_FALSE(work->Finish().ok());
+}
+
+TEST(StreamLimitsTest, AReaderWhoDoesNotReadDoesNotHoldUpTheEnd) {
+  CoordinatorProcess coordinator({.flags = {"--drain-timeout", "1h"}});
+  const auto stub = v1::JobService::NewStub(SmallChannel(coordinator));
+  v1::CreateJobRequest create;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      absl::StrCat(kGoodJob, "request_id: 'unread'"), &create));
+  v1::Job job;
+  ASSERT_TRUE(stub->CreateJob(Context().get(), create, &job).ok());
+  v1::AddItemsRequest batch;
+  batch.set_job(job.name());
+  for (int i = 0; i < 2000; ++i) {
+    v1::Item& item = *batch.add_items();
+    item.set_key(absl::StrCat(std::string(200, 'k'), i));
+    item.add_content()->set_name("t");
+    item.mutable_content(0)->set_text("x");
+  }
+  const auto upload_context = Context();
+  v1::AddItemsResponse added;
+  const auto upload = stub->AddItems(upload_context.get(), &added);
+  ASSERT_TRUE(upload->Write(batch));
+  upload->WritesDone();
+  ASSERT_TRUE(upload->Finish().ok());
+  v1::CancelJobRequest cancel;
+  cancel.set_name(job.name());
+  ASSERT_TRUE(stub->CancelJob(Context().get(), cancel, &job).ok());
+
+  v1::StreamResultsRequest request;
+  request.set_job(job.name());
+  const auto context = Context();
+  const auto results = stub->StreamResults(context.get(), request);
+  results->WaitForInitialMetadata();  // Comes with the first message, which stays unread.
+  coordinator.Signal(SIGTERM);
+  EXPECT_EQ(coordinator.Wait(), 0);
+  v1::StreamResultsResponse response;
+  while (results->Read(&response)) {
+  }
+  const grpc::Status status = results->Finish();
+  EXPECT_FALSE(status.ok());
+  // It was not the reader who gave up.
+  EXPECT_NE(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
 TEST(StreamLimitsTest, AnUploadThatBringsNothingEnds) {
