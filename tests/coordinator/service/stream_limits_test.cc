@@ -151,6 +151,43 @@ TEST(StreamLimitsTest, AnUploadThatBringsNothingEnds) {
       << status.error_message();
 }
 
+// What is bounded makes the others wait, and not fail.
+TEST(StreamLimitsTest, LargeBatchesOfManyPassThroughTheLeastMemory) {
+  CoordinatorProcess coordinator({.flags = {"--receive-memory-max", absl::StrCat(64 << 20)}});
+  std::vector<std::thread> uploads;
+  for (int u = 0; u < 8; ++u) {
+    uploads.emplace_back([&coordinator, u] {
+      // A connection of its own, as another process would have.
+      grpc::ChannelArguments arguments;
+      arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+      const auto stub = v1::JobService::NewStub(grpc::CreateCustomChannel(
+          coordinator.address(), grpc::InsecureChannelCredentials(), arguments));
+      v1::CreateJobRequest create;
+      ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+          absl::StrCat(kGoodJob, "request_id: 'u", u, "'"), &create));
+      v1::Job job;
+      ASSERT_TRUE(stub->CreateJob(Context().get(), create, &job).ok());
+      v1::AddItemsRequest batch;
+      batch.set_job(job.name());
+      for (int i = 0; i < 60; ++i) {
+        v1::Item& item = *batch.add_items();
+        item.set_key(absl::StrCat("k", i));
+        item.add_content()->set_name("t");
+        item.mutable_content(0)->set_text(std::string(60'000, 'x'));
+      }
+      const auto context = Context();
+      v1::AddItemsResponse response;
+      const auto upload = stub->AddItems(context.get(), &response);
+      for (int i = 0; i < 10; ++i) ASSERT_TRUE(upload->Write(batch));  // All but one are repeats.
+      upload->WritesDone();
+      const grpc::Status status = upload->Finish();
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      EXPECT_EQ(response.committed_offset(), 60);
+    });
+  }
+  for (std::thread& upload : uploads) upload.join();
+}
+
 TEST(StreamLimitsTest, OneTenantLeavesStreamsToOthersAndAllLeaveSomeToGateways) {
   ServiceWorld world({"--streams-max", "8"});
   const auto stub = v1::JobService::NewStub(world.process().Channel());
