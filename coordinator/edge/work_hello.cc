@@ -34,6 +34,7 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   welcome.mutable_limits()->set_demands_max(options_.work.demands_max);
   welcome.mutable_limits()->set_credit_max(options_.work.credit_max);
   welcome.mutable_limits()->set_unanswered_max(options_.work.unanswered_max);
+  welcome.mutable_limits()->set_demand_bytes_max(options_.work.demand_bytes_max);
   if (!session.platform().empty()) {
     welcome.set_platform(absl::StrCat("platforms/", session.platform()));
   }

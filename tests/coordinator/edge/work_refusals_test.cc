@@ -123,7 +123,8 @@ TEST_F(WorkTest, WelcomeTellsTheLimitsThatHold) {
                            .entries_max = 4,
                            .credit_max = 3,
                            .unanswered_max = 2,
-                           .demands_max = 1};
+                           .demands_max = 1,
+                           .demand_bytes_max = 6};
   world_.Restart();
   sink_ = RecordingSink();
   session_ = world_.Connect(sink_);
@@ -133,6 +134,7 @@ TEST_F(WorkTest, WelcomeTellsTheLimitsThatHold) {
   EXPECT_EQ(limits.credit_max(), 3);
   EXPECT_EQ(limits.unanswered_max(), 2);
   EXPECT_EQ(limits.demands_max(), 1);
+  EXPECT_EQ(limits.demand_bytes_max(), 6);
 }
 
 // Whose an assignment was that is over is not forgotten with its lease; and an id can be guessed.
