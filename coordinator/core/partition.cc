@@ -78,7 +78,7 @@ void Partition::Impl::RebuildJob(JobIndex index) {
   }
   if (phase == JobPhase::kFinalised || phase == JobPhase::kCancelled) return;
   jobs_by_tenant_[job->head.identity.tenant].insert(index.value());
-  for (ItemIndex i = 0; i < job->items.size(); ++i) AfterChange(index, i);
+  TakeIn(index, 0, job->items.size());
   // A crash may have ended a sweep half way; one that finds nothing to move writes nothing.
   r.refit_page = 0;
 }
@@ -87,9 +87,9 @@ Partition::Impl::Runtime& Partition::Impl::runtime(JobIndex index) {
   if (runtimes_.size() <= index.value()) runtimes_.resize(index.value() + 1);
   auto& r = runtimes_[index.value()];
   if (r == nullptr) {
+    const JobHead& head = job(index).head;
     r = std::make_unique<Runtime>();
-    r->prior =
-        PriorFit(static_cast<uint16_t>(job(index).head.identity.classes.size()), options_.fit);
+    r->prior = PriorFit(static_cast<uint16_t>(head.identity.classes.size()), options_.fit);
   }
   return *r;
 }
@@ -100,9 +100,31 @@ JobState& Partition::Impl::job(JobIndex index) {
   return *job;
 }
 
+void Partition::Impl::TakeIn(JobIndex index, ItemIndex first, uint32_t count) {
+  const ItemTable& items = job(index).items;
+  for (ItemIndex i = first; i < first + count; ++i) {
+    runtime(index).units += items.Traits(i).length;
+    AfterChange(index, i);
+  }
+}
+
+Partition::Impl::Waiting& Partition::Impl::WaitingWith(JobIndex index, ItemIndex item) {
+  const JobState& j = job(index);
+  std::vector<Waiting>& strata = runtime(index).waiting;
+  const uint16_t stratum = PlannedStratum(j.head.policy.split, j.items.Traits(item));
+  if (strata.size() <= stratum) strata.resize(stratum + size_t{1});
+  return strata[stratum];
+}
+
 void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
   const JobState& j = job(index);
   if (item >= j.items.size() || j.ended()) return;
+  if (j.items.State(item) == ItemState::kWaiting) {
+    Waiting& waiting = WaitingWith(index, item);
+    --waiting.items;
+    waiting.units -= j.items.Traits(item).length;
+    return;
+  }
   const std::optional<uint32_t> slot = j.items.OpenSlot(item);
   if (!slot.has_value()) return;
   Runtime& r = runtime(index);
@@ -116,6 +138,12 @@ void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
 void Partition::Impl::AfterChange(JobIndex index, ItemIndex item) {
   const JobState& j = job(index);
   if (j.ended()) return;  // It offers nothing.
+  if (j.items.State(item) == ItemState::kWaiting) {
+    Waiting& waiting = WaitingWith(index, item);
+    ++waiting.items;
+    waiting.units += j.items.Traits(item).length;
+    return;
+  }
   const std::optional<uint32_t> slot = j.items.OpenSlot(item);
   if (!slot.has_value()) return;
   const ItemRecord after = j.items.Get(item);
@@ -154,6 +182,9 @@ void Partition::Impl::Emit(Event event) {
   ForEachItem(event, [&](JobIndex j, ItemIndex i) { BeforeChange(j, i); });
   TESSERA_CHECK_OK(state_.Apply(record_, event));
   ForEachItem(event, [&](JobIndex j, ItemIndex i) { AfterChange(j, i); });
+  if (const auto* added = std::get_if<ItemsAdded>(&event)) {
+    TakeIn(added->job, added->first, added->count);
+  }
   if (assignment.has_value()) Schedule(*assignment);
   if (const std::optional<JobIndex> changed = JobOf(event)) {
     if (notices_.jobs_changed.empty() || notices_.jobs_changed.back() != *changed) {

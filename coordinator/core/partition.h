@@ -92,6 +92,8 @@ class Partition {
 
   // OUT_OF_RANGE (OFFSET_MISMATCH): not at the committed offset. A batch wholly before it is a
   // repeat: OK, nothing changes. FAILED_PRECONDITION (JOB_SEALED, JOB_CLOSING, JOB_ENDED).
+  // Where others are leased already, what is new is offered behind what was planned; when it is a
+  // tenth of the job's items, and at the seal, all that waits is planned anew.
   absl::StatusOr<ItemsAddedReply> AddItems(const core::AddItems& command, absl::Time now);
 
   absl::Status SealJob(JobIndex job, absl::Time now);    // Idempotent.
@@ -109,7 +111,7 @@ class Partition {
   // id.
   absl::Status PayBonus(const core::PayBonus& command, absl::Time now);
 
-  // The plan of what is not leased so far, under what was learnt.
+  // The plan of what is not leased so far, under what was learnt, as if it were made now.
   absl::StatusOr<SplitPlan> PlanJob(JobIndex job) const;
 
   // --- Gateways ----------------------------------------------------------------------------------
