@@ -116,6 +116,14 @@ Partition::Impl::Waiting& Partition::Impl::WaitingWith(JobIndex index, ItemIndex
   return strata[stratum];
 }
 
+void Partition::Impl::Requeue(JobIndex index, ItemIndex item) {
+  const JobState& j = job(index);
+  const std::optional<uint32_t> slot = j.items.OpenSlot(item);
+  if (!slot.has_value() || runtime(index).ready.Holds(*slot) == Wants(j, j.items.Get(item))) return;
+  BeforeChange(index, item);
+  AfterChange(index, item);
+}
+
 void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
   const JobState& j = job(index);
   if (item >= j.items.size() || j.ended()) return;

@@ -130,6 +130,7 @@ void Partition::Impl::RefitPage(JobIndex index) {
   const ItemIndex end = std::min(first + kItemsPerPage, j.items.size());
   uint32_t revision = j.head.revision;
   for (ItemIndex i = first; i < end; ++i) {
+    Requeue(index, i);
     const ItemRecord before = j.items.Get(i);
     if (before.Counted() == 0) continue;
     const std::vector<ItemEntry> entries(before.entries.begin(), before.entries.end());

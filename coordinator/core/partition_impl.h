@@ -50,9 +50,11 @@ class Partition::Impl {
     bool rate_waiting = false;  // Somebody was refused for want of a token.
     uint64_t grants = 0;        // Since the start.
     uint32_t lease_items_max = std::numeric_limits<uint32_t>::max();  // See LimitLeases().
-    double answers_guess = 0;     // See AnswersToAdmitFor(); 0: not asked for so far.
-    CostModel cost;               // See LearntCost() ...
-    double cost_sittings = -1;    // ... and the number of sittings that it was learnt from.
+    double answers_guess = 0;   // See AnswersToAdmitFor(); 0: not asked for so far.
+    CostModel cost;             // See LearntCost() ...
+    double cost_sittings = -1;  // ... and the number of sittings that it was learnt from.
+    // By worker: the slot of `ready` at which to look on; see PickReady().
+    absl::flat_hash_map<WorkerIndex, uint32_t> look_from;
     bool refused_lately = false;  // Somebody asked since the last grant and could not have any.
   };
 
@@ -208,6 +210,9 @@ class Partition::Impl {
   // Counts items that have been added, or are there on a start.
   void TakeIn(JobIndex index, ItemIndex first, uint32_t count);
   Waiting& WaitingWith(JobIndex index, ItemIndex item);
+  // Puts an item in progress into the ready queue, or takes it out, where the job's policy was
+  // changed since it was last touched.
+  void Requeue(JobIndex index, ItemIndex item);
   void BeforeChange(JobIndex index, ItemIndex item);
   void AfterChange(JobIndex index, ItemIndex item);
   void Unschedule(AssignmentId id);

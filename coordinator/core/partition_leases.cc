@@ -336,16 +336,19 @@ std::vector<ItemIndex> Partition::Impl::PickReady(JobIndex index, const Asker& a
   const JobState& j = job(index);
   const Fit& fit = NewestFit(index);
   const WorkerIndex worker = asker.worker.value_or(WorkerIndex(state_.workers()));
-  const Runtime& r = runtime(index);
+  Runtime& r = runtime(index);
   std::vector<Candidate> found;
   double units = 0;
+  uint32_t looks = 0;
   const auto look = [&](ItemIndex i) {
     const ItemRecord item = j.items.Get(i);
     const bool had = item.FindWorker(worker) != nullptr && !Mutated(Mutation::kLeaseTwice);
-    if (!had) {
+    // The queue follows a change of the job's quality page by page.
+    if (!had && Wants(j, item)) {
       found.push_back(Weigh(j, fit, i, worker));
       units += j.items.Traits(i).length;
     }
+    if (++looks >= options_.looks_max) return false;
     return found.size() < options_.candidates_max ||
            found.size() < std::min(room, BundleOf(index, units, found.size()));
   };
@@ -353,6 +356,21 @@ std::vector<ItemIndex> Partition::Impl::PickReady(JobIndex index, const Asker& a
     r.ready.ForEachFromLeast(look);
   } else {
     r.ready.ForEach(look);
+  }
+  if (found.empty() && looks >= options_.looks_max) {
+    // The worker had all of those. The others are gone through by their place in the queue, a part
+    // in each request, so that none of them is out of reach however many there are.
+    const uint32_t from = r.look_from[worker];
+    looks = 0;
+    uint32_t next = r.ready.ForEachFromSlot(from, look);
+    // What was found and is not taken is looked at again.
+    if (!found.empty()) next = *j.items.OpenSlot(found.front().item);
+    if (found.empty() && next != 0) notices_.work_appeared = true;
+    if (next == 0) {
+      r.look_from.erase(worker);
+    } else {
+      r.look_from[worker] = next;
+    }
   }
   return BestOf(index, std::move(found), room, /*waiting_max=*/0);
 }
@@ -366,10 +384,12 @@ std::vector<ItemIndex> Partition::Impl::PickAmong(JobIndex index, const Asker& a
   for (const ItemIndex i : asker.request->only_items) {
     if (i >= j.items.size()) continue;
     const ItemRecord item = j.items.Get(i);
+    // Waiting items are admitted as the budget reaches them, like everybody's.
+    if (item.state == ItemState::kWaiting && waiting_max == 0) continue;
     if (!Wants(j, item) || item.FindWorker(worker) != nullptr) continue;
     found.push_back(Weigh(j, fit, i, worker));
+    if (found.size() >= options_.looks_max) break;
   }
-  // Waiting items are admitted as the budget reaches them, like everybody's.
   return BestOf(index, std::move(found), room, waiting_max);
 }
 

@@ -251,5 +251,86 @@ TEST_F(PartitionLeasesTest, AJobOfLongItemsIsRankedByTheirSecondsNotByTheirNumbe
   EXPECT_EQ(world_.TryLease(1)->assignment.job, quick_job);
 }
 
+// --- A change of quality -------------------------------------------------------------------------
+
+TEST_F(PartitionLeasesTest, LowerQualityBuysNoAnswerAboveTheNewCap) {
+  CreateJob create = Patient();
+  create.policy.quality = {.target_confidence = 0.999, .answers_min = 5, .answers_max = 10};
+  const JobIndex job = Create(create, Alike(1, {}));
+  ASSERT_THAT(world_.Answer(*world_.TryLease(1), "yes"), IsOk());
+  ASSERT_TRUE(world_.TryLease(2).has_value());
+  ASSERT_TRUE(world_.TryLease(3).has_value());
+  const QualityPolicy lower{.target_confidence = 0.999, .answers_min = 2, .answers_max = 3};
+  ASSERT_THAT(world_->UpdateJob(Update(job, lower), world_.now()), IsOk());
+  EXPECT_FALSE(world_.TryLease(4).has_value());  // Before the sweep ...
+  world_.Commit();
+  EXPECT_THAT(world_->Offers("default", world_.now()), SizeIs(0));  // ... and after it.
+  EXPECT_FALSE(world_.TryLease(4).has_value());
+}
+
+TEST_F(PartitionLeasesTest, MoreAnswersAreAskedForAtOnceWhenTheLeastNumberIsRaised) {
+  CreateJob create = Patient();
+  create.policy.quality = {.target_confidence = 0.999, .answers_min = 2, .answers_max = 10};
+  const JobIndex job = Create(create, Alike(1, {}));
+  ASSERT_TRUE(world_.TryLease(1).has_value());
+  ASSERT_TRUE(world_.TryLease(2).has_value());
+  ASSERT_FALSE(world_.TryLease(3).has_value());
+  const QualityPolicy higher{.target_confidence = 0.999, .answers_min = 4, .answers_max = 10};
+  ASSERT_THAT(world_->UpdateJob(Update(job, higher), world_.now()), IsOk());
+  world_.Commit();
+  EXPECT_TRUE(world_.TryLease(3).has_value());  // While both leases are open.
+  EXPECT_TRUE(world_.TryLease(4).has_value());
+  EXPECT_FALSE(world_.TryLease(5).has_value());
+}
+
+// --- Much that the worker had --------------------------------------------------------------------
+
+TEST_F(PartitionLeasesTest, AWorkerWhoHadManyItemsIsFoundTheOneThatIsLeftAPartInEachRequest) {
+  PartitionWorld world({.looks_max = 4});
+  const JobIndex job = world.Create(Patient(), 39);
+  for (int i = 0; i < 38; ++i) ASSERT_TRUE(world.TryLease(1).has_value()) << i;
+  const std::optional<Lease> last = world.TryLease(2);
+  ASSERT_TRUE(last.has_value());
+  ASSERT_EQ(world->Job(job)->counts.waiting, 0u);
+  // Only the item that the other worker had first is left, and it is worth no more than those that
+  // this one had.
+  world->TakeNotices();
+  std::optional<Lease> found;
+  int requests = 0;
+  while (!found.has_value()) {
+    ASSERT_LE(++requests, 2 * (39 / 4 + 1));
+    found = world.TryLease(1);
+    EXPECT_EQ(world->TakeNotices().work_appeared, !found.has_value()) << "request " << requests;
+  }
+  EXPECT_THAT(requests, Ge(2));  // One request looks at a few only.
+  EXPECT_EQ(found->items, last->items);
+}
+
+TEST_F(PartitionLeasesTest, AWorkerWhoHadEverythingIsNotToldToAskAgainForEver) {
+  PartitionWorld world({.looks_max = 4});
+  const JobIndex job = world.Create(Patient(), 39);
+  while (world->Job(job)->counts.waiting > 0) ASSERT_TRUE(world.TryLease(1).has_value());
+  world->TakeNotices();
+  int requests = 0;
+  do {
+    EXPECT_FALSE(world.TryLease(1).has_value());
+    ASSERT_LE(++requests, 39 / 4 + 1);
+  } while (world->TakeNotices().work_appeared);
+}
+
+TEST_F(PartitionLeasesTest, OfManyNamedItemsAFewAreComparedAndAllAreReached) {
+  PartitionWorld world({.looks_max = 4});
+  const JobIndex job = world->CreateJob(Patient(), world.now()).value();
+  Add(world, job, Importances({1, 1, 1, 2, 3, 1, 1, 1, 1, 1}));
+  LeaseRequest request = PartitionWorld::Ask(1);
+  request.only_job = job;
+  request.only_items = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  std::vector<ItemIndex> got;
+  while (const auto lease = world->RequestLease(request, world.now()).value()) {
+    got.insert(got.end(), lease->items.begin(), lease->items.end());
+  }
+  EXPECT_THAT(got, ElementsAre(3, 4, 0, 1, 2, 5, 6, 7, 8, 9));
+}
+
 }  // namespace
 }  // namespace tessera::core
