@@ -113,8 +113,13 @@ void Partition::Impl::FitComputed(JobIndex index, Fit fit, absl::Time now) {
     return;
   r.fit_asked.reset();
   Emit(FitApplied{.job = index, .fit = std::move(fit)});
-  r.refit_page = 0;
+  Refit(index);
   MoveOn(index, now);
+}
+
+void Partition::Impl::Refit(JobIndex index) {
+  runtime(index).refit_page = 0;
+  attention_.insert(index);
 }
 
 void Partition::Impl::RefitPage(JobIndex index) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "coordinator/core/partition.h"
 #include "coordinator/core/ready_queue.h"
 
@@ -53,8 +54,10 @@ class Partition::Impl {
     double answers_guess = 0;   // See AnswersToAdmitFor(); 0: not asked for so far.
     CostModel cost;             // See LearntCost() ...
     double cost_sittings = -1;  // ... and the number of sittings that it was learnt from.
+    absl::flat_hash_set<std::string> excluded;  // Workers, as in the policy.
     // By worker: the slot of `ready` at which to look on; see PickReady().
     absl::flat_hash_map<WorkerIndex, uint32_t> look_from;
+    bool offers = false;          // It is in `offering_`.
     bool refused_lately = false;  // Somebody asked since the last grant and could not have any.
   };
 
@@ -62,6 +65,8 @@ class Partition::Impl {
 
   // Applies the event, and keeps everything derived in step with it. All changes pass here.
   void Emit(Event event);
+  // What an answer costs may have changed, and with it whether jobs can go on.
+  void PricesChanged();
   absl::Time Advance(absl::Time now);  // The time that counts: never backwards, to the microsecond.
   void Start(uint64_t nonce, absl::Time now);
   void Tick(absl::Time now);
@@ -179,6 +184,7 @@ class Partition::Impl {
   void MaybeFit(JobIndex index);
   void AskForFit(JobIndex index);
   void FitComputed(JobIndex index, Fit fit, absl::Time now);
+  void Refit(JobIndex index);      // Lets Tick move all pages to the newest fit and policy.
   void RefitPage(JobIndex index);  // Moves one page on; ends the sweep after the last.
 
   // --- partition_reads.cc ------------------------------------------------------------------------
@@ -200,8 +206,14 @@ class Partition::Impl {
 
   std::vector<std::unique_ptr<Runtime>> runtimes_;            // By job.
   std::map<std::string, std::set<uint32_t>> jobs_by_tenant_;  // Those that have not ended.
-  std::set<std::pair<absl::Time, AssignmentId>> due_;         // Each live assignment's next moment.
-  std::set<std::string, std::less<>> worker_names_;           // For listing by name.
+  // Of these, the ones that run and have an item that waits or is ready.
+  std::map<std::string, std::set<uint32_t>> offering_;
+  std::set<std::pair<absl::Time, AssignmentId>> due_;  // Each live assignment's next moment.
+  // Jobs that Tick has to look at: changed since it last did, in a sweep, or short of a token of
+  // their rate. The others are where they were, and it does not matter how many they are.
+  absl::flat_hash_set<JobIndex> attention_;
+  std::set<std::pair<absl::Time, JobIndex>> moments_;  // Start times and deadlines to come.
+  std::set<std::string, std::less<>> worker_names_;    // For listing by name.
   // Prices of pools whose home is another partition, as they were last seen; nothing where there is
   // no such pool any more.
   std::map<std::string, std::optional<Micros>, std::less<>> prices_seen_;
@@ -215,6 +227,9 @@ class Partition::Impl {
   void Requeue(JobIndex index, ItemIndex item);
   void BeforeChange(JobIndex index, ItemIndex item);
   void AfterChange(JobIndex index, ItemIndex item);
+  void UpdateOffering(JobIndex index);
+  void Watch(JobIndex index);  // Its start time and deadline.
+  void Unwatch(JobIndex index);
   void Unschedule(AssignmentId id);
   void Schedule(AssignmentId id);
   static absl::Time NextMoment(const LiveAssignment& assignment);

@@ -211,8 +211,8 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
   // Whether they still hold MoveOn finds out.
   SetPause(command.job, reasons & kPauseRequested, now);
   // Items are judged anew by the new target; the sweep under the fit that is there does it.
+  Refit(command.job);
   Runtime& r = runtime(command.job);
-  r.refit_page = 0;
   r.answers_guess = 0;
   r.ordered = false;  // Budget and quality say how far the money reaches.
   notices_.work_appeared = true;

@@ -72,8 +72,12 @@ bool Partition::Impl::Leasable(const JobState& job, absl::Time now) const {
 
 void Partition::Impl::SeePool(absl::string_view id, const Pool* pool) {
   if (state_.pools().contains(id)) return;  // At home here: the state knows.
-  prices_seen_.insert_or_assign(std::string(id),
-                                pool == nullptr ? std::nullopt : std::optional(pool->price_micros));
+  const std::optional<Micros> price =
+      pool == nullptr ? std::nullopt : std::optional(pool->price_micros);
+  const auto seen = prices_seen_.find(id);
+  if (seen != prices_seen_.end() && seen->second == price) return;
+  prices_seen_.insert_or_assign(std::string(id), price);
+  PricesChanged();
 }
 
 std::optional<Micros> Partition::Impl::LeastPrice(const JobState& job) const {
@@ -183,6 +187,7 @@ bool Partition::Impl::TakesRate(JobIndex index, absl::Time now) {
     r.rate_at = now;
   }
   r.rate_waiting = r.rate_tokens < 1;
+  if (r.rate_waiting) attention_.insert(index);
   return !r.rate_waiting;
 }
 
@@ -203,7 +208,7 @@ double Partition::Impl::Index(JobIndex index, absl::Time now) const {
 std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool,
                                                       absl::Time now) const {
   std::vector<Offer> offers;
-  for (const auto& [tenant, jobs] : jobs_by_tenant_) {
+  for (const auto& [tenant, jobs] : offering_) {
     Offer best{.tenant = tenant, .index = -1};
     for (const uint32_t j : jobs) {
       const JobIndex index(j);
@@ -226,7 +231,7 @@ uint32_t Partition::Impl::Allowance(JobIndex index, const Asker& asker, absl::Ti
   const JobPolicy& policy = job.head.policy;
   const LeaseRequest& request = *asker.request;
   if (!Leasable(job, now) || !Contains(policy.pools, request.pool.id)) return 0;
-  if (Contains(policy.excluded_workers, request.worker)) return 0;
+  if (runtimes_[index.value()]->excluded.contains(request.worker)) return 0;
   static const WorkerRecord kUnknown;
   const WorkerRecord& record = asker.worker.has_value() ? state_.worker(*asker.worker) : kUnknown;
   if (!HasAll(policy.required_skills, record.skills, request.skills)) return 0;
@@ -438,8 +443,8 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
     return Error(StatusCode::kResourceExhausted, "ASSIGNMENTS_MAX",
                  absl::StrCat("the partition has ", due_.size(), " open assignments"));
   }
-  const auto jobs = jobs_by_tenant_.find(request.tenant);
-  if (jobs == jobs_by_tenant_.end()) return std::nullopt;
+  const auto jobs = offering_.find(request.tenant);
+  if (jobs == offering_.end()) return std::nullopt;
   struct Ranked {
     double rank = 0;
     JobIndex index;

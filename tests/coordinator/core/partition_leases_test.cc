@@ -332,5 +332,53 @@ TEST_F(PartitionLeasesTest, OfManyNamedItemsAFewAreComparedAndAllAreReached) {
   EXPECT_THAT(got, ElementsAre(3, 4, 0, 1, 2, 5, 6, 7, 8, 9));
 }
 
+// --- Time ----------------------------------------------------------------------------------------
+
+TEST_F(PartitionLeasesTest, AJobIsLeasedFromItsStartTimeOnAndNextWakeNamesIt) {
+  CreateJob create = Patient();
+  create.policy.start_time = world_.now() + absl::Minutes(5);
+  Create(create, Alike(2, {}));
+  world_.Pass(absl::Seconds(1));
+  EXPECT_EQ(world_->NextWake(), create.policy.start_time);
+  EXPECT_FALSE(world_.TryLease(1).has_value());
+  world_.Pass(absl::Minutes(5));
+  EXPECT_TRUE(world_.TryLease(1).has_value());
+}
+
+TEST_F(PartitionLeasesTest, ADeadlinePausesAJobAtRestAndALaterOneLetsItGoOn) {
+  CreateJob create = Patient();
+  create.policy.deadline = world_.now() + absl::Hours(1);
+  const JobIndex job = Create(create, Alike(2, {}));
+  world_.Commit();
+  world_.Crash(absl::Seconds(1));
+  world_.Pass(absl::Seconds(1));
+  UpdateJob update = Update(job, create.policy.quality);
+  update.deadline = create.policy.deadline + absl::Hours(1);
+  ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
+  world_.Commit();
+  EXPECT_EQ(world_->NextWake(), update.deadline);
+  world_.Pass(absl::Hours(1));
+  EXPECT_EQ(world_->Job(job)->phase, JobPhase::kRunning);
+  world_.Pass(absl::Hours(1));
+  EXPECT_EQ(world_->Job(job)->pause_reasons, kPauseDeadline);
+  EXPECT_FALSE(world_.TryLease(1).has_value());
+  update.deadline = world_.now() + absl::Hours(1);
+  ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
+  EXPECT_TRUE(world_.TryLease(1).has_value());
+}
+
+TEST_F(PartitionLeasesTest, AJobIsOfferedAgainWhenItsItemsComeBack) {
+  const JobIndex job = Create(Patient(), Alike(1, {}));
+  const Lease first = *world_.TryLease(1);
+  ASSERT_TRUE(world_.TryLease(2).has_value());
+  EXPECT_THAT(world_->Offers("default", world_.now()), SizeIs(0));
+  ASSERT_THAT(world_->Return({.assignment = first.assignment, .items = {}}, world_.now()), IsOk());
+  EXPECT_THAT(world_->Offers("default", world_.now()), SizeIs(1));
+  ASSERT_THAT(world_->PauseJob(job, world_.now()), IsOk());
+  EXPECT_THAT(world_->Offers("default", world_.now()), SizeIs(0));
+  ASSERT_THAT(world_->ResumeJob(job, world_.now()), IsOk());
+  EXPECT_TRUE(world_.TryLease(3).has_value());
+}
+
 }  // namespace
 }  // namespace tessera::core
