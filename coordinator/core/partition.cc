@@ -277,7 +277,8 @@ void Partition::Impl::Start(uint64_t nonce, absl::Time now) {
 
 void Partition::Impl::Tick(absl::Time now) {
   now = Advance(now);
-  while (!due_.empty() && due_.begin()->first <= now) {
+  const size_t events_max = events_.size() + options_.tick_bytes_max;
+  while (!due_.empty() && due_.begin()->first <= now && events_.size() < events_max) {
     const AssignmentId id = due_.begin()->second;
     SettleTime(id, now);
     MoveOn(id.job, now);

@@ -49,6 +49,9 @@ struct PartitionOptions {
   double refit_growth = 0.10;  // A new fit is due when the answers have grown by this share ...
   uint64_t refit_answers_min = 50;    // ... and by this many.
   uint32_t refit_pages_per_step = 4;  // Pages moved to a new fit in one Tick.
+  // One Tick ends leases until its events are so many bytes. After a step of the clock hundreds of
+  // thousands may be due, and what one Tick decides is in one record.
+  size_t tick_bytes_max = 1 << 20;
   FitOptions fit;
 };
 
@@ -77,7 +80,8 @@ class Partition {
   void Start(uint64_t nonce, absl::Time now);
 
   // Lets time pass: ends leases at their deadlines (with the drafts they have) and graces, starts
-  // and ends jobs, moves a few pages to a newer fit. Call it at NextWake() at the latest, and once a
+  // and ends jobs, moves a few pages to a newer fit. Where there is more to do than one record
+  // should hold, NextWake() is not after `now`. Call it at NextWake() at the latest, and once a
   // second while open_assignments() > 0.
   void Tick(absl::Time now);
 

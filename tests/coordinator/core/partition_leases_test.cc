@@ -380,5 +380,25 @@ TEST_F(PartitionLeasesTest, AJobIsOfferedAgainWhenItsItemsComeBack) {
   EXPECT_TRUE(world_.TryLease(3).has_value());
 }
 
+// --- Much at once --------------------------------------------------------------------------------
+
+TEST_F(PartitionLeasesTest, LeasesThatEndTogetherAreCarriedOutARecordAtATime) {
+  PartitionWorld world({.tick_bytes_max = 2'000});
+  const JobIndex job = world.Create(Patient(), 500);
+  absl::Time deadline;
+  for (int w = 0; w < 500; ++w) deadline = world.TryLease(w)->deadline;
+  world.Commit();
+  world.SetNow(deadline);
+  int ticks = 0;
+  do {
+    world->Tick(world.now());
+    EXPECT_LE(world->TakeEvents().size(), 3'000u);
+    ASSERT_LE(++ticks, 500);
+  } while (world->NextWake() <= world.now());
+  EXPECT_GE(ticks, 5);
+  EXPECT_THAT(world->TakeNotices().leases_ended, SizeIs(500));
+  EXPECT_EQ(world->Job(job)->open_assignments, 500u);  // Their grace goes on.
+}
+
 }  // namespace
 }  // namespace tessera::core
