@@ -1,6 +1,7 @@
 #include "coordinator/core/partition.h"
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -69,7 +70,7 @@ Partition::Impl::Impl(const PartitionOptions& options, PartitionState state)
 void Partition::Impl::RebuildJob(JobIndex index) {
   const JobState* job = state_.job(index);
   if (job == nullptr) return;
-  Runtime& r = runtime(index);
+  runtime(index);  // Whoever walks through the jobs finds one.
   const JobPhase phase = job->head.phase;
   for (const auto& [number, page] : job->leases.pages()) {
     for (const auto& [sequence, assignment] : page.by_sequence) {
@@ -78,18 +79,22 @@ void Partition::Impl::RebuildJob(JobIndex index) {
   }
   if (phase == JobPhase::kFinalised || phase == JobPhase::kCancelled) return;
   jobs_by_tenant_[job->head.identity.tenant].insert(index.value());
-  for (ItemIndex i = 0; i < job->items.size(); ++i) AfterChange(index, i);
+  TakeIn(index, 0, job->items.size());
+  UpdateOffering(index);
+  Watch(index);
   // A crash may have ended a sweep half way; one that finds nothing to move writes nothing.
-  r.refit_page = 0;
+  Refit(index);
 }
 
 Partition::Impl::Runtime& Partition::Impl::runtime(JobIndex index) {
   if (runtimes_.size() <= index.value()) runtimes_.resize(index.value() + 1);
   auto& r = runtimes_[index.value()];
   if (r == nullptr) {
+    const JobHead& head = job(index).head;
     r = std::make_unique<Runtime>();
-    r->prior =
-        PriorFit(static_cast<uint16_t>(job(index).head.identity.classes.size()), options_.fit);
+    r->prior = PriorFit(static_cast<uint16_t>(head.identity.classes.size()), options_.fit);
+    const std::vector<std::string>& excluded = head.policy.excluded_workers;
+    r->excluded.insert(excluded.begin(), excluded.end());
   }
   return *r;
 }
@@ -100,9 +105,40 @@ JobState& Partition::Impl::job(JobIndex index) {
   return *job;
 }
 
+void Partition::Impl::TakeIn(JobIndex index, ItemIndex first, uint32_t count) {
+  const ItemTable& items = job(index).items;
+  for (ItemIndex i = first; i < first + count; ++i) {
+    runtime(index).units += items.Traits(i).length;
+    AfterChange(index, i);
+  }
+}
+
+Partition::Impl::Waiting& Partition::Impl::WaitingWith(JobIndex index, ItemIndex item) {
+  const JobState& j = job(index);
+  std::vector<Waiting>& strata = runtime(index).waiting;
+  const uint16_t stratum = PlannedStratum(j.head.policy.split, j.items.Traits(item));
+  if (strata.size() <= stratum) strata.resize(stratum + size_t{1});
+  return strata[stratum];
+}
+
+void Partition::Impl::Requeue(JobIndex index, ItemIndex item) {
+  const JobState& j = job(index);
+  const std::optional<uint32_t> slot = j.items.OpenSlot(item);
+  if (!slot.has_value() || runtime(index).ready.Holds(*slot) == Wants(j, j.items.Get(item))) return;
+  BeforeChange(index, item);
+  AfterChange(index, item);
+  UpdateOffering(index);
+}
+
 void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
   const JobState& j = job(index);
   if (item >= j.items.size() || j.ended()) return;
+  if (j.items.State(item) == ItemState::kWaiting) {
+    Waiting& waiting = WaitingWith(index, item);
+    --waiting.items;
+    waiting.units -= j.items.Traits(item).length;
+    return;
+  }
   const std::optional<uint32_t> slot = j.items.OpenSlot(item);
   if (!slot.has_value()) return;
   Runtime& r = runtime(index);
@@ -116,6 +152,12 @@ void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
 void Partition::Impl::AfterChange(JobIndex index, ItemIndex item) {
   const JobState& j = job(index);
   if (j.ended()) return;  // It offers nothing.
+  if (j.items.State(item) == ItemState::kWaiting) {
+    Waiting& waiting = WaitingWith(index, item);
+    ++waiting.items;
+    waiting.units += j.items.Traits(item).length;
+    return;
+  }
   const std::optional<uint32_t> slot = j.items.OpenSlot(item);
   if (!slot.has_value()) return;
   const ItemRecord after = j.items.Get(item);
@@ -129,6 +171,41 @@ void Partition::Impl::AfterChange(JobIndex index, ItemIndex item) {
   r.ready.Insert(*slot, item,
                  ReadyQueue::BucketOf(doubt * std::min(1.0f, j.items.Traits(item).importance)));
   notices_.work_appeared = true;
+}
+
+void Partition::Impl::UpdateOffering(JobIndex index) {
+  const JobState* j = state_.job(index);
+  if (j == nullptr) return;  // Deleted: it had ended.
+  Runtime& r = runtime(index);
+  const bool offers =
+      j->head.phase == JobPhase::kRunning && (j->head.counts.waiting > 0 || !r.ready.empty());
+  if (offers == r.offers) return;
+  r.offers = offers;
+  const std::string& tenant = j->head.identity.tenant;
+  std::set<uint32_t>& jobs = offering_[tenant];
+  if (offers) {
+    jobs.insert(index.value());
+  } else if (jobs.erase(index.value()); jobs.empty()) {
+    offering_.erase(tenant);
+  }
+}
+
+void Partition::Impl::PricesChanged() {
+  for (const auto& [tenant, jobs] : jobs_by_tenant_) {
+    for (const uint32_t j : jobs) attention_.insert(JobIndex(j));
+  }
+}
+
+void Partition::Impl::Watch(JobIndex index) {
+  const JobPolicy& policy = job(index).head.policy;
+  for (const absl::Time t : {policy.start_time, policy.deadline}) {
+    if (t > now_ && t < absl::InfiniteFuture()) moments_.insert({t, index});
+  }
+}
+
+void Partition::Impl::Unwatch(JobIndex index) {
+  const JobPolicy& policy = job(index).head.policy;
+  for (const absl::Time t : {policy.start_time, policy.deadline}) moments_.erase({t, index});
 }
 
 absl::Time Partition::Impl::NextMoment(const LiveAssignment& assignment) {
@@ -151,11 +228,23 @@ void Partition::Impl::Emit(Event event) {
   AppendEvent(event, &events_);
   const std::optional<AssignmentId> assignment = AssignmentOf(event);
   if (assignment.has_value()) Unschedule(*assignment);
+  if (const auto* updated = std::get_if<JobUpdated>(&event)) Unwatch(updated->job);
+  if (const auto* ended = std::get_if<JobEnded>(&event)) Unwatch(ended->job);
   ForEachItem(event, [&](JobIndex j, ItemIndex i) { BeforeChange(j, i); });
   TESSERA_CHECK_OK(state_.Apply(record_, event));
   ForEachItem(event, [&](JobIndex j, ItemIndex i) { AfterChange(j, i); });
+  if (const auto* added = std::get_if<ItemsAdded>(&event)) {
+    TakeIn(added->job, added->first, added->count);
+  }
   if (assignment.has_value()) Schedule(*assignment);
+  if (const auto* created = std::get_if<JobCreated>(&event)) Watch(created->job);
+  if (const auto* updated = std::get_if<JobUpdated>(&event)) Watch(updated->job);
+  if (std::holds_alternative<PoolPut>(event) || std::holds_alternative<PoolDeleted>(event)) {
+    PricesChanged();
+  }
   if (const std::optional<JobIndex> changed = JobOf(event)) {
+    attention_.insert(*changed);
+    UpdateOffering(*changed);
     if (notices_.jobs_changed.empty() || notices_.jobs_changed.back() != *changed) {
       notices_.jobs_changed.push_back(*changed);
     }
@@ -188,23 +277,30 @@ void Partition::Impl::Start(uint64_t nonce, absl::Time now) {
 
 void Partition::Impl::Tick(absl::Time now) {
   now = Advance(now);
-  while (!due_.empty() && due_.begin()->first <= now) {
+  const size_t events_max = events_.size() + options_.tick_bytes_max;
+  while (!due_.empty() && due_.begin()->first <= now && events_.size() < events_max) {
     const AssignmentId id = due_.begin()->second;
     SettleTime(id, now);
     MoveOn(id.job, now);
   }
-  uint32_t pages = options_.refit_pages_per_step;
-  std::vector<JobIndex> active;
-  for (const auto& [tenant, jobs] : jobs_by_tenant_) {
-    for (const uint32_t j : jobs) active.push_back(JobIndex(j));
+  for (; !moments_.empty() && moments_.begin()->first <= now; moments_.erase(moments_.begin())) {
+    attention_.insert(moments_.begin()->second);
   }
-  for (const JobIndex index : active) {
+  std::vector<std::pair<absl::string_view, JobIndex>> active;  // By tenant.
+  for (const JobIndex index : std::exchange(attention_, {})) {
+    const JobState* j = state_.job(index);
+    if (j != nullptr && !j->ended()) active.emplace_back(j->head.identity.tenant, index);
+  }
+  std::sort(active.begin(), active.end());  // Nothing is decided by how a table is laid out.
+  uint32_t pages = options_.refit_pages_per_step;
+  for (const auto& [tenant, index] : active) {
     Runtime& r = runtime(index);
     if (r.rate_waiting && TakesRate(index, now)) notices_.work_appeared = true;
     while (pages > 0 && r.refit_page.has_value()) {
       RefitPage(index);
       --pages;
     }
+    if (r.refit_page.has_value()) attention_.insert(index);
     MoveOn(index, now);
   }
   if (!due_.empty() && now - state_.time() >= kTickInterval) Emit(Ticked{.at = now});
@@ -213,20 +309,17 @@ void Partition::Impl::Tick(absl::Time now) {
 absl::Time Partition::Impl::NextWake() const {
   absl::Time wake = absl::InfiniteFuture();
   if (!due_.empty()) wake = std::min(due_.begin()->first, state_.time() + kTickInterval);
-  for (const auto& [tenant, jobs] : jobs_by_tenant_) {
-    for (const uint32_t j : jobs) {
-      if (runtimes_[j] != nullptr && runtimes_[j]->refit_page.has_value()) return now_;
-      const JobPolicy& policy = state_.job(JobIndex(j))->head.policy;
-      if (runtimes_[j] != nullptr && runtimes_[j]->rate_waiting) {
-        const double missing = std::max(0.0, 1 - runtimes_[j]->rate_tokens);
-        // A microsecond more than that, so that the token is there however it rounds.
-        wake = std::min(wake, runtimes_[j]->rate_at +
-                                  absl::Seconds(missing / policy.assignments_per_second_max) +
-                                  absl::Microseconds(1));
-      }
-      for (const absl::Time t : {policy.start_time, policy.deadline}) {
-        if (t > now_) wake = std::min(wake, t);
-      }
+  const auto moment = moments_.upper_bound({now_, JobIndex(std::numeric_limits<uint32_t>::max())});
+  if (moment != moments_.end()) wake = std::min(wake, moment->first);
+  for (const JobIndex index : attention_) {
+    const Runtime* r = runtimes_[index.value()].get();
+    if (r == nullptr) continue;
+    if (r->refit_page.has_value()) return now_;
+    if (r->rate_waiting) {
+      const double rate = state_.job(index)->head.policy.assignments_per_second_max;
+      // A microsecond more than the token takes, so that it is there however that rounds.
+      wake = std::min(wake, r->rate_at + absl::Seconds(std::max(0.0, 1 - r->rate_tokens) / rate) +
+                                absl::Microseconds(1));
     }
   }
   return wake;

@@ -42,10 +42,16 @@ struct PartitionOptions {
   uint32_t workers_max = 10'000'000;
   uint32_t bonuses_per_job_max =
       10'000;                    // Their ids are in the job's head, which is written whole.
-  uint32_t candidates_max = 16;  // Ready items looked at to find the best for one worker.
-  double refit_growth = 0.10;    // A new fit is due when the answers have grown by this share ...
+  uint32_t candidates_max = 16;  // Ready items compared to find the best for one worker.
+  // Ready items looked at to find these, and as many again elsewhere for a worker who had all of
+  // them: see RequestLease(). Of the items that a request names, so many are compared.
+  uint32_t looks_max = 2048;
+  double refit_growth = 0.10;  // A new fit is due when the answers have grown by this share ...
   uint64_t refit_answers_min = 50;    // ... and by this many.
   uint32_t refit_pages_per_step = 4;  // Pages moved to a new fit in one Tick.
+  // One Tick ends leases until its events are so many bytes. After a step of the clock hundreds of
+  // thousands may be due, and what one Tick decides is in one record.
+  size_t tick_bytes_max = 1 << 20;
   FitOptions fit;
 };
 
@@ -74,8 +80,9 @@ class Partition {
   void Start(uint64_t nonce, absl::Time now);
 
   // Lets time pass: ends leases at their deadlines (with the drafts they have) and graces, starts
-  // and ends jobs, moves a few pages to a newer fit. Call it at NextWake() at the latest, and once
-  // a second while open_assignments() > 0.
+  // and ends jobs, moves a few pages to a newer fit. Where there is more to do than one record
+  // should hold, NextWake() is not after `now`. Call it at NextWake() at the latest, and once a
+  // second while open_assignments() > 0.
   void Tick(absl::Time now);
 
   // When Tick has something to do next; InfiniteFuture if nothing is waiting for time to pass.
@@ -92,6 +99,8 @@ class Partition {
 
   // OUT_OF_RANGE (OFFSET_MISMATCH): not at the committed offset. A batch wholly before it is a
   // repeat: OK, nothing changes. FAILED_PRECONDITION (JOB_SEALED, JOB_CLOSING, JOB_ENDED).
+  // Where others are leased already, what is new is offered behind what was planned; when it is a
+  // tenth of the job's items, and at the seal, all that waits is planned anew.
   absl::StatusOr<ItemsAddedReply> AddItems(const core::AddItems& command, absl::Time now);
 
   absl::Status SealJob(JobIndex job, absl::Time now);    // Idempotent.
@@ -109,7 +118,7 @@ class Partition {
   // id.
   absl::Status PayBonus(const core::PayBonus& command, absl::Time now);
 
-  // The plan of what is not leased so far, under what was learnt.
+  // The plan of what is not leased so far, under what was learnt, as if it were made now.
   absl::StatusOr<SplitPlan> PlanJob(JobIndex job) const;
 
   // --- Gateways ----------------------------------------------------------------------------------
@@ -135,6 +144,11 @@ class Partition {
 
   // An assignment, or nothing: NONE, uncharged. PERMISSION_DENIED (WORKER_BLOCKED),
   // RESOURCE_EXHAUSTED (ASSIGNMENTS_MAX, WORKERS_MAX).
+  //
+  // For a worker who had the `looks_max` items in progress that are worth most, the others are gone
+  // through a part in each request; while there is more to look at, Notices::work_appeared asks for
+  // another one. So an item that the worker may have is found after at most
+  // 2 x (items in progress / looks_max + 1) requests.
   absl::StatusOr<std::optional<Lease>> RequestLease(const LeaseRequest& request, absl::Time now);
 
   // What is left for a worker who was granted nothing of `request.only_job`. A worker is asked

@@ -113,8 +113,13 @@ void Partition::Impl::FitComputed(JobIndex index, Fit fit, absl::Time now) {
     return;
   r.fit_asked.reset();
   Emit(FitApplied{.job = index, .fit = std::move(fit)});
-  r.refit_page = 0;
+  Refit(index);
   MoveOn(index, now);
+}
+
+void Partition::Impl::Refit(JobIndex index) {
+  runtime(index).refit_page = 0;
+  attention_.insert(index);
 }
 
 void Partition::Impl::RefitPage(JobIndex index) {
@@ -130,6 +135,7 @@ void Partition::Impl::RefitPage(JobIndex index) {
   const ItemIndex end = std::min(first + kItemsPerPage, j.items.size());
   uint32_t revision = j.head.revision;
   for (ItemIndex i = first; i < end; ++i) {
+    Requeue(index, i);
     const ItemRecord before = j.items.Get(i);
     if (before.Counted() == 0) continue;
     const std::vector<ItemEntry> entries(before.entries.begin(), before.entries.end());

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "coordinator/core/partition.h"
 #include "coordinator/core/ready_queue.h"
 
@@ -24,11 +25,20 @@ class Partition::Impl {
  public:
   Impl(const PartitionOptions& options, PartitionState state);
 
+  // Items of one stratum, as the plan tells strata apart, that nobody has been given.
+  struct Waiting {
+    uint64_t items = 0;
+    double units = 0;  // Their lengths, summed.
+  };
+
   // Derived data of one job; rebuilt on a start.
   struct Runtime {
     ReadyQueue ready;
+    std::vector<Waiting> waiting;        // By stratum.
+    double units = 0;                    // Of all items.
     std::vector<ItemIndex> order;        // Of offering; empty: by index.
-    bool ordered = false;                // `order` reflects the items there are.
+    bool ordered = false;                // `order` reflects the items there are ...
+    uint32_t planned = 0;                // ... as far as this one; see AddItems().
     uint32_t cursor = 0;                 // Place in the order before which no item waits.
     uint64_t open_answers = 0;           // Counted answers of items in progress.
     uint64_t open_leases = 0;            // Leased entries of items in progress.
@@ -41,7 +51,13 @@ class Partition::Impl {
     bool rate_waiting = false;  // Somebody was refused for want of a token.
     uint64_t grants = 0;        // Since the start.
     uint32_t lease_items_max = std::numeric_limits<uint32_t>::max();  // See LimitLeases().
-    double answers_guess = 0;     // See AnswersToAdmitFor(); 0: not asked for so far.
+    double answers_guess = 0;   // See AnswersToAdmitFor(); 0: not asked for so far.
+    CostModel cost;             // See LearntCost() ...
+    double cost_sittings = -1;  // ... and the number of sittings that it was learnt from.
+    absl::flat_hash_set<std::string> excluded;  // Workers, as in the policy.
+    // By worker: the slot of `ready` at which to look on; see PickReady().
+    absl::flat_hash_map<WorkerIndex, uint32_t> look_from;
+    bool offers = false;          // It is in `offering_`.
     bool refused_lately = false;  // Somebody asked since the last grant and could not have any.
   };
 
@@ -49,6 +65,8 @@ class Partition::Impl {
 
   // Applies the event, and keeps everything derived in step with it. All changes pass here.
   void Emit(Event event);
+  // What an answer costs may have changed, and with it whether jobs can go on.
+  void PricesChanged();
   absl::Time Advance(absl::Time now);  // The time that counts: never backwards, to the microsecond.
   void Start(uint64_t nonce, absl::Time now);
   void Tick(absl::Time now);
@@ -88,7 +106,7 @@ class Partition::Impl {
     const LeaseRequest* request = nullptr;
   };
   // Whether this worker may have any of the job's items at all; how many more at most.
-  uint32_t Allowance(const JobState& job, const Asker& asker, absl::Time now) const;
+  uint32_t Allowance(JobIndex index, const Asker& asker, absl::Time now) const;
   // Items that the worker may still be granted under `answers_per_worker_max`.
   uint32_t LeftOfCap(const JobState& job, std::optional<WorkerIndex> worker) const;
   // The items for this worker, best first; at most `room`. Empty: none.
@@ -97,12 +115,19 @@ class Partition::Impl {
   // answer.
   std::vector<ItemIndex> PickAmong(JobIndex index, const Asker& asker, uint32_t room,
                                    uint64_t waiting_max);
+  struct Candidate {
+    double worth = 0;  // Of this worker's answer.
+    ItemIndex item = 0;
+  };
+  Candidate Weigh(const JobState& job, const Fit& fit, ItemIndex item, WorkerIndex worker) const;
+  // Of these as many as make one sitting, best first; at most `waiting_max` of those that wait.
+  std::vector<ItemIndex> BestOf(JobIndex index, std::vector<Candidate> candidates, uint32_t room,
+                                uint64_t waiting_max) const;
   // Items in progress; with `nearest_first` those that are nearest to their end.
-  void PickReady(JobIndex index, const Asker& asker, uint32_t room, bool nearest_first,
-                 std::vector<ItemIndex>* picked);
-  void PickWaiting(JobIndex index, uint32_t room, Micros price, std::vector<ItemIndex>* picked);
-  // The next waiting items in the plan's order, one stratum's only.
-  std::vector<ItemIndex> NextWaiting(JobIndex index, uint32_t room, Micros price);
+  std::vector<ItemIndex> PickReady(JobIndex index, const Asker& asker, uint32_t room,
+                                   bool nearest_first);
+  // The next waiting items in the plan's order: one stratum's, as many as the plan bundles.
+  std::vector<ItemIndex> PickWaiting(JobIndex index, uint32_t room, Micros price);
 
   // Whether the item wants an answer beyond those that were given and leased.
   bool Wants(const JobState& job, const ItemRecord& item) const;
@@ -123,8 +148,9 @@ class Partition::Impl {
   std::optional<double> LearntAnswersPerItem(JobIndex index) const;
   // The same or, before that, a cautious guess.
   double AnswersToAdmitFor(JobIndex index) const;
-  CostModel LearntCost(const JobState& job) const;
-  uint32_t BundleItems(const JobState& job) const;
+  const CostModel& LearntCost(JobIndex index) const;
+  // Items to a microtask of such as these `items`, of `units` in all.
+  uint32_t BundleOf(JobIndex index, double units, uint64_t items) const;
   void EnsureOrder(JobIndex index, Micros price);
   // Whether the job's limit of rate lets another assignment be granted now.
   bool TakesRate(JobIndex index, absl::Time now);
@@ -158,6 +184,7 @@ class Partition::Impl {
   void MaybeFit(JobIndex index);
   void AskForFit(JobIndex index);
   void FitComputed(JobIndex index, Fit fit, absl::Time now);
+  void Refit(JobIndex index);      // Lets Tick move all pages to the newest fit and policy.
   void RefitPage(JobIndex index);  // Moves one page on; ends the sweep after the last.
 
   // --- partition_reads.cc ------------------------------------------------------------------------
@@ -179,15 +206,30 @@ class Partition::Impl {
 
   std::vector<std::unique_ptr<Runtime>> runtimes_;            // By job.
   std::map<std::string, std::set<uint32_t>> jobs_by_tenant_;  // Those that have not ended.
-  std::set<std::pair<absl::Time, AssignmentId>> due_;         // Each live assignment's next moment.
-  std::set<std::string, std::less<>> worker_names_;           // For listing by name.
+  // Of these, the ones that run and have an item that waits or is ready.
+  std::map<std::string, std::set<uint32_t>> offering_;
+  std::set<std::pair<absl::Time, AssignmentId>> due_;  // Each live assignment's next moment.
+  // Jobs that Tick has to look at: changed since it last did, in a sweep, or short of a token of
+  // their rate. The others are where they were, and it does not matter how many they are.
+  absl::flat_hash_set<JobIndex> attention_;
+  std::set<std::pair<absl::Time, JobIndex>> moments_;  // Start times and deadlines to come.
+  std::set<std::string, std::less<>> worker_names_;    // For listing by name.
   // Prices of pools whose home is another partition, as they were last seen; nothing where there is
   // no such pool any more.
   std::map<std::string, std::optional<Micros>, std::less<>> prices_seen_;
 
  private:
+  // Counts items that have been added, or are there on a start.
+  void TakeIn(JobIndex index, ItemIndex first, uint32_t count);
+  Waiting& WaitingWith(JobIndex index, ItemIndex item);
+  // Puts an item in progress into the ready queue, or takes it out, where the job's policy was
+  // changed since it was last touched.
+  void Requeue(JobIndex index, ItemIndex item);
   void BeforeChange(JobIndex index, ItemIndex item);
   void AfterChange(JobIndex index, ItemIndex item);
+  void UpdateOffering(JobIndex index);
+  void Watch(JobIndex index);  // Its start time and deadline.
+  void Unwatch(JobIndex index);
   void Unschedule(AssignmentId id);
   void Schedule(AssignmentId id);
   static absl::Time NextMoment(const LiveAssignment& assignment);

@@ -15,6 +15,10 @@ using absl::StatusCode;
 // Indexes are never used again.
 constexpr uint32_t kJobsEverMax = std::numeric_limits<uint32_t>::max() - 1;
 
+// Items that come while others are being answered are offered behind these, in the order of intake,
+// until they are this share of all: planning a million anew for each batch would take hours.
+constexpr double kUnplannedShareMax = 0.1;
+
 bool Ended(const JobHead& head) {
   return head.phase == JobPhase::kFinalised || head.phase == JobPhase::kCancelled;
 }
@@ -100,7 +104,10 @@ absl::StatusOr<ItemsAddedReply> Partition::Impl::AddItems(const core::AddItems& 
                   .new_strata = command.new_strata,
                   .at = now});
   Runtime& r = runtime(command.job);
-  r.ordered = false;
+  if (!r.order.empty()) {
+    for (ItemIndex i = first; i < head.items; ++i) r.order.push_back(i);
+  }
+  if (head.items - r.planned > head.items * kUnplannedShareMax) r.ordered = false;
   r.refused_lately = false;
   notices_.work_appeared = true;
   return ItemsAddedReply{first, committed + command.size};
@@ -114,6 +121,7 @@ absl::Status Partition::Impl::SealJob(JobIndex index, absl::Time now) {
   if (Ended(head)) return JobEndedError();
   if (head.phase == JobPhase::kClosing) return JobClosingError();
   Emit(JobSealed{.job = index, .at = now});
+  if (runtime(index).planned < head.items) runtime(index).ordered = false;
   MoveOn(index, now);
   return absl::OkStatus();
 }
@@ -203,8 +211,10 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
   // Whether they still hold MoveOn finds out.
   SetPause(command.job, reasons & kPauseRequested, now);
   // Items are judged anew by the new target; the sweep under the fit that is there does it.
-  runtime(command.job).refit_page = 0;
-  runtime(command.job).answers_guess = 0;
+  Refit(command.job);
+  Runtime& r = runtime(command.job);
+  r.answers_guess = 0;
+  r.ordered = false;  // Budget and quality say how far the money reaches.
   notices_.work_appeared = true;
   MoveOn(command.job, now);
   return absl::OkStatus();
@@ -307,7 +317,7 @@ absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index, Micros otherw
                               .answers_per_item = LearntAnswersPerItem(index).value_or(
                                   GuessAnswersPerItem(job->head.policy.quality, classes)),
                               .budget_micros = job->head.ledger.remaining_micros(),
-                              .cost = LearntCost(*job)});
+                              .cost = LearntCost(index)});
   if (plan.order.empty() && waiting.size() == job->items.size()) return plan;
   if (plan.order.empty()) {
     plan.order = std::move(waiting);

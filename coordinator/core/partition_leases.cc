@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/errors.h"
@@ -71,8 +72,12 @@ bool Partition::Impl::Leasable(const JobState& job, absl::Time now) const {
 
 void Partition::Impl::SeePool(absl::string_view id, const Pool* pool) {
   if (state_.pools().contains(id)) return;  // At home here: the state knows.
-  prices_seen_.insert_or_assign(std::string(id),
-                                pool == nullptr ? std::nullopt : std::optional(pool->price_micros));
+  const std::optional<Micros> price =
+      pool == nullptr ? std::nullopt : std::optional(pool->price_micros);
+  const auto seen = prices_seen_.find(id);
+  if (seen != prices_seen_.end() && seen->second == price) return;
+  prices_seen_.insert_or_assign(std::string(id), price);
+  PricesChanged();
 }
 
 std::optional<Micros> Partition::Impl::LeastPrice(const JobState& job) const {
@@ -126,16 +131,21 @@ double Partition::Impl::AnswersToAdmitFor(JobIndex index) const {
   return guess;
 }
 
-CostModel Partition::Impl::LearntCost(const JobState& job) const {
-  const CostModel& guess = job.head.policy.split.cost;
-  if (job.head.policy.split.strategy != SplitStrategy::kAdaptive) return guess;
-  return LearnCost(job.head.moments, guess);
+const CostModel& Partition::Impl::LearntCost(JobIndex index) const {
+  const JobHead& head = state_.job(index)->head;
+  const CostModel& guess = head.policy.split.cost;
+  if (head.policy.split.strategy != SplitStrategy::kAdaptive) return guess;
+  Runtime& r = *runtimes_[index.value()];
+  if (r.cost_sittings != head.moments.n) {
+    r.cost = LearnCost(head.moments, guess);
+    r.cost_sittings = head.moments.n;
+  }
+  return r.cost;
 }
 
-uint32_t Partition::Impl::BundleItems(const JobState& job) const {
-  const SplitPolicy& split = job.head.policy.split;
-  return static_cast<uint32_t>(
-      std::lround(CheapestLength(LearntCost(job), split.items_min, split.items_max)));
+uint32_t Partition::Impl::BundleOf(JobIndex index, double units, uint64_t items) const {
+  return BundleItems(state_.job(index)->head.policy.split, LearntCost(index),
+                     units / static_cast<double>(items), std::numeric_limits<uint64_t>::max());
 }
 
 uint64_t Partition::Impl::ItemsAffordable(JobIndex index, Micros price) const {
@@ -177,6 +187,7 @@ bool Partition::Impl::TakesRate(JobIndex index, absl::Time now) {
     r.rate_at = now;
   }
   r.rate_waiting = r.rate_tokens < 1;
+  if (r.rate_waiting) attention_.insert(index);
   return !r.rate_waiting;
 }
 
@@ -185,8 +196,10 @@ double Partition::Impl::Index(JobIndex index, absl::Time now) const {
   const JobPolicy& policy = job.head.policy;
   const Runtime& r = *runtimes_[index.value()];
   const double value = policy.value_micros > 0 ? static_cast<double>(policy.value_micros) : 1e6;
-  const double seconds = std::max(
-      1e-3, SittingSeconds(LearntCost(job), BundleItems(job)) / std::max(1u, BundleItems(job)));
+  const uint64_t items = std::max(job.head.items, 1u);
+  const double bundle = BundleOf(index, r.units, items);
+  const double units = bundle * r.units / static_cast<double>(items);
+  const double seconds = std::max(1e-3, SittingSeconds(LearntCost(index), units) / bundle);
   const absl::Time since = std::max({r.last_granted, job.head.created_at, policy.start_time});
   const double age = std::max(0.0, absl::FDivDuration(now - since, kAgeing));
   return policy.priority * value / seconds * (1 + age);
@@ -195,7 +208,7 @@ double Partition::Impl::Index(JobIndex index, absl::Time now) const {
 std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool,
                                                       absl::Time now) const {
   std::vector<Offer> offers;
-  for (const auto& [tenant, jobs] : jobs_by_tenant_) {
+  for (const auto& [tenant, jobs] : offering_) {
     Offer best{.tenant = tenant, .index = -1};
     for (const uint32_t j : jobs) {
       const JobIndex index(j);
@@ -213,11 +226,12 @@ std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool,
 
 // --- The choice ----------------------------------------------------------------------------------
 
-uint32_t Partition::Impl::Allowance(const JobState& job, const Asker& asker, absl::Time now) const {
+uint32_t Partition::Impl::Allowance(JobIndex index, const Asker& asker, absl::Time now) const {
+  const JobState& job = *state_.job(index);
   const JobPolicy& policy = job.head.policy;
   const LeaseRequest& request = *asker.request;
   if (!Leasable(job, now) || !Contains(policy.pools, request.pool.id)) return 0;
-  if (Contains(policy.excluded_workers, request.worker)) return 0;
+  if (runtimes_[index.value()]->excluded.contains(request.worker)) return 0;
   static const WorkerRecord kUnknown;
   const WorkerRecord& record = asker.worker.has_value() ? state_.worker(*asker.worker) : kUnknown;
   if (!HasAll(policy.required_skills, record.skills, request.skills)) return 0;
@@ -252,15 +266,19 @@ Partition::Outlook Partition::Impl::OutlookOf(const LeaseRequest& request) const
 void Partition::Impl::EnsureOrder(JobIndex index, Micros price) {
   Runtime& r = runtime(index);
   if (r.ordered) return;
-  r.ordered = true;
   const JobState& j = job(index);
-  const SplitPolicy& split = j.head.policy.split;
-  if (split.strategy == SplitStrategy::kUniform && !split.random_order) return;  // By index.
-  r.order = PlanJob(index, price)->order;
+  r.ordered = true;
+  r.planned = j.items.size();
   r.cursor = 0;
+  r.order.clear();
+  // Items that are all alike are offered by their index, whatever the strategy.
+  if (j.items.AllTraits().empty() && !j.head.policy.split.random_order) return;
+  r.order = PlanJob(index, price)->order;
 }
 
-std::vector<ItemIndex> Partition::Impl::NextWaiting(JobIndex index, uint32_t room, Micros price) {
+std::vector<ItemIndex> Partition::Impl::PickWaiting(JobIndex index, uint32_t room, Micros price) {
+  const uint64_t affordable = ItemsAffordable(index, price);
+  if (affordable == 0) return {};
   EnsureOrder(index, price);
   const JobState& j = job(index);
   Runtime& r = runtime(index);
@@ -268,52 +286,98 @@ std::vector<ItemIndex> Partition::Impl::NextWaiting(JobIndex index, uint32_t roo
   const auto size = by_index ? j.items.size() : static_cast<uint32_t>(r.order.size());
   const auto at = [&](uint32_t place) { return by_index ? place : r.order[place]; };
   while (r.cursor < size && j.items.State(at(r.cursor)) != ItemState::kWaiting) ++r.cursor;
-  std::vector<ItemIndex> next;
-  for (uint32_t place = r.cursor; place < size && next.size() < room; ++place) {
-    const ItemIndex item = at(place);
-    if (j.items.State(item) != ItemState::kWaiting) continue;
-    if (!next.empty() && j.items.Traits(item).stratum != j.items.Traits(next.front()).stratum)
-      break;
-    next.push_back(item);
+  if (r.cursor == size) return {};
+  const SplitPolicy& split = j.head.policy.split;
+  const auto stratum_at = [&](uint32_t place) {
+    return PlannedStratum(split, j.items.Traits(at(place)));
+  };
+  const uint16_t stratum = stratum_at(r.cursor);
+  const Waiting& waiting = r.waiting[stratum];
+  room = std::min(room, BundleItems(split, LearntCost(index),
+                                    waiting.units / static_cast<double>(waiting.items),
+                                    std::min(waiting.items, affordable)));
+  room = static_cast<uint32_t>(std::min<uint64_t>(room, affordable));
+  std::vector<ItemIndex> picked;
+  for (uint32_t place = r.cursor; place < size && picked.size() < room; ++place) {
+    if (j.items.State(at(place)) != ItemState::kWaiting) continue;
+    if (stratum_at(place) != stratum) break;
+    picked.push_back(at(place));
   }
-  return next;
+  return picked;
 }
 
-void Partition::Impl::PickWaiting(JobIndex index, uint32_t room, Micros price,
-                                  std::vector<ItemIndex>* picked) {
-  const uint64_t affordable = ItemsAffordable(index, price);
-  if (affordable == 0) return;
-  *picked = NextWaiting(index, static_cast<uint32_t>(std::min<uint64_t>(room, affordable)), price);
+Partition::Impl::Candidate Partition::Impl::Weigh(const JobState& job, const Fit& fit,
+                                                  ItemIndex item, WorkerIndex worker) const {
+  absl::InlinedVector<Vote, 16> votes;
+  for (const ItemEntry& e : job.items.Get(item).entries) {
+    if (e.counted()) votes.push_back({e.worker, e.label});
+  }
+  const double gain = ExpectedGain(fit, Posterior(fit, votes), worker);
+  return {gain * job.items.Traits(item).importance, item};
 }
 
-void Partition::Impl::PickReady(JobIndex index, const Asker& asker, uint32_t room,
-                                bool nearest_first, std::vector<ItemIndex>* picked) {
+std::vector<ItemIndex> Partition::Impl::BestOf(JobIndex index, std::vector<Candidate> candidates,
+                                               uint32_t room, uint64_t waiting_max) const {
+  const ItemTable& items = state_.job(index)->items;
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.worth > b.worth; });
+  std::vector<ItemIndex> best;
+  double units = 0;
+  for (const auto& [worth, item] : candidates) {
+    // The same item named twice is still one item.
+    if (std::find(best.begin(), best.end(), item) != best.end()) continue;
+    const bool waits = items.State(item) == ItemState::kWaiting;
+    if (waits && waiting_max == 0) continue;
+    units += items.Traits(item).length;
+    if (best.size() >= std::min(room, BundleOf(index, units, best.size() + 1))) break;
+    if (waits) --waiting_max;
+    best.push_back(item);
+  }
+  return best;
+}
+
+std::vector<ItemIndex> Partition::Impl::PickReady(JobIndex index, const Asker& asker, uint32_t room,
+                                                  bool nearest_first) {
   const JobState& j = job(index);
   const Fit& fit = NewestFit(index);
-  std::vector<std::pair<double, ItemIndex>> ranked;
-  std::vector<Vote> votes;
-  const auto consider = [&](ItemIndex i) {
+  const WorkerIndex worker = asker.worker.value_or(WorkerIndex(state_.workers()));
+  Runtime& r = runtime(index);
+  std::vector<Candidate> found;
+  double units = 0;
+  uint32_t looks = 0;
+  const auto look = [&](ItemIndex i) {
     const ItemRecord item = j.items.Get(i);
-    const bool had = asker.worker.has_value() && item.FindWorker(*asker.worker) != nullptr;
-    if (had && !Mutated(Mutation::kLeaseTwice)) return true;
-    votes.clear();
-    for (const ItemEntry& e : item.entries) {
-      if (e.counted()) votes.push_back({e.worker, e.label});
+    const bool had = item.FindWorker(worker) != nullptr && !Mutated(Mutation::kLeaseTwice);
+    // The queue follows a change of the job's quality page by page.
+    if (!had && Wants(j, item)) {
+      found.push_back(Weigh(j, fit, i, worker));
+      units += j.items.Traits(i).length;
     }
-    const WorkerIndex worker = asker.worker.value_or(WorkerIndex(state_.workers()));
-    const double gain = ExpectedGain(fit, Posterior(fit, votes), worker);
-    ranked.push_back({gain * j.items.Traits(i).importance, i});
-    return ranked.size() < std::max(options_.candidates_max, room);
+    if (++looks >= options_.looks_max) return false;
+    return found.size() < options_.candidates_max ||
+           found.size() < std::min(room, BundleOf(index, units, found.size()));
   };
   if (nearest_first) {
-    runtime(index).ready.ForEachFromLeast(consider);
+    r.ready.ForEachFromLeast(look);
   } else {
-    runtime(index).ready.ForEach(consider);
+    r.ready.ForEach(look);
   }
-  std::stable_sort(ranked.begin(), ranked.end(),
-                   [](const auto& a, const auto& b) { return a.first > b.first; });
-  for (size_t k = 0; k < ranked.size() && picked->size() < room; ++k)
-    picked->push_back(ranked[k].second);
+  if (found.empty() && looks >= options_.looks_max) {
+    // The worker had all of those. The others are gone through by their place in the queue, a part
+    // in each request, so that none of them is out of reach however many there are.
+    const uint32_t from = r.look_from[worker];
+    looks = 0;
+    uint32_t next = r.ready.ForEachFromSlot(from, look);
+    // What was found and is not taken is looked at again.
+    if (!found.empty()) next = *j.items.OpenSlot(found.front().item);
+    if (found.empty() && next != 0) notices_.work_appeared = true;
+    if (next == 0) {
+      r.look_from.erase(worker);
+    } else {
+      r.look_from[worker] = next;
+    }
+  }
+  return BestOf(index, std::move(found), room, /*waiting_max=*/0);
 }
 
 std::vector<ItemIndex> Partition::Impl::PickAmong(JobIndex index, const Asker& asker, uint32_t room,
@@ -321,34 +385,17 @@ std::vector<ItemIndex> Partition::Impl::PickAmong(JobIndex index, const Asker& a
   const JobState& j = job(index);
   const Fit& fit = NewestFit(index);
   const WorkerIndex worker = asker.worker.value_or(WorkerIndex(state_.workers()));
-  std::vector<std::pair<double, ItemIndex>> ranked;
-  std::vector<Vote> votes;
+  std::vector<Candidate> found;
   for (const ItemIndex i : asker.request->only_items) {
     if (i >= j.items.size()) continue;
     const ItemRecord item = j.items.Get(i);
-    if (!Wants(j, item) || item.FindWorker(worker) != nullptr) continue;
-    votes.clear();
-    for (const ItemEntry& e : item.entries) {
-      if (e.counted()) votes.push_back({e.worker, e.label});
-    }
-    const double gain = ExpectedGain(fit, Posterior(fit, votes), worker);
-    ranked.push_back({gain * j.items.Traits(i).importance, i});
-  }
-  std::stable_sort(ranked.begin(), ranked.end(),
-                   [](const auto& a, const auto& b) { return a.first > b.first; });
-  std::vector<ItemIndex> picked;
-  for (size_t k = 0; k < ranked.size() && picked.size() < room; ++k) {
-    const ItemIndex i = ranked[k].second;
-    // The same item named twice is still one item.
-    if (std::find(picked.begin(), picked.end(), i) != picked.end()) continue;
     // Waiting items are admitted as the budget reaches them, like everybody's.
-    if (j.items.State(i) == ItemState::kWaiting) {
-      if (waiting_max == 0) continue;
-      --waiting_max;
-    }
-    picked.push_back(i);
+    if (item.state == ItemState::kWaiting && waiting_max == 0) continue;
+    if (!Wants(j, item) || item.FindWorker(worker) != nullptr) continue;
+    found.push_back(Weigh(j, fit, i, worker));
+    if (found.size() >= options_.looks_max) break;
   }
-  return picked;
+  return BestOf(index, std::move(found), room, waiting_max);
 }
 
 std::vector<ItemIndex> Partition::Impl::Pick(JobIndex index, const Asker& asker, uint32_t room,
@@ -366,12 +413,13 @@ std::vector<ItemIndex> Partition::Impl::Pick(JobIndex index, const Asker& asker,
   // The first answer to an item is worth most, so items that wait come before those in progress;
   // but an item that was given back unanswered is as good as new. Now and then it is the other way
   // round, so that items in progress come to their end while new ones are added without end.
-  std::vector<ItemIndex> picked;
   const bool ready_first = runtime(index).grants % kReadyFirstEvery == kReadyFirstEvery - 1;
-  if (ready_first) PickReady(index, asker, room, /*nearest_first=*/true, &picked);
-  if (picked.empty()) PickWaiting(index, room, price, &picked);
-  if (picked.empty() && !ready_first)
-    PickReady(index, asker, room, /*nearest_first=*/false, &picked);
+  std::vector<ItemIndex> picked;
+  if (ready_first) picked = PickReady(index, asker, room, /*nearest_first=*/true);
+  if (picked.empty()) picked = PickWaiting(index, room, price);
+  if (picked.empty() && !ready_first) {
+    picked = PickReady(index, asker, room, /*nearest_first=*/false);
+  }
   return picked;
 }
 
@@ -395,23 +443,27 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
     return Error(StatusCode::kResourceExhausted, "ASSIGNMENTS_MAX",
                  absl::StrCat("the partition has ", due_.size(), " open assignments"));
   }
-  const auto jobs = jobs_by_tenant_.find(request.tenant);
-  if (jobs == jobs_by_tenant_.end()) return std::nullopt;
-  std::vector<std::pair<double, JobIndex>> ranked;
+  const auto jobs = offering_.find(request.tenant);
+  if (jobs == offering_.end()) return std::nullopt;
+  struct Ranked {
+    double rank = 0;
+    JobIndex index;
+    uint32_t allowance = 0;
+  };
+  std::vector<Ranked> ranked;
   for (const uint32_t number : jobs->second) {
     const JobIndex index(number);
     if (request.only_job.has_value() && *request.only_job != index) continue;
-    if (Allowance(job(index), asker, now) == 0 || !HasWork(index) || !TakesRate(index, now))
-      continue;
-    ranked.push_back({Index(index, now), index});
+    const uint32_t allowance = Allowance(index, asker, now);
+    if (allowance == 0 || !HasWork(index) || !TakesRate(index, now)) continue;
+    ranked.push_back({Index(index, now), index, allowance});
   }
   std::stable_sort(ranked.begin(), ranked.end(),
-                   [](const auto& a, const auto& b) { return a.first > b.first; });
-  for (const auto& [rank, index] : ranked) {
+                   [](const Ranked& a, const Ranked& b) { return a.rank > b.rank; });
+  for (const auto& [rank, index, allowance] : ranked) {
     const JobState& j = job(index);
     const Micros price = j.head.policy.PriceIn(request.pool.id, request.pool.price_micros);
-    uint32_t room =
-        std::min({BundleItems(j), Allowance(j, asker, now), runtime(index).lease_items_max});
+    uint32_t room = std::min(allowance, runtime(index).lease_items_max);
     if (request.items_max > 0) room = std::min(room, request.items_max);
     const std::vector<ItemIndex> items = Pick(index, asker, room, price);
     if (items.empty()) {
@@ -448,7 +500,7 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
                 .price_micros = price,
                 .deadline = deadline,
                 .late_until = granted.late_until,
-                .expected_seconds = SittingSeconds(LearntCost(j), units),
+                .expected_seconds = SittingSeconds(LearntCost(index), units),
                 .items = items};
     Emit(std::move(granted));
     Runtime& r = runtime(index);

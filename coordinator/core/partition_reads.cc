@@ -64,7 +64,7 @@ JobView Partition::Impl::View(JobIndex index) const {
                  .revision = head.revision,
                  .fit = head.fit,
                  .strata_names = head.strata_names,
-                 .cost = LearntCost(j)};
+                 .cost = LearntCost(index)};
 }
 
 ItemView Partition::Impl::ViewItem(JobIndex index, ItemIndex i) const {

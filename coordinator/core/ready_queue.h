@@ -31,18 +31,7 @@ class ReadyQueue {
   // Takes it out. Does nothing for a slot that is not in the queue.
   void Remove(uint32_t slot);
 
-  // The same from the least bucket on: the items that are nearest to their end.
-  template <typename Visit>
-  void ForEachFromLeast(Visit visit) const {
-    for (size_t word = 0; word < kWords; ++word) {
-      for (uint64_t bits = used_[word]; bits != 0; bits &= bits - 1) {
-        const auto bit = static_cast<uint32_t>(__builtin_ctzll(bits));
-        for (uint32_t slot = head_[word * 64 + bit]; slot != kNone; slot = At(slot).next) {
-          if (!visit(At(slot).item)) return;
-        }
-      }
-    }
-  }
+  bool Holds(uint32_t slot) const;
 
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }
@@ -60,6 +49,34 @@ class ReadyQueue {
         }
       }
     }
+  }
+
+  // The same from the least bucket on: the items that are nearest to their end.
+  template <typename Visit>
+  void ForEachFromLeast(Visit visit) const {
+    for (size_t word = 0; word < kWords; ++word) {
+      for (uint64_t bits = used_[word]; bits != 0; bits &= bits - 1) {
+        const auto bit = static_cast<uint32_t>(__builtin_ctzll(bits));
+        for (uint32_t slot = head_[word * 64 + bit]; slot != kNone; slot = At(slot).next) {
+          if (!visit(At(slot).item)) return;
+        }
+      }
+    }
+  }
+
+  // The same by slot, whatever the bucket, from slot `from` on. Returns the slot to go on from; 0
+  // after the last.
+  template <typename Visit>
+  uint32_t ForEachFromSlot(uint32_t from, Visit visit) const {
+    for (uint32_t slot = from; slot / kNodesPerChunk < chunks_.size();) {
+      if (chunks_[slot / kNodesPerChunk] == nullptr) {
+        slot = (slot / kNodesPerChunk + 1) * kNodesPerChunk;
+        continue;
+      }
+      const Node& node = At(slot++);
+      if (node.bucket != kNone && !visit(node.item)) return slot;
+    }
+    return 0;
   }
 
   size_t bytes() const;
@@ -84,7 +101,6 @@ class ReadyQueue {
   const Node& At(uint32_t slot) const {
     return chunks_[slot / kNodesPerChunk]->nodes[slot % kNodesPerChunk];
   }
-  bool Holds(uint32_t slot) const;
 
   std::vector<std::unique_ptr<Chunk>> chunks_;  // By slot; nothing where no slot is in the queue.
   std::array<uint32_t, kBuckets> head_;

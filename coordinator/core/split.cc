@@ -106,8 +106,7 @@ class Planner {
     return input_.traits.empty() ? ItemTraits{}.importance : input_.traits[item].importance;
   }
   uint16_t StratumOf(ItemIndex item) const {
-    if (policy_.strategy == SplitStrategy::kUniform || input_.traits.empty()) return 0;
-    return input_.traits[item].stratum;
+    return input_.traits.empty() ? 0 : PlannedStratum(policy_, input_.traits[item]);
   }
   std::string Name(uint16_t stratum) const {
     if (policy_.strategy == SplitStrategy::kUniform || input_.strata_names.empty()) return "";
@@ -194,23 +193,6 @@ class Planner {
     return count;
   }
 
-  uint32_t BundleItems(const Group& group) const {
-    const double count = static_cast<double>(group.items.size());
-    const double mean = group.units > 0 ? group.units / count : 1;
-    const double items_min = policy_.items_min;
-    const double items_max = std::max(policy_.items_min, policy_.items_max);
-    const double cheapest = CheapestLength(input_.cost, items_min * mean, items_max * mean) / mean;
-    const auto per_unit = [&](double items) {
-      return SittingSeconds(input_.cost, items * mean) / (items * mean);
-    };
-    double bundle = std::clamp(std::floor(cheapest), std::max(items_min, 1.0), items_max);
-    if (bundle + 1 <= items_max && per_unit(bundle + 1) < per_unit(bundle)) ++bundle;
-    // Parts of the same size, rather than a remnant at the end.
-    const double items = static_cast<double>(std::max<uint64_t>(group.admitted_count, 1));
-    const double parts = std::ceil(items / bundle);
-    return static_cast<uint32_t>(std::max(std::ceil(items / parts), std::min(items_min, bundle)));
-  }
-
   Stratum Describe(const Group& group) const {
     Stratum stratum;
     stratum.name = Name(group.stratum);
@@ -218,7 +200,9 @@ class Planner {
     stratum.items_admitted = group.admitted_count;
     stratum.units = group.units;
     stratum.importance = group.importance;
-    stratum.bundle_items = BundleItems(group);
+    stratum.bundle_items =
+        BundleItems(policy_, input_.cost, group.units / static_cast<double>(group.items.size()),
+                    group.admitted_count);
     stratum.answers_expected = static_cast<double>(group.admitted_count) * answers_per_item_;
     stratum.cost_micros =
         ToMicros(stratum.answers_expected * static_cast<double>(input_.price_micros));
@@ -271,6 +255,26 @@ double CheapestLength(const CostModel& model, double units_min, double units_max
 
 double SittingSeconds(const CostModel& model, double units) {
   return model.startup_seconds + (model.seconds_per_unit + model.fatigue_seconds * units) * units;
+}
+
+uint16_t PlannedStratum(const SplitPolicy& policy, const ItemTraits& traits) {
+  return policy.strategy == SplitStrategy::kUniform ? 0 : traits.stratum;
+}
+
+uint32_t BundleItems(const SplitPolicy& policy, const CostModel& cost, double mean_units,
+                     uint64_t items) {
+  const double mean = mean_units > 0 ? mean_units : 1;
+  const double items_min = policy.items_min;
+  const double items_max = std::max(policy.items_min, policy.items_max);
+  const double cheapest = CheapestLength(cost, items_min * mean, items_max * mean) / mean;
+  const auto per_unit = [&](double count) {
+    return SittingSeconds(cost, count * mean) / (count * mean);
+  };
+  double bundle = std::clamp(std::floor(cheapest), std::max(items_min, 1.0), items_max);
+  if (bundle + 1 <= items_max && per_unit(bundle + 1) < per_unit(bundle)) ++bundle;
+  const auto all = static_cast<double>(std::max<uint64_t>(items, 1));
+  const double parts = std::ceil(all / bundle);
+  return static_cast<uint32_t>(std::max(std::ceil(all / parts), std::min(items_min, bundle)));
 }
 
 SplitPlan PlanSplit(const SplitPolicy& policy, const QualityPolicy& quality,

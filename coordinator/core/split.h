@@ -26,6 +26,15 @@ double CheapestLength(const CostModel& model, double units_min, double units_max
 // Seconds that one sitting of `units` takes.
 double SittingSeconds(const CostModel& model, double units);
 
+// The stratum that the plan counts an item to: UNIFORM knows only one.
+uint16_t PlannedStratum(const SplitPolicy& policy, const ItemTraits& traits);
+
+// Items to a microtask, where `items` of one stratum are to be worked on and one is `mean_units`
+// long: as many as are cheapest per unit, within the policy's bounds, and then parts of the same
+// size rather than a remnant at the end. The plan says so and leases do so.
+uint32_t BundleItems(const SplitPolicy& policy, const CostModel& cost, double mean_units,
+                     uint64_t items);
+
 // Items that are worked on one after the other, bundled alike.
 struct Stratum {
   std::string name;  // "" for the only one of UNIFORM.

@@ -106,6 +106,8 @@ class PartitionHost::Impl {
       last_tick_ = now_;
     }
     Gather();
+    // What time brings about is complete here, as a command is in WhenCommitted().
+    if (OpenBytes() >= options_.record_bytes_max) CloseRecord();
     if (OpenBytes() == 0) write_behind_->AtBoundary(last_closed_, now_);
     ReleaseReplies();
   }

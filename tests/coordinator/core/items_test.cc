@@ -209,6 +209,28 @@ TEST(LeaseTableTest, AssignmentsToOneGatewayShareItsNameAndForgottenOnesGo) {
   EXPECT_EQ(leases.Share({.pool = "default", .gateway = "g1"}), a);
 }
 
+TEST(ReadyQueueTest, EverythingIsReachedBySlotAPartAtATime) {
+  ReadyQueue queue;
+  for (const uint32_t slot : {2u, 700u, 3u, 5'000u, 0u}) {
+    queue.Insert(slot, /*item=*/slot + 10, ReadyQueue::BucketOf(slot / 5'000.0));
+  }
+  EXPECT_TRUE(queue.Holds(700));
+  queue.Remove(700);
+  EXPECT_FALSE(queue.Holds(700));
+  std::vector<ItemIndex> seen;
+  uint32_t from = 0;
+  for (int part = 0; part < 2; ++part) {
+    size_t left = 2;
+    from = queue.ForEachFromSlot(from, [&](ItemIndex item) {
+      seen.push_back(item);
+      return --left > 0;
+    });
+    EXPECT_NE(from, 0u);
+  }
+  EXPECT_THAT(seen, ::testing::ElementsAre(10, 12, 13, 5'010));
+  EXPECT_EQ(queue.ForEachFromSlot(from, [](ItemIndex) { return true; }), 0u);
+}
+
 TEST(ReadyQueueTest, TheBestBucketComesFirstAndWithinItTheOldest) {
   ReadyQueue queue;
   queue.Insert(0, 10, ReadyQueue::BucketOf(0.1));

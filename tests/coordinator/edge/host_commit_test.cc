@@ -124,6 +124,37 @@ TEST_F(HostCommitTest, ALargeBatchIsSpreadOverRecords) {
   world_.ExpectItems(*owner_, job, 2000);
 }
 
+TEST_F(HostCommitTest, LeasesThatEndTogetherAreSpreadOverRecordsWhileACommitIsUnderWay) {
+  HostOptions options = world_.Options();
+  options.record_bytes_max = 10'000;
+  options.partition.tick_bytes_max = 2'000;
+  owner_ = world_.Open(options);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 500);
+  absl::Time deadline;
+  for (int w = 0; w < 500; ++w) {
+    const core::LeaseRequest request = core::PartitionWorld::Ask(w, /*items_max=*/1);
+    deadline = owner_->partition().RequestLease(request, world_.now()).value()->deadline;
+  }
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  const RecordId before = (*owner_)->status().head;
+  world_.CreateJob(*owner_, "b");
+  (*owner_)->Flush(world_.now());
+  ASSERT_EQ(owner_->store().pending(), 1u);
+  world_.Pass(deadline - world_.now());
+  int ticks = 0;
+  do {
+    (*owner_)->Tick(world_.now());
+    ASSERT_LE(++ticks, 500);
+  } while ((*owner_)->NextWake() <= world_.now());
+  EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  EXPECT_EQ(owner_->partition().TakeNotices().leases_ended.size(), 500u);
+  for (const auto& [id, bytes] : world_.disk().journal()) {
+    if (id <= before) continue;
+    EXPECT_LT(bytes.size(), 13'000u) << id.ToString();
+  }
+}
+
 TEST_F(HostCommitTest, RefusedRecordsAreKeptAndNothingIsTakenMeanwhile) {
   for (int i = 0; i < 20; ++i) store_.FailNext(Fault::kRefuse);
   const JobIndex job = world_.CreateJob(*owner_, "a");
