@@ -53,8 +53,7 @@ constexpr Flag kDemoFlags[] = {
       {"bundle-max", "N", "most items in a microtask (10)"},                                     \
       {"pool", "POOL", "pools that may answer (default)", true},                                 \
       {"skill", "SKILL", "workers must have these skills", true},                                \
-      {"language", "TAG", "workers must have one of these languages", true},                     \
-      {"gold-rate", "SHARE", "share of gold items in assignments, 0 to 0.5 (0)"}, {              \
+      {"language", "TAG", "workers must have one of these languages", true}, {                   \
     "manual", "", "end the job only by `tessera finalise`"                                       \
   }
 
@@ -68,7 +67,8 @@ constexpr Flag kDemoFlags[] = {
       {"importance-column", "NAME", "column of the item's weight"},                              \
       {"language-column", "NAME", "column of the item's language"},                              \
       {"gold-column", "NAME",                                                                    \
-       "column of the known answer; where it is not empty, the item is gold"},                   \
+       "column of the known answer, where there is one: it teaches how good workers are and is " \
+       "never shown to them; the item is asked like any other"},                                 \
   {                                                                                              \
     "item-bytes-max", "N", "largest item, where the coordinator allows more (65536)"             \
   }
