@@ -52,6 +52,18 @@ TEST(CliInspectTest, WhatIsNotThereIsNotShownAsEmpty) {
   EXPECT_THAT(beyond.err, HasSubstr("no record from 999-0 on: the journal ends with "));
 }
 
+// Names of files may be any bytes; what programs read is text all the same.
+TEST(CliUpTest, AFolderWhoseNameIsNotUtf8IsServedAndSaid) {
+  const tessera::testing::TempDir folder;
+  Program up("tessera",
+             {"up", "--json", "--data-dir", folder.Join("\xff"), "--listen", "127.0.0.1:0"});
+  const std::string line = up.WaitForLine("address");
+  ASSERT_NE(line, "") << up.Wait(absl::ZeroDuration()).err;
+  EXPECT_THAT(std::string(Json::parse(line)["data_dir"]), HasSubstr("\xef\xbf\xbd"));
+  up.Signal(SIGINT);
+  EXPECT_EQ(up.Wait().code, 0);
+}
+
 // Denied, one reads which role is missing and where a token gets it.
 TEST(CliWithTokensTest, AReplayTakesARequesterAndAGateway) {
   const tessera::testing::TempDir folder;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,16 +27,21 @@ Program::Program(const std::string& name, const std::vector<std::string>& words)
   TESSERA_CHECK(bin != nullptr) << "TESSERA_BIN_DIR is not set; run this with ctest";
   folder_ = "/tmp/tessera-program-XXXXXX";
   TESSERA_CHECK(mkdtemp(folder_.data()) != nullptr);
-  std::vector<std::string> line = {absl::StrCat(bin, "/", name)};
+  std::vector<std::string> line = {name[0] == '/' ? name : absl::StrCat(bin, "/", name)};
   line.insert(line.end(), words.begin(), words.end());
   std::vector<char*> arguments;
   for (std::string& word : line) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   const std::string out = folder_ + "/out";
   const std::string err = folder_ + "/err";
+  const pid_t parent = getpid();
   pid_ = fork();
   TESSERA_CHECK(pid_ >= 0);
   if (pid_ == 0) {
+    // A test that is ended, such as for its time limit, leaves nothing behind. SIGTERM, so that a
+    // `tessera up` ends what it has started.
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) _exit(127);
     const int out_fd = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int err_fd = open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int in_fd = open("/dev/null", O_RDONLY);

@@ -19,7 +19,7 @@ struct Ended {
 // A program of the build, by its name, with its output in files of its own.
 class Program {
  public:
-  // Starts bin/`name`. TESSERA_SERVER and the like come from this process' environment.
+  // Starts bin/`name`, or the program at that path. TESSERA_SERVER and the like come from this process' environment.
   Program(const std::string& name, const std::vector<std::string>& words);
   // Kills what still runs.
   ~Program();
@@ -28,6 +28,7 @@ class Program {
 
   pid_t pid() const { return pid_; }
   void Signal(int signal) const;
+  bool Running() { return !HasEnded(); }
   // Waits until its stdout has a whole line that holds `text`, and returns it; empty if it ends, or
   // `timeout` passes, before.
   std::string WaitForLine(const std::string& text, absl::Duration timeout = absl::Seconds(60));
