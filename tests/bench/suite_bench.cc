@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <utility>
@@ -21,25 +20,22 @@
 #include "absl/strings/str_format.h"
 #include "common/check.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/data_folder.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/machine.h"
 
 ABSL_FLAG(int, runs, 5, "How often limits and pipeline are measured.");
 ABSL_FLAG(bool, quick, false, "One short run: to see that it works, not how fast.");
 ABSL_FLAG(bool, json, false, "Print one JSON object.");
-ABSL_FLAG(std::string, folder, "", "Where data goes; default: beside the programs, on their disk.");
 
 namespace tessera::bench {
 namespace {
 
-std::filesystem::path ProgramFolder() {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path();
-}
-
 // The figures that one run of a program printed.
 std::vector<Figure> Run(const std::string& name, const std::string& folder,
                         const std::vector<std::string>& flags) {
-  std::vector<std::string> words = {(ProgramFolder() / name).string(), "--json"};
+  std::vector<std::string> words = {absl::StrCat(ProgramFolder(), "/", name), "--json",
+                                    absl::StrCat("--folder=", folder)};
   words.insert(words.end(), flags.begin(), flags.end());
   int out[2];
   TESSERA_CHECK(pipe2(out, O_CLOEXEC) == 0);
@@ -47,7 +43,6 @@ std::vector<Figure> Run(const std::string& name, const std::string& folder,
   TESSERA_CHECK(pid >= 0);
   if (pid == 0) {
     dup2(out[1], STDOUT_FILENO);
-    setenv("TMPDIR", folder.c_str(), 1);
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -159,9 +154,7 @@ void Main() {
   const bool quick = absl::GetFlag(FLAGS_quick);
   const int runs = quick ? 1 : absl::GetFlag(FLAGS_runs);
   TESSERA_CHECK(runs >= 1) << "--runs is at least 1";
-  std::string folder = absl::GetFlag(FLAGS_folder);
-  // Not /tmp, which may be memory: syncs would cost nothing.
-  if (folder.empty()) folder = ProgramFolder().string();
+  const std::string folder = UseDataFolder();
   const nlohmann::json machine = DescribeMachine(folder);
 
   std::vector<std::string> limits, pipeline, memory;
