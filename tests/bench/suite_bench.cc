@@ -2,13 +2,8 @@
 //
 // Each run measures the limits of the machine and then the pipeline, each in a process of its own,
 // so that both saw the same conditions. Memory is measured once: it comes out the same every time.
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <utility>
@@ -23,6 +18,7 @@
 #include "tests/bench/data_folder.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/machine.h"
+#include "tests/support/program.h"
 
 ABSL_FLAG(int, runs, 5, "How often limits and pipeline are measured.");
 ABSL_FLAG(bool, quick, false, "One short run: to see that it works, not how fast.");
@@ -34,33 +30,13 @@ namespace {
 // The figures that one run of a program printed.
 std::vector<Figure> Run(const std::string& name, const std::string& folder,
                         const std::vector<std::string>& flags) {
-  std::vector<std::string> words = {absl::StrCat(ProgramFolder(), "/", name), "--json",
-                                    absl::StrCat("--folder=", folder)};
+  std::vector<std::string> words = {"--json", absl::StrCat("--folder=", folder)};
   words.insert(words.end(), flags.begin(), flags.end());
-  int out[2];
-  TESSERA_CHECK(pipe2(out, O_CLOEXEC) == 0);
-  const pid_t pid = fork();
-  TESSERA_CHECK(pid >= 0);
-  if (pid == 0) {
-    dup2(out[1], STDOUT_FILENO);
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    execv(arguments[0], arguments.data());
-    _exit(127);
-  }
-  close(out[1]);
-  std::string printed;
-  char buffer[4096];
-  for (ssize_t n; (n = read(out[0], buffer, sizeof(buffer))) > 0;) {
-    printed.append(buffer, static_cast<size_t>(n));
-  }
-  close(out[0]);
-  int status = 0;
-  TESSERA_CHECK(waitpid(pid, &status, 0) == pid);
-  TESSERA_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0) << name << " failed";
+  const testing::Ended ended = testing::Program(absl::StrCat(ProgramFolder(), "/", name), words)
+                                   .Wait(absl::InfiniteDuration());
+  TESSERA_CHECK(ended.code == 0) << name << " failed: " << ended.err;
   std::vector<Figure> figures;
-  const nlohmann::json json = nlohmann::json::parse(printed);
+  const nlohmann::json json = nlohmann::json::parse(ended.out);
   for (const nlohmann::json& figure : json.at("figures")) {
     figures.push_back(FromJson(figure));
   }

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
-#include "tests/client/program.h"
+#include "tests/support/program.h"
 
 namespace tessera::bench {
 namespace {

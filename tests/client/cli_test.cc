@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
-#include "tests/client/program.h"
+#include "tests/support/program.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 

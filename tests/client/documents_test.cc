@@ -12,7 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "nlohmann/json.hpp"
-#include "tests/client/program.h"
+#include "tests/support/program.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
