@@ -163,8 +163,9 @@ constexpr Command kCommands[] = {
      "that brings no item to its end is warned of, with --json in `warnings`. Items are sent in\n"
      "batches; a broken connection is waited out, and the rest goes on from what is committed. "
      "Then\n"
-     "the job is sealed and its name printed. Where that breaks off, the job stays, unsealed: a\n"
-     "repeat with the same --request-id goes on with it; `cancel` and `delete` take it away.",
+     "the job is sealed and its name printed. Where that breaks off or is interrupted, the job\n"
+     "stays, unsealed: a repeat with the same --request-id goes on with it; `cancel` and `delete`\n"
+     "take it away.",
      "tessera submit pairs.csv --classes 0=no,1=yes --question 'Does it follow?' \\\n"
      "  --budget 40 --price 0.01",
      kSubmitFlags, RunSubmit},
@@ -205,7 +206,7 @@ constexpr Command kCommands[] = {
      "JOB ITEM",
      "Tell an item's story",
      "Which answers were bought from whom, how much each weighs, and the posterior they make.\n"
-     "ITEM is the item's key.",
+     "ITEM is the item's key; one that begins with a dash stands after `--`.",
      "tessera explain JOB 25",
      {},
      RunExplain},
