@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -10,6 +11,7 @@
 #include "client/address.h"
 #include "client/retry.h"
 #include "client/status.h"
+#include "common/address.h"
 #include "common/status_macros.h"
 #include "tessera/v1/job_service.grpc.pb.h"
 #include "tessera/v1/operator_service.grpc.pb.h"
@@ -32,39 +34,58 @@ class Cancellable {
   std::stop_callback<std::function<void()>> callback_;
 };
 
-// Calls until it is answered, or trying again can help no more.
+absl::Status Stopped() { return absl::CancelledError("stopped"); }
+
+// Calls until it is answered, trying again can help no more, or `stop` is requested (CANCELLED).
 template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> Call(const Client& client, Stub& stub,
                               grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                            Response*),
-                              const Request& request) {
+                              const Request& request, const std::stop_token& stop = {}) {
   Tries tries(client.options().retry());
   while (true) {
     grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + client.options().try_timeout));
+    context.set_deadline(absl::ToChronoTime(tries.Deadline(client.options().try_timeout)));
     client.Authorize(&context);
+    const Cancellable cancellable(stop, &context);
     Response response;
     absl::Duration asked;
     const absl::Status status = FromGrpc((stub.*method)(&context, request, &response), &asked);
     if (status.ok()) return response;
-    if (!tries.Again(status, asked)) return status;
+    if (stop.stop_requested()) return Stopped();
+    if (!tries.Again(status, asked, stop)) return stop.stop_requested() ? Stopped() : tries.error();
   }
 }
 
-// All pages of a list; `entries(&page)` are those of one.
+// All pages of a list, one after another, until `on_page(&page)` returns false.
+template <typename Stub, typename Request, typename Response>
+absl::Status CallForPages(const Client& client, Stub& stub,
+                          grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                       Response*),
+                          Request request, const std::stop_token& stop, const auto& on_page) {
+  if (request.page_size() == 0) request.set_page_size(kPageSize);
+  do {
+    if (stop.stop_requested()) return Stopped();
+    TESSERA_ASSIGN_OR_RETURN(Response page, Call(client, stub, method, request, stop));
+    if (!on_page(&page)) break;
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return absl::OkStatus();
+}
+
+// All entries of all pages; `entries(&page)` are those of one.
 template <typename Entry, typename Stub, typename Request, typename Response>
 absl::StatusOr<std::vector<Entry>> CallForAll(const Client& client, Stub& stub,
                                               grpc::Status (Stub::*method)(grpc::ClientContext*,
                                                                            const Request&,
                                                                            Response*),
-                                              Request request, const auto& entries) {
+                                              const Request& request, const auto& entries) {
   std::vector<Entry> all;
-  request.set_page_size(kPageSize);
-  do {
-    TESSERA_ASSIGN_OR_RETURN(Response page, Call(client, stub, method, request));
-    for (Entry& entry : *entries(&page)) all.push_back(std::move(entry));
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+  const auto take = [&](Response* page) {
+    for (Entry& entry : *entries(page)) all.push_back(std::move(entry));
+    return true;
+  };
+  TESSERA_RETURN_IF_ERROR(CallForPages(client, stub, method, request, {}, take));
   return all;
 }
 
@@ -73,6 +94,25 @@ Request Named(std::string name) {
   Request request;
   request.set_name(std::move(name));
   return request;
+}
+
+absl::Status CheckToken(const ConnectOptions& options) {
+  if (options.token.empty()) return absl::OkStatus();
+  // gRPC would print a header that cannot be one, the token with it, and end the process.
+  const bool sendable = std::all_of(options.token.begin(), options.token.end(),
+                                    [](char c) { return c >= 0x21 && c <= 0x7e; });
+  if (!sendable) {
+    return absl::InvalidArgumentError(
+        "the token has a blank, a line break or another byte that no token has; is it one token, "
+        "and nothing else?");
+  }
+  const bool tls = options.tls || !options.tls_ca_pem.empty();
+  if (!tls && !IsLocalAddress(options.address)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the token would cross the network to ", options.address,
+                     " in the clear; connect with TLS (--tls, --tls-ca FILE)"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -91,6 +131,7 @@ Client::~Client() = default;
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ConnectOptions options) {
   TESSERA_RETURN_IF_ERROR(CheckAddress(options.address));
   if (options.tenant.empty()) return absl::InvalidArgumentError("there is no tenant");
+  TESSERA_RETURN_IF_ERROR(CheckToken(options));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kReceiveBytesMax);
   // A coordinator that is back is noticed soon; one that vanished without a word, too.
@@ -199,31 +240,40 @@ absl::StatusOr<v1::ItemExplanation> Client::ExplainItem(absl::string_view job,
   return Call(*this, *stubs_->jobs, &v1::JobService::Stub::ExplainItem, request);
 }
 
-absl::StatusOr<v1::ListResultsResponse> Client::ListResults(const v1::ListResultsRequest& request) {
-  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::ListResults, request);
+absl::Status Client::ListResults(
+    const v1::ListResultsRequest& request, std::stop_token stop,
+    const std::function<bool(const v1::ListResultsResponse&)>& on_page) {
+  v1::ListResultsRequest named = request;
+  named.set_parent(JobName(request.parent()));
+  return CallForPages(*this, *stubs_->jobs, &v1::JobService::Stub::ListResults, named, stop,
+                      [&](v1::ListResultsResponse* page) { return on_page(*page); });
 }
 
 absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
     absl::string_view job, ItemSource* source,
-    const std::function<void(int64_t committed_offset)>& on_progress) {
+    const std::function<void(int64_t committed_offset)>& on_progress, std::stop_token stop) {
   const std::string name = JobName(job);
   v1::AddItemsResponse total;
-  int64_t offset = 0;  // Of `next`.
+  int64_t committed = 0;  // As far as is known.
+  int64_t offset = 0;     // Of `next`.
   bool has_next = false;
   v1::Item next;
   Tries tries(options_.retry());
   while (true) {
+    if (stop.stop_requested()) return Stopped();
     if (!has_next) {
       TESSERA_ASSIGN_OR_RETURN(has_next, source->Next(&next));
       if (!has_next) return total;
     }
     grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + options_.try_timeout * 3));
+    context.set_deadline(absl::ToChronoTime(tries.Deadline(options_.try_timeout)));
     Authorize(&context);
     v1::AddItemsResponse response;
     const auto writer = stubs_->jobs->AddItems(&context, &response);
+    const Cancellable cancellable(stop, &context);
     absl::Status input;
     for (int batch = 0; batch < kBatchesPerCall && has_next && input.ok(); ++batch) {
+      if (stop.stop_requested()) break;
       v1::AddItemsRequest request;
       request.set_job(name);
       request.set_offset(offset);
@@ -245,23 +295,31 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
     const absl::Status status = FromGrpc(writer->Finish(), &asked);
     if (status.ok()) {
       tries.Restart();
-      total.set_committed_offset(response.committed_offset());
+      committed = response.committed_offset();
+      total.set_committed_offset(committed);
       total.set_added(total.added() + response.added());
       total.set_present(total.present() + response.present());
-      if (on_progress) on_progress(response.committed_offset());
+      if (on_progress) on_progress(committed);
       if (!input.ok()) return input;
       continue;
     }
+    if (stop.stop_requested()) return Stopped();
     const bool moved = absl::IsOutOfRange(status);
-    if (!tries.Again(moved ? absl::UnavailableError("the offset moved") : status, asked)) {
-      if (!moved) return status;
+    if (!moved && !WorthAnotherTry(status, asked)) return status;
+    // Where to go on is for the job to say.
+    TESSERA_ASSIGN_OR_RETURN(const v1::Job now,
+                             Call(*this, *stubs_->jobs, &v1::JobService::Stub::GetJob,
+                                  Named<v1::GetJobRequest>(name), stop));
+    if (!moved && now.committed_offset() > committed) tries.Restart();
+    committed = now.committed_offset();
+    if (on_progress) on_progress(committed);
+    if (!tries.Again(moved ? absl::UnavailableError("the offset moved") : status, asked, stop)) {
+      if (stop.stop_requested()) return Stopped();
+      if (!moved) return tries.error();
       return absl::AbortedError(absl::StrCat("somebody else adds items to ", name,
                                              " at the same time: ", status.message()));
     }
-    // Where to go on is for the job to say.
-    TESSERA_ASSIGN_OR_RETURN(const v1::Job now, GetJob(name));
-    if (on_progress) on_progress(now.committed_offset());
-    offset = now.committed_offset();
+    offset = committed;
     has_next = false;
     TESSERA_RETURN_IF_ERROR(source->Seek(offset));
   }
@@ -287,10 +345,10 @@ absl::Status Client::WatchJob(absl::string_view job, std::stop_token stop,
     absl::Duration asked;
     const absl::Status end = FromGrpc(reader->Finish(), &asked);
     if (!wanted || end.ok()) return absl::OkStatus();
-    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    if (stop.stop_requested()) return Stopped();
     if (on_break && MayRetry(end)) on_break(end);
     if (!tries.Again(end, asked, stop)) {
-      return stop.stop_requested() ? absl::CancelledError("stopped") : end;
+      return stop.stop_requested() ? Stopped() : tries.error();
     }
   }
 }
@@ -317,9 +375,9 @@ absl::Status Client::StreamResults(
     absl::Duration asked;
     const absl::Status end = FromGrpc(reader->Finish(), &asked);
     if (!wanted || end.ok()) return absl::OkStatus();
-    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    if (stop.stop_requested()) return Stopped();
     if (!tries.Again(end, asked, stop)) {
-      return stop.stop_requested() ? absl::CancelledError("stopped") : end;
+      return stop.stop_requested() ? Stopped() : tries.error();
     }
   }
 }

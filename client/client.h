@@ -4,11 +4,12 @@
 //   v1::CreateJobRequest create;
 //   create.mutable_job()->...;
 //   TESSERA_ASSIGN_OR_RETURN(v1::Job job, client->CreateJob(create));
-//   TESSERA_ASSIGN_OR_RETURN(auto added, client->AddItems(job.name(), &items));
-//   TESSERA_RETURN_IF_ERROR(client->SealJob(job.name(), added.committed_offset()).status());
+//   TESSERA_RETURN_IF_ERROR(client->AddItems(job.name(), &items).status());
+//   // As many as we meant to add: that the job holds as many as it holds would guard nothing.
+//   TESSERA_RETURN_IF_ERROR(client->SealJob(job.name(), items_count).status());
 //
 // Every call blocks, has a deadline, and is tried again for as long as trying again can help:
-// UNAVAILABLE, DEADLINE_EXCEEDED and what a server cut off, with exponential back-off and full
+// UNAVAILABLE (what a server cut off, too) and DEADLINE_EXCEEDED, with exponential back-off and full
 // jitter (a random time between nothing and the back-off, so that clients that failed together do
 // not return together), or as long as the server asked to wait. That is safe, because the contract
 // makes every call safe to repeat; a request id is made once for each logical create, and kept over
@@ -55,7 +56,7 @@ struct ConnectOptions {
   std::string token;                       // Sent as `authorization: Bearer ...`; empty: none.
   bool tls = false;                        // Implied by `tls_ca_pem`.
   std::string tls_ca_pem;                  // Trust these roots; empty: the machine's.
-  absl::Duration try_timeout = absl::Seconds(10);  // Of each try.
+  absl::Duration try_timeout = absl::Seconds(10);  // Of each try, within `retry_for`.
   absl::Duration retry_for = absl::Seconds(30);    // Of all tries of one call together.
   absl::Duration backoff_first = absl::Milliseconds(100);
   absl::Duration backoff_max = absl::Seconds(3);
@@ -68,7 +69,8 @@ struct ConnectOptions {
 class Client {
  public:
   // Makes a client. Nothing is sent yet, so that an address where nobody listens is noticed by the
-  // first call. INVALID_ARGUMENT for an address that cannot be one.
+  // first call. INVALID_ARGUMENT for an address that cannot be one, a token that cannot be one, and
+  // a token that would leave this machine without TLS.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(ConnectOptions options);
   ~Client();
 
@@ -92,17 +94,23 @@ class Client {
   absl::StatusOr<v1::Job> FinaliseJob(absl::string_view job);
   absl::StatusOr<v1::SplitPlan> PlanJob(v1::PlanJobRequest request);
   absl::StatusOr<v1::ItemExplanation> ExplainItem(absl::string_view job, absl::string_view key);
-  absl::StatusOr<v1::ListResultsResponse> ListResults(const v1::ListResultsRequest& request);
+  // Hears every page of the results, one after another, until the last one, or until `on_page`
+  // returns false (OK). CANCELLED once `stop` is requested. Pages have 1,000 results where the
+  // request states no size.
+  absl::Status ListResults(const v1::ListResultsRequest& request, std::stop_token stop,
+                           const std::function<bool(const v1::ListResultsResponse&)>& on_page);
 
   // Adds all items of `source`, beginning at its first; items that are there already change
   // nothing. After a break it reads the committed offset and goes on from there; every piece that
   // is committed begins the time that trying again may take anew. `on_progress` hears the committed
   // offset after each piece. Does not seal.
   //
-  // ABORTED where the offset moves on without us: somebody else adds to the same job.
+  // ABORTED where the offset moves on without us: somebody else adds to the same job. CANCELLED
+  // once `stop` is requested; what was sent may be committed or not.
   absl::StatusOr<v1::AddItemsResponse> AddItems(
       absl::string_view job, ItemSource* source,
-      const std::function<void(int64_t committed_offset)>& on_progress = nullptr);
+      const std::function<void(int64_t committed_offset)>& on_progress = nullptr,
+      std::stop_token stop = {});
 
   // Hears every status of a job until it has ended (OK), `on_status` returns false (OK), `stop` is
   // requested (CANCELLED), or an error lasts. `on_break`, if given, hears of each break that is

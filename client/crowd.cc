@@ -6,23 +6,16 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/csv.h"
+#include "client/files.h"
+#include "common/contract_text.h"
 #include "common/status_macros.h"
 
 namespace tessera::client {
 namespace {
-
-bool IsWorkerName(absl::string_view name) {
-  if (name.empty() || name.size() > 63 || !absl::ascii_isalnum(name[0])) return false;
-  for (const char c : name) {
-    if (!absl::ascii_isalnum(c) && c != '_' && c != '.' && c != '-') return false;
-  }
-  return true;
-}
 
 absl::Status AtLine(int64_t line, absl::string_view problem) {
   return absl::InvalidArgumentError(absl::StrCat("line ", line, ": ", problem));
@@ -54,7 +47,7 @@ absl::StatusOr<Crowd> ReadCrowd(std::istream* in) {
     };
     if (at(item).empty()) return AtLine(table.line(), "the item is empty");
     if (at(label).empty()) return AtLine(table.line(), "the label is empty");
-    if (!IsWorkerName(at(worker))) {
+    if (!IsWorkerId(at(worker))) {
       return AtLine(table.line(), absl::StrCat("'", at(worker),
                                                "' cannot name a worker: 1 to 63 letters, digits, "
                                                "`_`, `.` and `-`, a letter or digit first"));
@@ -81,8 +74,7 @@ absl::StatusOr<Crowd> ReadCrowd(std::istream* in) {
 }
 
 absl::StatusOr<Crowd> ReadCrowdFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::NotFoundError(absl::StrCat("cannot read '", path, "'; is the name right?"));
+  TESSERA_ASSIGN_OR_RETURN(std::ifstream in, OpenFile(path));
   absl::StatusOr<Crowd> crowd = ReadCrowd(&in);
   if (crowd.ok()) return crowd;
   return absl::Status(crowd.status().code(), absl::StrCat(path, ": ", crowd.status().message()));

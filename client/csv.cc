@@ -24,6 +24,7 @@ int CsvReader::Peek(size_t ahead) {
     buffer_.resize(kept + kChunkBytes);
     in_->read(buffer_.data() + kept, kChunkBytes);
     buffer_.resize(kept + static_cast<size_t>(in_->gcount()));
+    if (in_->bad()) error_ = absl::UnavailableError("reading failed");
   }
   if (position_ + ahead >= buffer_.size()) return -1;
   return static_cast<unsigned char>(buffer_[position_ + ahead]);
@@ -39,7 +40,8 @@ int CsvReader::Get() {
 }
 
 absl::Status CsvReader::Fail(int64_t line, absl::string_view problem) {
-  error_ = absl::InvalidArgumentError(absl::StrCat("line ", line, ": ", problem));
+  // What looks like half a record may be one whose rest could not be read.
+  if (error_.ok()) error_ = absl::InvalidArgumentError(absl::StrCat("line ", line, ": ", problem));
   return error_;
 }
 
@@ -57,6 +59,13 @@ bool CsvReader::TakeLineEnd() {
 
 absl::StatusOr<bool> CsvReader::Next(std::vector<std::string>* fields) {
   if (!error_.ok()) return error_;
+  const absl::StatusOr<bool> more = ReadRecord(fields);
+  // An end that is none.
+  if (!error_.ok()) return error_;
+  return more;
+}
+
+absl::StatusOr<bool> CsvReader::ReadRecord(std::vector<std::string>* fields) {
   fields->clear();
   if (!started_) {
     started_ = true;

@@ -16,7 +16,8 @@
 //
 // Refused with INVALID_ARGUMENT, naming the line: a quote inside a field that does not begin with
 // one, anything but a comma or a line's end after a closing quote, a quote that is never closed, a
-// NUL byte, a record above `record_bytes_max`. After an error the reader stays at that error.
+// NUL byte, a record above `record_bytes_max`. UNAVAILABLE where the input fails before its end.
+// After an error the reader stays at that error.
 #pragma once
 
 #include <cstdint>
@@ -44,9 +45,12 @@ class CsvReader {
   int64_t line() const { return record_line_; }
 
  private:
-  int Peek(size_t ahead = 0);  // The next byte, or the one after so many more; -1 at the end.
-  int Get();                   // Takes the next byte.
+  // The next byte, or the one after so many more; -1 at the end, and where reading failed (then
+  // there is an error_).
+  int Peek(size_t ahead = 0);
+  int Get();  // Takes the next byte.
   absl::Status Fail(int64_t line, absl::string_view problem);
+  absl::StatusOr<bool> ReadRecord(std::vector<std::string>* fields);
   absl::Status ReadQuoted(std::string* field);
   absl::Status ReadPlain(std::string* field);
   bool AtLineEnd();    // LF or CRLF is next.
@@ -67,7 +71,8 @@ class CsvReader {
 // columns; the names are not empty and distinct.
 class CsvTable {
  public:
-  // Reads the header. INVALID_ARGUMENT where there is none, or names are empty or the same.
+  // Reads the header. As CsvReader::Next; INVALID_ARGUMENT also where there is none, or names are
+  // empty or the same.
   static absl::StatusOr<CsvTable> Open(std::istream* in);
 
   const std::vector<std::string>& columns() const { return columns_; }

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/csv.h"
+#include "client/files.h"
 #include "client/json.h"
 #include "common/status_macros.h"
 
@@ -181,10 +183,7 @@ class FileItems : public ItemSource {
       : path_(std::move(path)), columns_(std::move(columns)) {}
 
   absl::Status Open() {
-    in_ = std::ifstream(path_, std::ios::binary);
-    if (!in_) {
-      return absl::NotFoundError(absl::StrCat("cannot read '", path_, "'; is the name right?"));
-    }
+    TESSERA_ASSIGN_OR_RETURN(in_, OpenFile(path_));
     position_ = 0;
     return Named(Begin());
   }
@@ -285,16 +284,22 @@ class JsonItems final : public FileItems {
       return true;
     }
     if (in_.bad()) return absl::UnavailableError("reading failed");
+    // A record may lack a column; that none has it is a slip, and would show workers what the
+    // column that was meant holds.
+    if (any_) {
+      TESSERA_RETURN_IF_ERROR(CheckColumns(columns(), {present_.begin(), present_.end()}));
+    }
     return false;
   }
 
-  absl::Status Parse(const std::string& line, v1::Item* item) const {
+  absl::Status Parse(const std::string& line, v1::Item* item) {
     if (static_cast<int64_t>(line.size()) > kLineBytesMax) {
       return absl::InvalidArgumentError(
           absl::StrCat("longer than ", kLineBytesMax, " bytes; one object a line"));
     }
     const auto json = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) return absl::InvalidArgumentError("this is no JSON object");
+    any_ = true;
     if (json.contains("content") && json["content"].is_array()) {
       item->Clear();
       TESSERA_RETURN_IF_ERROR(FromJson(line, item));
@@ -311,6 +316,7 @@ class JsonItems final : public FileItems {
                          "`key` and `content`, to say more"));
       }
       present.push_back(name);
+      present_.insert(name);
       if (value.is_null()) continue;
       record.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
     }
@@ -319,6 +325,8 @@ class JsonItems final : public FileItems {
   }
 
   int64_t line_ = 0;
+  bool any_ = false;               // There was an object.
+  std::set<std::string> present_;  // Members of all records so far.
 };
 
 template <typename Items>

@@ -11,9 +11,11 @@
 // of the content, named like the column (lower case, blanks as `_`). An empty field makes no part.
 //
 // JSON lines: each line is an object. With `content` it is an Item as in item.proto; without, it is
-// taken like a CSV record: members are columns.
+// taken like a CSV record: members are columns. A record may lack some of those that ItemColumns
+// names; one that no record has is an error, known at the end.
 //
-// Errors are INVALID_ARGUMENT (or NOT_FOUND for the file) and name file and line.
+// Errors are INVALID_ARGUMENT and name file and line; NOT_FOUND for the file; UNAVAILABLE where
+// reading fails.
 #pragma once
 
 #include <cstdint>

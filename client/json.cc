@@ -7,7 +7,7 @@
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
 
-#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -25,7 +25,7 @@ using Json = nlohmann::ordered_json;
 Json EnumToJson(const google::protobuf::EnumDescriptor& type, int number) {
   const auto* value = type.FindValueByNumber(number);
   if (value == nullptr) return number;  // Of a newer server.
-  return value->name();
+  return std::string(value->name());
 }
 
 // One value: element `index` of a repeated field, or the field itself where `index` is -1.
@@ -95,16 +95,17 @@ Json ToJson(const Message& message) {
   Json object = Json::object();
   for (int i = 0; i < type->field_count(); ++i) {
     const FieldDescriptor& field = *type->field(i);
+    const std::string name(field.name());
     if (field.is_map()) {
-      object[field.name()] = MapToJson(message, field);
+      object[name] = MapToJson(message, field);
     } else if (field.is_repeated()) {
       Json list = Json::array();
       for (int k = 0; k < get.FieldSize(message, &field); ++k) {
         list.push_back(ValueToJson(message, field, k));
       }
-      object[field.name()] = std::move(list);
+      object[name] = std::move(list);
     } else if (!field.has_presence() || get.HasField(message, &field)) {
-      object[field.name()] = ValueToJson(message, field, -1);
+      object[name] = ValueToJson(message, field, -1);
     }
   }
   return object;
@@ -117,8 +118,7 @@ std::string ToLine(const Json& json) {
 std::string ToJsonLine(const Message& message) { return ToLine(ToJson(message)); }
 
 absl::Status FromJson(absl::string_view json, Message* message) {
-  const auto status = google::protobuf::util::JsonStringToMessage(
-      google::protobuf::StringPiece(json.data(), json.size()), message);
+  const auto status = google::protobuf::util::JsonStringToMessage(std::string(json), message);
   if (status.ok()) return absl::OkStatus();
   return absl::InvalidArgumentError(std::string(status.message()));
 }

@@ -15,6 +15,8 @@ namespace {
 
 constexpr int kHeldMax = 10'000;     // In Hello.
 constexpr size_t kKeysMax = 10'000;  // In Lease.only_item_keys.
+// For how long a worker waits for some of their items before they ask for the next ones.
+constexpr absl::Duration kWindowWait = absl::Seconds(2);
 constexpr absl::Duration kAskAgain = absl::Milliseconds(500);
 
 // Codes of google.rpc.Code that entries are refused with.
@@ -45,7 +47,7 @@ Replay::Replay(Crowd crowd, ReplayOptions options, absl::Time now)
     for (size_t i = 0; i < recorded.answers.size(); ++i) {
       worker.by_key.emplace(recorded.answers[i].item_key, i);
     }
-    worker.answered.resize(recorded.answers.size());
+    worker.finished.resize(recorded.answers.size());
     worker.left = recorded.answers.size();
     worker.recorded = std::move(recorded);
     worker_by_name_.emplace(worker.recorded.name, workers_.size());
@@ -262,7 +264,7 @@ void Replay::Rejected(const v1::Rejected& rejected, absl::Time now) {
   if (rejected.kind() == v1::WORK_KIND_LEASE) {
     const auto demand = demands_.find(rejected.demand_id());
     if (demand == demands_.end()) return;
-    const size_t worker = demand->second;
+    const size_t worker = demand->second.worker;
     demands_.erase(demand);
     if (workers_[worker].phase != WorkerPhase::kAsking) return;
     if (MaySendAgain(rejected.code())) {
@@ -296,17 +298,36 @@ void Replay::Rejected(const v1::Rejected& rejected, absl::Time now) {
 }
 
 void Replay::DemandEnded(const v1::DemandEnded& ended, absl::Time now) {
-  const auto demand = demands_.find(ended.demand_id());
-  if (demand == demands_.end()) return;
-  const size_t worker = demand->second;
-  demands_.erase(demand);
-  if (workers_[worker].phase != WorkerPhase::kAsking) return;  // They hold one that was sent again.
-  if (ended.reason() == v1::DEMAND_END_REASON_NO_WORK) {
-    Enter(worker, WorkerPhase::kAway);
-    Schedule(now + kAskAgain, Timer::kAsk, worker);
-    return;
+  const auto found = demands_.find(ended.demand_id());
+  if (found == demands_.end()) return;
+  const Demand demand = found->second;
+  demands_.erase(found);
+  // They hold one that was sent again.
+  if (workers_[demand.worker].phase != WorkerPhase::kAsking) return;
+  switch (ended.reason()) {
+    case v1::DEMAND_END_REASON_JOB_DONE:
+      // Of the items that were named; there may be more.
+      for (size_t i = demand.begin; i < demand.end; ++i) Finish(demand.worker, i);
+      WantWork(demand.worker);
+      return;
+    case v1::DEMAND_END_REASON_NO_WORK:
+      if (demand.windowed) {
+        WantWork(demand.worker);  // It was waited for already.
+        return;
+      }
+      Enter(demand.worker, WorkerPhase::kAway);
+      Schedule(now + kAskAgain, Timer::kAsk, demand.worker);
+      return;
+    default:
+      Enter(demand.worker, WorkerPhase::kDone);
   }
-  Enter(worker, WorkerPhase::kDone);
+}
+
+void Replay::Finish(size_t worker, size_t answer) {
+  WorkerState& state = workers_[worker];
+  if (state.finished[answer]) return;
+  state.finished[answer] = true;
+  --state.left;
 }
 
 void Replay::Drop(const std::string& assignment, bool answered) {
@@ -316,9 +337,7 @@ void Replay::Drop(const std::string& assignment, bool answered) {
   WorkerState& worker = workers_[index];
   for (const std::string& key : found->second.keys) {
     const auto place = worker.by_key.find(key);
-    if (!answered || place == worker.by_key.end() || worker.answered[place->second]) continue;
-    worker.answered[place->second] = true;
-    --worker.left;
+    if (answered && place != worker.by_key.end()) Finish(index, place->second);
   }
   assignments_.erase(found);
   if (--worker.held == 0 && worker.phase == WorkerPhase::kHolding) WantWork(index);
@@ -326,6 +345,8 @@ void Replay::Drop(const std::string& assignment, bool answered) {
 
 v1::Lease Replay::MakeLease(size_t index) {
   WorkerState& worker = workers_[index];
+  TESSERA_CHECK(worker.left > 0);
+  Demand demand = {.worker = index, .windowed = worker.left > kKeysMax};
   v1::Lease lease;
   lease.set_demand_id(++last_demand_);
   lease.set_worker(worker.recorded.name);
@@ -333,11 +354,25 @@ v1::Lease Replay::MakeLease(size_t index) {
   lease.set_assignments_wanted(1);
   lease.set_items_max(options_.items_max);
   lease.set_only_job(options_.job);
-  for (size_t i = 0; i < worker.answered.size(); ++i) {
-    if (worker.answered[i]) continue;
-    lease.add_only_item_keys(worker.recorded.answers[i].item_key);
-    if (lease.only_item_keys_size() == static_cast<int>(kKeysMax)) break;
+  const size_t count = worker.finished.size();
+  // Where not all can be named at once, each demand names the next ones, and waits for them for a
+  // while only: what the job wants may be among the others.
+  if (demand.windowed) {
+    demand.begin = worker.next_window;
+    SetDuration(kWindowWait, lease.mutable_wait_max());
   }
+  while (true) {
+    demand.end = demand.begin;
+    for (; demand.end < count && lease.only_item_keys_size() < static_cast<int>(kKeysMax);
+         ++demand.end) {
+      if (worker.finished[demand.end]) continue;
+      lease.add_only_item_keys(worker.recorded.answers[demand.end].item_key);
+    }
+    if (lease.only_item_keys_size() > 0) break;
+    demand.begin = 0;  // Some are left, and they stand before.
+  }
+  worker.next_window = demand.end == count ? 0 : demand.end;
+  demands_.emplace(lease.demand_id(), demand);
   return lease;
 }
 
@@ -390,7 +425,6 @@ bool Replay::Next(absl::Time now, v1::WorkRequest* request) {
     if (workers_[worker].phase != WorkerPhase::kWaiting) continue;
     v1::Lease& lease = *request->add_leases();
     lease = MakeLease(worker);
-    demands_.emplace(lease.demand_id(), worker);
     Enter(worker, WorkerPhase::kAsking);
     ++entries;
     bytes += static_cast<int64_t>(lease.ByteSizeLong());
@@ -418,10 +452,12 @@ bool Replay::done() const {
 }
 
 bool Replay::idle() const {
-  return in_phase_[static_cast<size_t>(WorkerPhase::kDone)] +
-                 in_phase_[static_cast<size_t>(WorkerPhase::kAsking)] ==
-             static_cast<int64_t>(workers_.size()) &&
-         assignments_.empty();
+  // Who waits to ask does so at once, or as soon as others need not ask any more.
+  return welcome_ && assignments_.empty() &&
+         in_phase_[static_cast<size_t>(WorkerPhase::kDone)] +
+                 in_phase_[static_cast<size_t>(WorkerPhase::kAsking)] +
+                 in_phase_[static_cast<size_t>(WorkerPhase::kWaiting)] ==
+             static_cast<int64_t>(workers_.size());
 }
 
 ReplayCounts Replay::counts() const {

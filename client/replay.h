@@ -16,6 +16,9 @@
 // next Hello, and its Submit is sent again; demands are asked again; and assignments whose news was
 // lost are sent again by the coordinator.
 //
+// Of a worker with more items than a demand can name, each demand names the next ones, round and
+// round.
+//
 // Invariants: a worker has at most one demand, and none while holding an assignment; an answer is
 // sent only under an assignment that names its item; never more unanswered entries or demands than
 // Welcome allows.
@@ -112,10 +115,18 @@ class Replay {
   struct WorkerState {
     RecordedWorker recorded;
     absl::flat_hash_map<std::string, size_t> by_key;  // Place in recorded.answers.
-    std::vector<bool> answered;
-    size_t left = 0;
+    std::vector<bool> finished;  // Answered, or not wanted of this worker any more.
+    size_t left = 0;             // Not finished.
+    size_t next_window = 0;  // Where the next demand begins, if it cannot name all that is left.
     WorkerPhase phase = WorkerPhase::kAway;
     int held = 0;  // Assignments.
+  };
+  // What was asked for: the answers from `begin` on, before `end`, that were not finished.
+  struct Demand {
+    size_t worker = 0;
+    size_t begin = 0;
+    size_t end = 0;
+    bool windowed = false;  // There are more, which another demand has to name.
   };
   enum class AssignmentPhase { kThinking, kReady, kSent };
   struct AssignmentState {
@@ -147,6 +158,7 @@ class Replay {
   void Saw(const v1::CommitPosition& position);
   // The assignment is over; its items count as answered if `answered`.
   void Drop(const std::string& assignment, bool answered);
+  void Finish(size_t worker, size_t answer);
   void Enter(size_t worker, WorkerPhase phase);
   void WantWork(size_t worker);
   bool MaySubmit() const;
@@ -160,7 +172,7 @@ class Replay {
   absl::flat_hash_map<std::string, size_t> worker_by_name_;
   std::map<std::string, AssignmentState>
       assignments_;  // Ordered: what is sent must not depend on a hash.
-  absl::flat_hash_map<uint64_t, size_t> demands_;
+  absl::flat_hash_map<uint64_t, Demand> demands_;
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
   std::deque<size_t> waiting_;     // Workers in kWaiting, in the order in which they ask.
   std::deque<std::string> ready_;  // Assignments to be submitted; may hold some that are gone.

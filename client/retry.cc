@@ -48,14 +48,25 @@ std::string RandomRequestId() {
                          high & 0xFFF, 0x8000 | ((low >> 48) & 0x3FFF), low & 0xFFFFFFFFFFFF);
 }
 
+bool WorthAnotherTry(const absl::Status& error, absl::Duration asked) {
+  const bool limited = absl::IsResourceExhausted(error) && asked > absl::ZeroDuration();
+  return MayRetry(error) || limited;
+}
+
 void Tries::Restart() {
   give_up_ = absl::Now() + options_.retry_for;
+  error_ = absl::OkStatus();
   attempt_ = 0;
 }
 
+absl::Time Tries::Deadline(absl::Duration try_timeout) const {
+  return std::min(absl::Now() + try_timeout, give_up_);
+}
+
 bool Tries::Again(const absl::Status& error, absl::Duration asked, const std::stop_token& stop) {
-  const bool limited = absl::IsResourceExhausted(error) && asked > absl::ZeroDuration();
-  if (!MayRetry(error) && !limited) return false;
+  const bool cut_short = absl::IsDeadlineExceeded(error) && absl::Now() >= give_up_;
+  if (!cut_short || error_.ok()) error_ = error;
+  if (!WorthAnotherTry(error, asked)) return false;
   const absl::Duration wait = std::max(asked, Backoff(options_, attempt_++, RandomUniform()));
   if (absl::Now() + wait >= give_up_) return false;
   return WaitFor(wait, stop);

@@ -23,13 +23,18 @@ absl::Duration Backoff(const RetryOptions& options, int attempt, double uniform)
 double RandomUniform();
 std::string RandomRequestId();
 
+// Whether a call that ended with `error` is worth another try, now or when the time is over that
+// the server asked to wait (`asked`).
+bool WorthAnotherTry(const absl::Status& error, absl::Duration asked);
+
 // Tries of one logical call.
 //
 //   Tries tries(options);
 //   while (true) {
 //     absl::Duration asked;
-//     const absl::Status status = Attempt(&asked);
-//     if (status.ok() || !tries.Again(status, asked)) return status;
+//     const absl::Status status = Attempt(tries.Deadline(try_timeout), &asked);
+//     if (status.ok()) return status;
+//     if (!tries.Again(status, asked)) return tries.error();
 //   }
 //
 // Threads: none.
@@ -40,14 +45,22 @@ class Tries {
   // Something was achieved: as if it were the first try again.
   void Restart();
 
+  // When a try that begins now has to end: after `try_timeout`, and not beyond `retry_for`.
+  absl::Time Deadline(absl::Duration try_timeout) const;
+
   // After `error`: waits for the next try, as long as the back-off or the server (`asked`) says.
   // False, at once, if another try makes no sense or would come after `retry_for`, or once `stop`
   // is requested.
   bool Again(const absl::Status& error, absl::Duration asked, const std::stop_token& stop = {});
 
+  // What the tries ended with: the last error, unless that try had been cut short only because no
+  // time was left. Then the error before it says more.
+  const absl::Status& error() const { return error_; }
+
  private:
   const RetryOptions options_;
   absl::Time give_up_;
+  absl::Status error_;
   int attempt_ = 0;
 };
 

@@ -36,15 +36,14 @@ absl::Status FromGrpc(const grpc::Status& status, absl::Duration* retry_delay) {
     }
   }
   // The codes of gRPC and of Abseil have the same numbers.
-  absl::Status converted(static_cast<absl::StatusCode>(status.error_code()),
-                         status.error_message());
+  auto code = static_cast<absl::StatusCode>(status.error_code());
+  if (code == absl::StatusCode::kCancelled) code = absl::StatusCode::kUnavailable;
+  absl::Status converted(code, status.error_message());
   return WithDetails(std::move(converted), details);
 }
 
 bool MayRetry(const absl::Status& status) {
-  // CANCELLED is how calls end that were open when a server went away.
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsCancelled(status);
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
 
 }  // namespace tessera::client

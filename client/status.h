@@ -11,11 +11,12 @@ class Status;
 namespace tessera::client {
 
 // The same code and message, with reason, fields and facts of google.rpc details (common/errors.h).
-// `retry_delay`, where given, becomes what the server asked to wait, or stays as it is.
+// `retry_delay`, where given, becomes what the server asked to wait, or stays as it is. CANCELLED
+// becomes UNAVAILABLE: it is how calls end that were open when a server went away, and whoever
+// cancelled a call on this side knows so without being told.
 absl::Status FromGrpc(const grpc::Status& status, absl::Duration* retry_delay = nullptr);
 
-// The outcome is not known or may change by itself: calling again, later, makes sense. Of a call
-// that nobody on this side cancelled.
+// The outcome is not known or may change by itself: calling again, later, makes sense.
 bool MayRetry(const absl::Status& status);
 
 }  // namespace tessera::client

@@ -82,14 +82,14 @@ endfunction()
 
 # tessera_benchmark(name SRCS ... [DEPS ...])
 #
-# A google-benchmark program, bin/bench/name; built by `./dev bench` (target `benches`), not by all.
+# A google-benchmark program, bin/bench/name. Target `benches` is all of them, and nothing else.
 function(tessera_benchmark name)
   cmake_parse_arguments(arg "" "PCH" "SRCS;DEPS" ${ARGN})
   tessera_refuse_unknown(tessera_benchmark ${name} "${arg_UNPARSED_ARGUMENTS}")
   if(NOT BUILD_TESTING)
     return()
   endif()
-  add_executable(${name} EXCLUDE_FROM_ALL ${arg_SRCS})
+  add_executable(${name} ${arg_SRCS})
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/bench)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})

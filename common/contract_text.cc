@@ -13,6 +13,8 @@ bool IsId(absl::string_view text) {
                      [&](char c) { return first(c) || c == '_' || c == '.' || c == '-'; });
 }
 
+bool IsWorkerId(absl::string_view text) { return IsId(absl::AsciiStrToLower(text)); }
+
 bool HasControlCharacter(absl::string_view utf8) {
   for (size_t i = 0; i < utf8.size(); ++i) {
     const auto byte = static_cast<unsigned char>(utf8[i]);

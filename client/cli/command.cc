@@ -80,10 +80,12 @@ absl::Status Invocation::Parse(const Command& command, const std::vector<std::st
   for (const auto flags : {command.flags, GlobalFlags()}) {
     for (const Flag& flag : flags) names.push_back(flag.name);
   }
+  const bool has_rest = absl::StrContains(command.arguments, "[--");
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (word == "--") {
-      rest_.assign(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
+      std::vector<std::string>& after = has_rest ? rest_ : arguments_;
+      after.insert(after.end(), words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
       break;
     }
     if (word == "-h") {
@@ -91,8 +93,11 @@ absl::Status Invocation::Parse(const Command& command, const std::vector<std::st
       continue;
     }
     if (!absl::StartsWith(word, "--")) {
-      if (word.size() > 1 && word[0] == '-')
-        return UsageError(absl::StrCat("what is '", word, "'?"));
+      if (word.size() > 1 && word[0] == '-') {
+        return UsageError(
+            absl::StrCat("what is '", word, "'?",
+                         has_rest ? "" : " An argument that begins so stands after --"));
+      }
       arguments_.push_back(word);
       continue;
     }
@@ -254,7 +259,10 @@ absl::StatusOr<std::unique_ptr<Client>> Invocation::Connect(absl::Duration retry
   return Client::Connect(std::move(options));
 }
 
-int RunCommand(const std::vector<std::string>& words, std::ostream& out, std::ostream& err) {
+namespace {
+
+int RunWords(const std::vector<std::string>& words, bool json, std::ostream& out,
+             std::ostream& err) {
   // Global flags may stand before the command's name.
   size_t place = 0;
   while (place < words.size() && absl::StartsWith(words[place], "-")) {
@@ -273,7 +281,6 @@ int RunCommand(const std::vector<std::string>& words, std::ostream& out, std::os
     }
     place += takes_value ? 2 : 1;
   }
-  const bool json = std::find(words.begin(), words.end(), "--json") != words.end();
   if (place >= words.size()) {
     err << HelpText();
     return kExitUsage;
@@ -310,12 +317,27 @@ int RunCommand(const std::vector<std::string>& words, std::ostream& out, std::os
     status = result.status();
     if (result.ok()) code = *result;
   }
-  out.flush();
   if (!status.ok()) {
     code = ExitCodeOf(status);
-    if (code != kExitInterrupted) ReportError(status, call.server(), command, call.json(), err);
+    // Whoever interrupted knows that they did; what it left behind is news.
+    if (code != kExitInterrupted || !NextStep(status, "").empty()) {
+      ReportError(status, call.server(), command, call.json(), err);
+    }
   }
   return code;
+}
+
+}  // namespace
+
+int RunCommand(const std::vector<std::string>& words, std::ostream& out, std::ostream& err) {
+  const auto flags_end = std::find(words.begin(), words.end(), "--");
+  const bool json = std::find(words.begin(), flags_end, "--json") != flags_end;
+  const int code = RunWords(words, json, out, err);
+  // A script that goes on with half a file must not be told that all is well.
+  if (out.flush()) return code;
+  ReportError(absl::DataLossError("the output could not be written; is the disk full?"), "",
+              nullptr, json, err);
+  return code == kExitOk ? kExitFailed : code;
 }
 
 }  // namespace tessera::client

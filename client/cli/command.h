@@ -80,8 +80,10 @@ class Invocation {
   absl::Status Parse(const Command& command, const std::vector<std::string>& words);
 
   const std::vector<std::string>& arguments() const { return arguments_; }
-  std::string argument(size_t place) const;                       // Empty if it was left out.
-  const std::vector<std::string>& rest() const { return rest_; }  // After `--`.
+  std::string argument(size_t place) const;  // Empty if it was left out.
+  // What stands after `--`, of a command that hands it on (`[--` in its usage); of the others that
+  // is arguments.
+  const std::vector<std::string>& rest() const { return rest_; }
 
   bool Has(absl::string_view flag) const;
   std::string Get(absl::string_view flag, absl::string_view otherwise = "") const;

@@ -53,8 +53,7 @@ constexpr Flag kDemoFlags[] = {
       {"bundle-max", "N", "most items in a microtask (10)"},                                     \
       {"pool", "POOL", "pools that may answer (default)", true},                                 \
       {"skill", "SKILL", "workers must have these skills", true},                                \
-      {"language", "TAG", "workers must have one of these languages", true},                     \
-      {"gold-rate", "SHARE", "share of gold items in assignments, 0 to 0.5 (0)"}, {              \
+      {"language", "TAG", "workers must have one of these languages", true}, {                   \
     "manual", "", "end the job only by `tessera finalise`"                                       \
   }
 
@@ -68,7 +67,8 @@ constexpr Flag kDemoFlags[] = {
       {"importance-column", "NAME", "column of the item's weight"},                              \
       {"language-column", "NAME", "column of the item's language"},                              \
       {"gold-column", "NAME",                                                                    \
-       "column of the known answer; where it is not empty, the item is gold"},                   \
+       "column of the known answer, where there is one: it teaches how good workers are and is " \
+       "never shown to them; the item is asked like any other"},                                 \
   {                                                                                              \
     "item-bytes-max", "N", "largest item, where the coordinator allows more (65536)"             \
   }
@@ -163,8 +163,9 @@ constexpr Command kCommands[] = {
      "that brings no item to its end is warned of, with --json in `warnings`. Items are sent in\n"
      "batches; a broken connection is waited out, and the rest goes on from what is committed. "
      "Then\n"
-     "the job is sealed and its name printed. Where that breaks off, the job stays, unsealed: a\n"
-     "repeat with the same --request-id goes on with it; `cancel` and `delete` take it away.",
+     "the job is sealed and its name printed. Where that breaks off or is interrupted, the job\n"
+     "stays, unsealed: a repeat with the same --request-id goes on with it; `cancel` and `delete`\n"
+     "take it away.",
      "tessera submit pairs.csv --classes 0=no,1=yes --question 'Does it follow?' \\\n"
      "  --budget 40 --price 0.01",
      kSubmitFlags, RunSubmit},
@@ -205,7 +206,7 @@ constexpr Command kCommands[] = {
      "JOB ITEM",
      "Tell an item's story",
      "Which answers were bought from whom, how much each weighs, and the posterior they make.\n"
-     "ITEM is the item's key.",
+     "ITEM is the item's key; one that begins with a dash stands after `--`.",
      "tessera explain JOB 25",
      {},
      RunExplain},

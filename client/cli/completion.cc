@@ -26,17 +26,33 @@ std::vector<std::string> FlagWords(absl::Span<const Flag> flags) {
 std::string Bash() {
   std::vector<absl::string_view> names;
   for (const Command& command : Commands()) names.push_back(command.name);
+  // Flags before the command whose value is a word of its own, and not the command.
+  std::vector<std::string> with_value;
+  for (const Flag& flag : GlobalFlags()) {
+    if (!flag.value.empty()) with_value.push_back(absl::StrCat("--", flag.name));
+  }
+  // Bash takes `--server=h:1` for five words: `=` and `:` separate.
   std::string script = absl::StrCat(
       "# bash completion for tessera\n"
       "_tessera() {\n"
       "  local current=${COMP_WORDS[COMP_CWORD]} command= flags=\n"
       "  local i\n"
       "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
-      "    case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac\n"
+      "    case ${COMP_WORDS[i]} in\n"
+      "      ",
+      absl::StrJoin(with_value, "|"),
+      ")\n"
+      "        i=$((i + 1))\n"
+      "        [[ ${COMP_WORDS[i]} == '=' ]] && i=$((i + 1)) ;;\n"
+      "      ",
+      absl::StrJoin(names, "|"),
+      ") command=${COMP_WORDS[i]}; break ;;\n"
+      "    esac\n"
       "  done\n"
       "  case $command in\n"
       "    '') COMPREPLY=($(compgen -W '",
-      absl::StrJoin(names, " "), "' -- \"$current\")); return ;;\n");
+      absl::StrJoin(names, " "), " ", absl::StrJoin(FlagWords(GlobalFlags()), " "),
+      "' -- \"$current\")); return ;;\n");
   for (const Command& command : Commands()) {
     absl::StrAppend(&script, "    ", command.name, ") flags='",
                     absl::StrJoin(FlagWords(command.flags), " "), "' ;;\n");

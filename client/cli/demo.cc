@@ -24,6 +24,7 @@
 #include "client/cli/words.h"
 #include "client/client.h"
 #include "client/items.h"
+#include "client/json.h"
 #include "client/messages.h"
 #include "client/replay_gateway.h"
 #include "common/status_macros.h"
@@ -64,21 +65,20 @@ v1::CreateJobRequest MakeJob() {
 
 // Follows the results to their end: the newest revision of each item.
 absl::StatusOr<std::map<std::string, v1::Result>> AllResults(Client* client, const std::string& job,
+                                                             std::stop_token stop,
                                                              std::vector<std::string>* broken) {
   std::map<std::string, v1::Result> results;
   v1::ListResultsRequest request;
   request.set_parent(job);
-  request.set_page_size(1000);
-  do {
-    TESSERA_ASSIGN_OR_RETURN(v1::ListResultsResponse page, client->ListResults(request));
-    for (v1::Result& result : *page.mutable_results()) {
-      const std::string key = result.item_key();
-      if (!results.emplace(key, std::move(result)).second) {
-        broken->push_back(absl::StrCat("item ", key, " has two results"));
-      }
-    }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+  TESSERA_RETURN_IF_ERROR(
+      client->ListResults(request, std::move(stop), [&](const v1::ListResultsResponse& page) {
+        for (const v1::Result& result : page.results()) {
+          if (!results.emplace(result.item_key(), result).second) {
+            broken->push_back(absl::StrCat("item ", result.item_key(), " has two results"));
+          }
+        }
+        return true;
+      }));
   return results;
 }
 
@@ -178,9 +178,9 @@ absl::StatusOr<DemoRun> RunDemo(const DemoData& data, const DemoRunOptions& opti
   const absl::Time begun = absl::Now();
   TESSERA_ASSIGN_OR_RETURN(const v1::Job created, client->CreateJob(MakeJob()));
   ItemList items(data.items);
-  TESSERA_ASSIGN_OR_RETURN(const v1::AddItemsResponse added,
-                           client->AddItems(created.name(), &items));
-  TESSERA_RETURN_IF_ERROR(client->SealJob(created.name(), added.committed_offset()).status());
+  TESSERA_RETURN_IF_ERROR(client->AddItems(created.name(), &items, nullptr, stop).status());
+  TESSERA_RETURN_IF_ERROR(
+      client->SealJob(created.name(), static_cast<int64_t>(data.items.size())).status());
   if (options.on_plan) {
     v1::PlanJobRequest plan;
     plan.set_job(created.name());
@@ -213,7 +213,7 @@ absl::StatusOr<DemoRun> RunDemo(const DemoData& data, const DemoRunOptions& opti
   run.seconds = absl::ToDoubleSeconds(absl::Now() - begun);
 
   TESSERA_ASSIGN_OR_RETURN(const auto results,
-                           AllResults(client.get(), job.name(), &run.broken_promises));
+                           AllResults(client.get(), job.name(), stop, &run.broken_promises));
   run.answers = job.counts().answers();
   run.answers_per_item = static_cast<double>(run.answers) / static_cast<double>(data.items.size());
   run.cost_micros = SpentMicros(job.ledger());
@@ -357,7 +357,7 @@ absl::StatusOr<ExitCode> RunDemoCommand(Invocation& call) {
     runs.push_back(std::move(run));
   }
   if (call.json()) {
-    call.out() << DemoJson(data, runs).dump() << "\n";
+    call.out() << ToLine(DemoJson(data, runs)) << "\n";
   } else {
     call.out() << DemoText(data, runs);
   }

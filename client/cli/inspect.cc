@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "client/cli/command.h"
+#include "client/json.h"
 #include "common/status_macros.h"
 #include "coordinator/core/fold.h"
 #include "coordinator/inspect/inspector.h"
@@ -48,7 +49,7 @@ nlohmann::ordered_json RecordToJson(const JournalRecord& record) {
 
 void ShowRecord(Invocation& call, const JournalRecord& record) {
   if (call.json()) {
-    call.out() << RecordToJson(record).dump() << '\n';
+    call.out() << ToLine(RecordToJson(record)) << '\n';
     return;
   }
   call.out() << record.id.ToString() << "  "
@@ -69,7 +70,7 @@ void ShowObjects(Invocation& call, const core::PartitionState& state) {
     if (call.json()) {
       nlohmann::ordered_json json{{"object", key.ToString()}, {"bytes", bytes.size()}};
       for (const auto& [field, value] : state.ReadableFields(key)) json[field] = value;
-      call.out() << json.dump() << '\n';
+      call.out() << ToLine(json) << '\n';
       return;
     }
     call.out() << key.ToString() << "  " << bytes.size() << " bytes";
@@ -106,7 +107,7 @@ absl::StatusOr<ExitCode> ShowDigests(Invocation& call, Inspector& inspector) {
   if (call.json()) {
     nlohmann::ordered_json json{{"objects", objects}};
     json["journal"] = comparable ? nlohmann::ordered_json(*journal) : nlohmann::ordered_json();
-    call.out() << json.dump() << '\n';
+    call.out() << ToLine(json) << '\n';
   } else {
     call.out() << "objects and tail  " << objects << '\n'
                << "journal alone     "

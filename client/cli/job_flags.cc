@@ -2,17 +2,20 @@
 
 #include <google/protobuf/util/time_util.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <optional>
-#include <sstream>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/money.h"
+#include "client/files.h"
 #include "client/json.h"
 #include "common/status_macros.h"
 
@@ -23,7 +26,7 @@ constexpr absl::string_view kPolicyFlags[] = {
     "policy",   "budget",   "currency",    "price",       "pool-price",
     "value",    "target",   "answers-min", "answers-max", "answers-per-worker-max",
     "priority", "deadline", "split",       "bundle-max",  "pool",
-    "skill",    "language", "gold-rate",   "manual"};
+    "skill",    "language", "manual"};
 
 // Limits of proto/tessera/v1/job.proto.
 constexpr int64_t kAnswersMax = 1'000;
@@ -32,6 +35,7 @@ constexpr int64_t kBundleMax = 1'000;
 absl::Status ApplyPrices(const Invocation& call, v1::PricePolicy* price) {
   TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> micros, call.GetMoney("price"));
   if (micros.has_value()) price->set_price_per_item_micros(*micros);
+  std::set<std::string> named;
   for (const std::string& entry : call.GetAll("pool-price")) {
     const size_t equals = entry.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -39,8 +43,17 @@ absl::Status ApplyPrices(const Invocation& call, v1::PricePolicy* price) {
     }
     const absl::StatusOr<int64_t> amount = ParseMoney(entry.substr(equals + 1));
     if (!amount.ok()) return UsageError(absl::StrCat("--pool-price: ", amount.status().message()));
-    v1::PoolPrice& pool_price = *price->add_pool_prices();
-    pool_price.set_pool(PoolName(entry.substr(0, equals)));
+    const std::string pool = PoolName(entry.substr(0, equals));
+    if (!named.insert(pool).second) {
+      return FlagError("pool-price", entry, "gives that pool a second price");
+    }
+    // Instead of the policy's price for that pool; other pools keep theirs.
+    const auto stated =
+        std::find_if(price->mutable_pool_prices()->begin(), price->mutable_pool_prices()->end(),
+                     [&pool](const v1::PoolPrice& each) { return PoolName(each.pool()) == pool; });
+    v1::PoolPrice& pool_price =
+        stated == price->mutable_pool_prices()->end() ? *price->add_pool_prices() : *stated;
+    pool_price.set_pool(pool);
     pool_price.set_price_per_item_micros(*amount);
   }
   return absl::OkStatus();
@@ -81,16 +94,29 @@ absl::Status ApplySplit(const Invocation& call, v1::SplitPolicy* split) {
   return absl::OkStatus();
 }
 
+// A list that a flag gives stands instead of the policy's, as a number does.
+void ApplyEligibility(const Invocation& call, v1::Policy* policy) {
+  if (call.Has("pool")) policy->mutable_eligibility()->clear_pools();
+  for (const std::string& pool : call.GetAll("pool")) {
+    policy->mutable_eligibility()->add_pools(PoolName(pool));
+  }
+  if (call.Has("skill")) policy->mutable_eligibility()->clear_required_skills();
+  for (const std::string& skill : call.GetAll("skill")) {
+    policy->mutable_eligibility()->add_required_skills(skill);
+  }
+  if (call.Has("language")) policy->mutable_eligibility()->clear_languages();
+  for (const std::string& language : call.GetAll("language")) {
+    policy->mutable_eligibility()->add_languages(language);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream content;
-  content << in.rdbuf();
-  if (!in) {
-    return absl::NotFoundError(absl::StrCat("cannot read '", path, "'; is the name right?"));
-  }
-  return content.str();
+  TESSERA_ASSIGN_OR_RETURN(std::ifstream in, OpenFile(path));
+  std::string content(std::istreambuf_iterator<char>(in), {});
+  if (in.bad()) return absl::UnavailableError(absl::StrCat(path, ": reading failed"));
+  return content;
 }
 
 std::string PoolName(absl::string_view pool) {
@@ -174,17 +200,7 @@ absl::Status ApplyPolicyFlags(const Invocation& call, absl::Time now, v1::Policy
     policy->mutable_quality()->set_answers_per_worker_max(*worker_max);
   }
   TESSERA_RETURN_IF_ERROR(ApplySplit(call, policy->mutable_split()));
-  for (const std::string& pool : call.GetAll("pool")) {
-    policy->mutable_eligibility()->add_pools(PoolName(pool));
-  }
-  for (const std::string& skill : call.GetAll("skill")) {
-    policy->mutable_eligibility()->add_required_skills(skill);
-  }
-  for (const std::string& language : call.GetAll("language")) {
-    policy->mutable_eligibility()->add_languages(language);
-  }
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> gold, call.GetDouble("gold-rate", 0, 0.5));
-  if (gold.has_value()) policy->mutable_gold()->set_rate(*gold);
+  ApplyEligibility(call, policy);
   if (call.Has("manual")) policy->set_finalise_mode(v1::FINALISE_MODE_MANUAL);
   return absl::OkStatus();
 }

@@ -14,7 +14,9 @@ namespace tessera::client {
 // The template of --template or --classes. Usage error with neither or both.
 absl::StatusOr<v1::TaskTemplate> TemplateOf(const Invocation& call, absl::string_view title);
 
-// Writes what --policy and the flags say into `policy`; the rest of it stays.
+// Writes what --policy and the flags say into `policy`; the rest of it stays. What a flag says
+// stands instead of what the policy says, lists included; --pool-price instead of its price for
+// that pool.
 absl::Status ApplyPolicyFlags(const Invocation& call, absl::Time now, v1::Policy* policy);
 
 // The part of it that `update` may change as well: budget, priority, deadline (`none`: no deadline)
@@ -33,7 +35,7 @@ absl::StatusOr<absl::Time> ParseTime(absl::string_view flag, absl::string_view t
 // `default` and `pools/default` are the same.
 std::string PoolName(absl::string_view pool);
 
-// A whole file as text. NOT_FOUND if it cannot be read.
+// A whole file as text. Errors as OpenFile() (client/files.h); UNAVAILABLE if reading fails.
 absl::StatusOr<std::string> ReadTextFile(const std::string& path);
 
 }  // namespace tessera::client

@@ -65,8 +65,9 @@ absl::StatusOr<ExitCode> EndJob(const Invocation& call,
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
   TESSERA_ASSIGN_OR_RETURN(v1::Job job, (client.get()->*end)(call.argument(0)));
   if (call.Has("wait") && !HasEnded(job)) {
+    TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> patient, call.Connect(kOutageMax));
     TESSERA_RETURN_IF_ERROR(
-        client->WatchJob(job.name(), interrupt.token(), [&](const v1::JobStatus& status) {
+        patient->WatchJob(job.name(), interrupt.token(), [&](const v1::JobStatus& status) {
           job = status.job();
           return true;
         }));
@@ -163,17 +164,16 @@ absl::StatusOr<ExitCode> RunResults(Invocation& call) {
                            call.Connect(call.Has("follow") ? kOutageMax : absl::ZeroDuration()));
   if (!stream) {
     v1::ListResultsRequest request;
-    request.set_parent(client->JobName(call.argument(0)));
-    request.set_page_size(1000);
+    request.set_parent(call.argument(0));
     for (const v1::ItemState state : states) request.add_states(state);
     std::optional<ResultWriter> writer;  // No heading where the call fails.
-    do {
-      TESSERA_ASSIGN_OR_RETURN(const v1::ListResultsResponse page, client->ListResults(request));
-      if (!writer.has_value()) writer.emplace(call, format == "csv");
-      for (const v1::Result& result : page.results()) writer->Write(result);
-      request.set_page_token(page.next_page_token());
-    } while (!request.page_token().empty() && !interrupt.requested());
-    return interrupt.requested() ? kExitInterrupted : kExitOk;
+    TESSERA_RETURN_IF_ERROR(
+        client->ListResults(request, interrupt.token(), [&](const v1::ListResultsResponse& page) {
+          if (!writer.has_value()) writer.emplace(call, format == "csv");
+          for (const v1::Result& result : page.results()) writer->Write(result);
+          return call.out().good();
+        }));
+    return kExitOk;
   }
   v1::StreamResultsRequest request;
   request.set_job(call.argument(0));
@@ -185,13 +185,14 @@ absl::StatusOr<ExitCode> RunResults(Invocation& call) {
       request, interrupt.token(), [&](const v1::StreamResultsResponse& response) {
         if (!writer.has_value()) writer.emplace(call, format == "csv");
         for (const v1::Result& result : response.results()) writer->Write(result);
-        call.out().flush();
+        // The token is for what was written, and not for what a full disk did not take.
+        if (!call.out().flush()) return false;
         if (!response.resume_token().empty()) token = response.resume_token();
         return true;
       });
   if (!token.empty()) {
     if (call.json()) {
-      call.err() << nlohmann::ordered_json{{"resume_token", token}}.dump() << "\n";
+      call.err() << ToLine({{"resume_token", token}}) << "\n";
     } else {
       call.err() << "go on later with --resume-token " << token << "\n";
     }
@@ -234,7 +235,7 @@ absl::StatusOr<ExitCode> RunDelete(Invocation& call) {
   TESSERA_RETURN_IF_ERROR(client->DeleteJob(call.argument(0)));
   const std::string name = client->JobName(call.argument(0));
   if (call.json()) {
-    call.out() << nlohmann::ordered_json{{"deleted", name}}.dump() << "\n";
+    call.out() << ToLine({{"deleted", name}}) << "\n";
   } else {
     call.out() << name << " is deleted\n";
   }

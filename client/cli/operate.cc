@@ -76,8 +76,7 @@ void PrintJsonList(const Invocation& call, const char* name, const std::vector<M
 }
 
 void PrintPartition(const Invocation& call, const v1::Partition& partition) {
-  call.out() << partition.name() << " "
-             << v1::PartitionState_Name(partition.state()).substr(sizeof("PARTITION_STATE")) << "\n"
+  call.out() << partition.name() << " " << Word(partition.state()) << "\n"
              << "owner     " << partition.owner() << ", epoch " << partition.epoch() << "\n"
              << "head      " << partition.head_position() << ", recovery would read from "
              << partition.recovery_position() << "\n"
@@ -174,9 +173,8 @@ absl::StatusOr<ExitCode> RunPartitions(Invocation& call) {
   Table table({"partition", "state", "owner", "epoch", "head", "jobs", "open", "journal"},
               {kLeft, kLeft, kLeft, kRight, kLeft, kRight, kRight, kRight});
   for (const v1::Partition& partition : partitions) {
-    table.Add({ShortName(partition.name()),
-               v1::PartitionState_Name(partition.state()).substr(sizeof("PARTITION_STATE")),
-               partition.owner(), absl::StrCat(partition.epoch()), partition.head_position(),
+    table.Add({ShortName(partition.name()), Word(partition.state()), partition.owner(),
+               absl::StrCat(partition.epoch()), partition.head_position(),
                FormatCount(partition.jobs()), FormatCount(partition.assignments_open()),
                FormatCount(partition.journal_bytes())});
   }

@@ -1,8 +1,8 @@
 // replay: a recorded crowd, brought to a job.
 
-#include <atomic>
 #include <cmath>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -20,6 +20,7 @@
 #include "client/cli/watching.h"
 #include "client/cli/words.h"
 #include "client/client.h"
+#include "client/json.h"
 #include "client/messages.h"
 #include "client/replay_gateway.h"
 #include "common/errors.h"
@@ -102,7 +103,7 @@ absl::Status CheckLabels(const Invocation& call, const v1::TaskTemplate& task, C
 
 // Nobody waits for items that will never come: of a sealed job all items are known.
 absl::Status DropUnknownItems(const Invocation& call, const v1::Job& job, Client* client,
-                              Crowd* crowd, LeftOut* left_out) {
+                              std::stop_token stop, Crowd* crowd, LeftOut* left_out) {
   absl::flat_hash_set<std::string> unknown;
   for (const RecordedWorker& worker : crowd->workers) {
     for (const RecordedAnswer& answer : worker.answers) unknown.insert(answer.item_key);
@@ -110,12 +111,11 @@ absl::Status DropUnknownItems(const Invocation& call, const v1::Job& job, Client
   const size_t recorded = unknown.size();
   v1::ListResultsRequest request;
   request.set_parent(job.name());
-  request.set_page_size(1000);
-  do {
-    TESSERA_ASSIGN_OR_RETURN(const v1::ListResultsResponse page, client->ListResults(request));
-    for (const v1::Result& result : page.results()) unknown.erase(result.item_key());
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty() && !unknown.empty());
+  TESSERA_RETURN_IF_ERROR(
+      client->ListResults(request, stop, [&](const v1::ListResultsResponse& page) {
+        for (const v1::Result& result : page.results()) unknown.erase(result.item_key());
+        return !unknown.empty();
+      }));
   if (unknown.empty()) return absl::OkStatus();
   const std::string of =
       absl::StrCat(FormatCount(static_cast<int64_t>(unknown.size())), " of ",
@@ -190,21 +190,22 @@ absl::StatusOr<ExitCode> RunReplay(Invocation& call) {
     }
   }
   if (!HasEnded(*job)) {
-    TESSERA_RETURN_IF_ERROR(DropUnknownItems(call, *job, client.get(), &crowd, &left_out));
+    TESSERA_RETURN_IF_ERROR(
+        DropUnknownItems(call, *job, client.get(), interrupt.token(), &crowd, &left_out));
   }
   StatusView view(&call.err(), call.err_terminal(), /*json=*/false);
   const bool quiet = call.json();
-  std::atomic<bool> broken = false;
+  std::mutex showing;  // Statuses come on the thread that watches, breaks on this one.
+  bool broken = false;
   options.on_status = [&](const v1::JobStatus& status, const ReplayCounts&) {
+    const std::lock_guard lock(showing);
     broken = false;
     if (!quiet) view.Show(status, HasEnded(status.job()));
   };
   options.on_break = [&](const absl::Status& status) {
-    if (!broken.exchange(true) && !quiet) {
-      // The display belongs to the thread that watches; a plain line may come between.
-      if (!call.err_terminal().live) {
-        view.Note(absl::StrCat("waiting for the coordinator: ", std::string(status.message())));
-      }
+    const std::lock_guard lock(showing);
+    if (!std::exchange(broken, true) && !quiet) {
+      view.Note(absl::StrCat("waiting for the coordinator: ", std::string(status.message())));
     }
   };
   ReplayGateway gateway(client.get(), std::move(crowd), std::move(options));
@@ -212,20 +213,19 @@ absl::StatusOr<ExitCode> RunReplay(Invocation& call) {
   if (!outcome.ok()) return WithRolesHint(outcome.status());
   const ReplayCounts& counts = outcome->counts;
   if (call.json()) {
-    call.out() << nlohmann::ordered_json{{"job", job->name()},
-                                         {"end", EndName(outcome->end)},
-                                         {"assignments", counts.assignments},
-                                         {"answers_accepted", counts.answers_accepted},
-                                         {"answers_refused", counts.answers_refused},
-                                         {"answers_of_other_items", left_out.item},
-                                         {"answers_of_other_labels", left_out.label},
-                                         {"earned_micros", counts.earned_micros},
-                                         {"currency_code", job->policy().currency_code()},
-                                         {"workers_arrived", counts.workers_arrived},
-                                         {"workers_done", counts.workers_done},
-                                         {"submits_resent", counts.resent},
-                                         {"reconnects", outcome->reconnects}}
-                      .dump()
+    call.out() << ToLine({{"job", job->name()},
+                          {"end", EndName(outcome->end)},
+                          {"assignments", counts.assignments},
+                          {"answers_accepted", counts.answers_accepted},
+                          {"answers_refused", counts.answers_refused},
+                          {"answers_of_other_items", left_out.item},
+                          {"answers_of_other_labels", left_out.label},
+                          {"earned_micros", counts.earned_micros},
+                          {"currency_code", job->policy().currency_code()},
+                          {"workers_arrived", counts.workers_arrived},
+                          {"workers_done", counts.workers_done},
+                          {"submits_resent", counts.resent},
+                          {"reconnects", outcome->reconnects}})
                << "\n";
   } else {
     call.out() << EndText(outcome->end) << ": " << FormatCount(counts.answers_accepted)

@@ -71,7 +71,6 @@ absl::StatusOr<std::vector<std::string>> SubmitWarnings(const Survey& survey, co
     warnings.push_back(absl::StrCat(Plural(survey.repeated, "item"),
                                     " more than once in the file, and counted once"));
   }
-  if (survey.strata.empty()) return warnings;  // Gold only: nothing is bought for its own sake.
   v1::PlanJobRequest request;
   *request.mutable_draft()->mutable_template_() = job.template_();
   *request.mutable_draft()->mutable_policy() = job.policy();
@@ -100,15 +99,37 @@ std::optional<int64_t> RefusedItem(const absl::Status& status, int64_t committed
   return std::nullopt;
 }
 
+// The flags with which a repeat of the command finds the job that `create` made: the id that was
+// drawn for it, and the instant that a deadline like `2h` stood for.
+std::string RepeatFlags(const v1::CreateJobRequest& create) {
+  const v1::Policy& policy = create.job().policy();
+  return absl::StrCat("--request-id ", create.request_id(),
+                      policy.has_deadline()
+                          ? absl::StrCat(" --deadline ", google::protobuf::util::TimeUtil::ToString(
+                                                             policy.deadline()))
+                          : "");
+}
+
+// CreateJob ended with `status`. Where nobody knows what came of it, a repeat must not make a
+// second job.
+absl::Status MaybeCreated(const absl::Status& status, const v1::CreateJobRequest& create,
+                          const std::string& server) {
+  if (!MayRetry(status)) return status;
+  return WithNextStep(
+      status, absl::StrCat(NextStep(status, server), ". The job may be there all the same: the ",
+                           "same command with ", RepeatFlags(create), " makes no second one"));
+}
+
 // `status` ended the intake: says where, that the job is there all the same, and what can be done
 // with it.
 absl::Status LeftBehind(const absl::Status& status, const v1::CreateJobRequest& create,
                         const std::string& name, Client* client, ItemSource* items) {
   absl::Status located = status;
   const absl::StatusOr<v1::Job> now = client->GetJob(name);
-  std::string held = "some of its items";
+  std::string held = "holds some of its items and is not sealed";
   if (now.ok()) {
-    held = absl::StrCat(FormatCount(now->committed_offset()), " items");
+    held = absl::StrCat("holds ", FormatCount(now->committed_offset()), " items and is ",
+                        now->sealed() ? "sealed" : "not sealed");
     const std::optional<int64_t> refused = RefusedItem(status, now->committed_offset());
     v1::Item item;
     if (refused.has_value() && items->Seek(*refused).ok() && items->Next(&item).value_or(false)) {
@@ -116,20 +137,19 @@ absl::Status LeftBehind(const absl::Status& status, const v1::CreateJobRequest& 
     }
   }
   const std::string id = ShortName(name);
-  const v1::Policy& policy = create.job().policy();
+  const std::string next =
+      now.ok() && now->sealed()
+          ? absl::StrCat("give the file that the job was made of (`tessera watch ", id,
+                         "` follows it); without --request-id a new job is made")
+          : absl::StrCat("the same command with ", RepeatFlags(create),
+                         " goes on with it, with a file whose items so far are the same; `tessera "
+                         "cancel ",
+                         id, " --wait` and `tessera delete ", id, "` take it away");
   return WithNextStep(
-      WithDetails(absl::Status(located.code(),
-                               absl::StrCat(located.message(), "\nthe job ", name,
-                                            " is there, holds ", held, " and is not sealed")),
+      WithDetails(absl::Status(located.code(), absl::StrCat(located.message(), "\nthe job ", name,
+                                                            " is there, ", held)),
                   GetDetails(status)),
-      absl::StrCat(
-          "the same command with --request-id ", create.request_id(),
-          policy.has_deadline()
-              ? absl::StrCat(" and --deadline ",
-                             google::protobuf::util::TimeUtil::ToString(policy.deadline()))
-              : "",
-          " goes on with it, with a file whose items so far are the same; `tessera cancel ", id,
-          " --wait` and `tessera delete ", id, "` take it away"));
+      next);
 }
 
 }  // namespace
@@ -154,7 +174,8 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
   TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> warnings,
                            SubmitWarnings(survey, job, client.get()));
   Warn(call, warnings, /*lines=*/call.Has("wait"));
-  TESSERA_ASSIGN_OR_RETURN(const v1::Job created, client->CreateJob(create));
+  const absl::StatusOr<v1::Job> created = client->CreateJob(create);
+  if (!created.ok()) return MaybeCreated(created.status(), create, call.server());
   // From here on something exists, so an outage is waited out.
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> patient, call.Connect(kOutageMax));
   LiveDisplay display(&call.err(), call.err_terminal());
@@ -165,15 +186,18 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
         Bar(display.terminal(), share, std::clamp(display.terminal().width - 50, 10, 40)),
         FormatCount(committed), FormatCount(survey.count))});
   };
+  // Whoever is told what was left behind has waited for long enough.
   const auto left_behind = [&](const absl::Status& status) {
-    return LeftBehind(status, create, created.name(), patient.get(), survey.items.get());
+    return LeftBehind(status, create, created->name(), client.get(), survey.items.get());
   };
-  const absl::StatusOr<v1::AddItemsResponse> added =
-      patient->AddItems(created.name(), survey.items.get(), on_progress);
+  const absl::Status added =
+      patient->AddItems(created->name(), survey.items.get(), on_progress, interrupt.token())
+          .status();
   display.Clear();
-  if (!added.ok()) return left_behind(added.status());
-  const absl::StatusOr<v1::Job> sealed =
-      patient->SealJob(created.name(), added->committed_offset());
+  if (!added.ok()) return left_behind(added);
+  if (interrupt.requested()) return left_behind(absl::CancelledError("stopped"));
+  // The file's own count: a job that holds other items than this file is not sealed with them.
+  const absl::StatusOr<v1::Job> sealed = patient->SealJob(created->name(), survey.count);
   if (!sealed.ok()) return left_behind(sealed.status());
 
   if (call.Has("wait")) {
@@ -205,10 +229,6 @@ absl::StatusOr<ExitCode> RunPlan(Invocation& call) {
     }
     TESSERA_ASSIGN_OR_RETURN(const Survey survey, SurveyFile(call, subject, draft.template_()));
     AddStrata(survey, &draft);
-    if (draft.strata().empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(subject, ": every item is gold; there is nothing to plan"));
-    }
     answers_least = AnswersLeast(draft.policy().quality());
   } else {
     TESSERA_ASSIGN_OR_RETURN(const v1::Job job, client->GetJob(subject));

@@ -28,7 +28,6 @@ absl::StatusOr<Survey> SurveyFile(const Invocation& call, const std::string& fil
     if (!more) break;
     TESSERA_RETURN_IF_ERROR(survey.items->At(check.Check(item, survey.items->line())));
     ++survey.count;
-    if (item.has_gold()) continue;
     Survey::Stratum& stratum = survey.strata[item.stratum() == "default" ? "" : item.stratum()];
     ++stratum.items;
     stratum.length += item.length() == 0 ? 1 : item.length();

@@ -7,6 +7,7 @@
 #include "client/cli/command.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/local_coordinator.h"
+#include "client/json.h"
 #include "common/status_macros.h"
 
 namespace tessera::client {
@@ -20,10 +21,9 @@ absl::StatusOr<ExitCode> RunUp(Invocation& call) {
                                                     .more = call.rest()},
                                                    interrupt.token()));
   if (call.json()) {
-    call.out() << nlohmann::ordered_json{{"address", coordinator->address()},
-                                         {"data_dir", data_dir},
-                                         {"pid", coordinator->pid()}}
-                      .dump()
+    call.out() << ToLine({{"address", coordinator->address()},
+                          {"data_dir", data_dir},
+                          {"pid", coordinator->pid()}})
                << std::endl;
   } else {
     call.out() << "Tessera is serving on " << coordinator->address() << ", data in " << data_dir

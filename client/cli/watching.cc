@@ -10,6 +10,13 @@
 namespace tessera::client {
 namespace {
 
+// State, why it is paused, why it stands still.
+std::string CourseText(const v1::Job& job) {
+  std::string text = StateText(job);
+  for (const int reason : job.stall()) absl::StrAppend(&text, " ", reason);
+  return text;
+}
+
 constexpr absl::Duration kNoteTime = absl::Seconds(5);  // On a display that is drawn again.
 
 }  // namespace
@@ -28,7 +35,11 @@ void StatusView::Show(const v1::JobStatus& status, bool last) {
   }
   const absl::Time now = absl::Now();
   std::string line = StatusLine(status);
-  if (!terminal_.live && (line == last_line_ || (!last && now - last_time_ < line_every_))) return;
+  // What a job does is told at once: after the last change before a standstill nothing may come
+  // that would bring it along. Counts have time.
+  std::string course = CourseText(status.job());
+  const bool due = last || course != last_course_ || now - last_time_ >= line_every_;
+  if (!terminal_.live && (line == last_line_ || !due)) return;
   const std::string note = ReopenedNote(shown_, status.job());
   shown_ = status.job();
   if (terminal_.live) {
@@ -44,6 +55,7 @@ void StatusView::Show(const v1::JobStatus& status, bool last) {
   if (!note.empty()) *out_ << note << "\n";
   *out_ << line << std::endl;
   last_line_ = std::move(line);
+  last_course_ = std::move(course);
   last_time_ = now;
 }
 
@@ -64,7 +76,7 @@ absl::StatusOr<ExitCode> WatchToTheEnd(const Invocation& call, Client* client,
         seen = status.job();
         broken = false;
         view.Show(status, HasEnded(seen));
-        return true;
+        return call.out().good();  // Nobody reads on: RunCommand() says so.
       },
       [&](const absl::Status& status) {
         if (!std::exchange(broken, true)) {

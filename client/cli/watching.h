@@ -14,7 +14,8 @@
 namespace tessera::client {
 
 // Shows one status after another: drawn again in place on a terminal, a line at a time otherwise
-// (not more often than `line_every`, and never the same twice), one JSON object a line with json.
+// (where only counts have changed not more often than `line_every`, and never the same twice), one
+// JSON object a line with json.
 // Where fewer items are done than were shown before, a note says why; programs see it in `fit`.
 class StatusView {
  public:
@@ -35,6 +36,7 @@ class StatusView {
   std::string note_;
   absl::Time note_until_ = absl::InfinitePast();
   std::string last_line_;
+  std::string last_course_;
   absl::Time last_time_ = absl::InfinitePast();
 };
 

@@ -19,7 +19,7 @@ namespace tessera::client {
 namespace {
 
 // `JOB_STATE_PAUSED` without `JOB_STATE_`, for people. A value of a newer server is its number.
-std::string Ending(const std::string& name, absl::string_view prefix, int number) {
+std::string Ending(absl::string_view name, absl::string_view prefix, int number) {
   if (name.size() <= prefix.size()) return absl::StrCat(number);
   std::string word = absl::AsciiStrToLower(name.substr(prefix.size()));
   return absl::StrReplaceAll(word, {{"_", " "}});
@@ -75,6 +75,10 @@ std::string Word(v1::PaymentStatus status) {
 }
 std::string Word(v1::SplitStrategy strategy) {
   return Ending(v1::SplitStrategy_Name(strategy), "SPLIT_STRATEGY_", strategy);
+}
+
+std::string Word(v1::PartitionState state) {
+  return Ending(v1::PartitionState_Name(state), "PARTITION_STATE_", state);
 }
 
 std::string StallText(v1::StallReason reason) {

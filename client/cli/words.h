@@ -11,6 +11,7 @@
 #include "tessera/v1/item.pb.h"
 #include "tessera/v1/job.pb.h"
 #include "tessera/v1/job_service.pb.h"
+#include "tessera/v1/operator.pb.h"
 
 namespace google::protobuf {
 class Timestamp;
@@ -26,6 +27,7 @@ std::string Word(v1::StopReason reason);
 std::string Word(v1::AnswerStatus status);
 std::string Word(v1::PaymentStatus status);
 std::string Word(v1::SplitStrategy strategy);
+std::string Word(v1::PartitionState state);
 
 // Why a job buys nothing right now, and what would help.
 std::string StallText(v1::StallReason reason);

@@ -10,8 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
+#include "common/address.h"
 #include "common/status_macros.h"
 #include "coordinator/service/credentials.h"
 #include "coordinator/service/service_context.h"
@@ -37,28 +36,7 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(const Tls
   return grpc::SslServerCredentials(options);
 }
 
-// The host of host:port; brackets taken off.
-absl::string_view HostOf(absl::string_view listen) {
-  absl::string_view host = listen.substr(0, listen.rfind(':'));
-  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
-  return host;
-}
-
 }  // namespace
-
-bool IsLocalAddress(absl::string_view listen) {
-  if (absl::StartsWith(listen, "unix:")) return true;
-  const absl::string_view host = HostOf(listen);
-  if (host == "localhost" || host == "::1") return true;
-  // An address, and not a name that begins like one.
-  int part = 0;
-  int parts = 0;
-  for (const absl::string_view text : absl::StrSplit(host, '.')) {
-    if (!absl::SimpleAtoi(text, &part) || part < 0 || part > 255) return false;
-    if (++parts == 1 && part != 127) return false;
-  }
-  return parts == 4;
-}
 
 absl::Status CheckDoors(const ServerOptions& options, bool has_tokens) {
   const TlsFiles& tls = options.tls;

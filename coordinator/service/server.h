@@ -10,7 +10,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace grpc {
@@ -34,9 +33,6 @@ struct ServerOptions {
   std::string listen = "127.0.0.1:7070";  // host:port, [v6]:port, unix:path; port 0: any free one.
   TlsFiles tls;
 };
-
-// Whether `listen` can be reached from this machine alone: loopback, or a unix socket.
-bool IsLocalAddress(absl::string_view listen);
 
 // Who gets in must be known before anybody does. INVALID_ARGUMENT, with what to change, for: an
 // address that others can reach without TLS, or with TLS and without any credential (tokens, client

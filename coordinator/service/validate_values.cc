@@ -63,8 +63,6 @@ void CheckList(const Texts& texts, int count_max, const FieldPath& path, Violati
 
 }  // namespace
 
-bool IsWorkerId(absl::string_view text) { return IsId(absl::AsciiStrToLower(text)); }
-
 std::optional<absl::string_view> CheckName(absl::string_view collection, absl::string_view name,
                                            const FieldPath& path, Violations& violations) {
   if (name.empty()) {

@@ -26,9 +26,6 @@ using Texts = google::protobuf::RepeatedPtrField<std::string>;
 
 // --- Names ---------------------------------------------------------------------------------------
 
-// An id (common/contract_text.h) that may have upper case, too: a worker's.
-bool IsWorkerId(absl::string_view text);
-
 // `{collection}/{id}`, `tenants/{tenant}/jobs/{job}`, `platforms/{platform}/workers/{worker}`.
 // Empty is FIELD_REQUIRED. The views point into `name`.
 struct JobParts {

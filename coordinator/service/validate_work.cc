@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "common/contract_text.h"
 #include "coordinator/service/validate_values.h"
 
 namespace tessera::service {

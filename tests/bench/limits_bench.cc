@@ -23,6 +23,7 @@
 #include "coordinator/store/embedded_redis.h"
 #include "hiredis/hiredis.h"
 #include "tessera/v1/work_service.grpc.pb.h"
+#include "tests/bench/data_folder.h"
 #include "tests/bench/figures.h"
 #include "tests/support/temp_dir.h"
 
@@ -32,7 +33,6 @@ ABSL_FLAG(int, record_bytes, 32 << 10, "Bytes of a record.");
 ABSL_FLAG(int, streams, 64, "Streams of the echo, each on a connection of its own.");
 ABSL_FLAG(int, entries, 32, "Entries in a message of the echo.");
 ABSL_FLAG(double, echo_seconds, 3, "For how long messages are echoed.");
-ABSL_FLAG(std::string, folder, "", "Where files go; default: TMPDIR or /tmp.");
 ABSL_FLAG(bool, json, false, "Print one JSON object.");
 
 namespace tessera::bench {
@@ -234,8 +234,7 @@ void MeasureGrpc(Figures* figures) {
 int main(int argc, char** argv) {
   absl::ParseCommandLine(argc, argv);
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  const std::string folder = absl::GetFlag(FLAGS_folder);
-  if (!folder.empty()) setenv("TMPDIR", folder.c_str(), 1);
+  tessera::bench::UseDataFolder();
   tessera::bench::Figures figures;
   {
     const tessera::testing::TempDir data;

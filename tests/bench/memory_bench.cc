@@ -35,6 +35,7 @@
 #include "coordinator/store/redis_connection.h"
 #include "coordinator/store/redis_store.h"
 #include "hiredis/hiredis.h"
+#include "tests/bench/data_folder.h"
 #include "tests/bench/figures.h"
 #include "tests/support/temp_dir.h"
 
@@ -480,6 +481,7 @@ void MeasureHosted(uint32_t items, uint32_t payload_bytes, Figures* figures) {
 
 int main(int argc, char** argv) {
   absl::ParseCommandLine(argc, argv);
+  tessera::bench::UseDataFolder();
   const uint32_t items = absl::GetFlag(FLAGS_items);
   tessera::bench::Figures figures;
   tessera::bench::MeasureCore(items, &figures);

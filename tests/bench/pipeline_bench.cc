@@ -30,6 +30,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/check.h"
+#include "tests/bench/data_folder.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/fleet.h"
 #include "tests/bench/requester.h"
@@ -47,7 +48,6 @@ ABSL_FLAG(int, probes, 400, "Items sent one at a time for the latency of an empt
 ABSL_FLAG(double, background_rate, 10'000,
           "Items a second while latency is measured under load; 0: not measured.");
 ABSL_FLAG(double, background_seconds, 5, "For how long.");
-ABSL_FLAG(std::string, folder, "", "Where the coordinator's data goes; default: TMPDIR or /tmp.");
 ABSL_FLAG(bool, json, false, "Print one JSON object.");
 ABSL_FLAG(std::string, perf, "",
           "Record a profile of the coordinator to this file, while microtasks are counted.");
@@ -322,8 +322,7 @@ class Bench {
 int main(int argc, char** argv) {
   absl::ParseCommandLine(argc, argv);
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  const std::string folder = absl::GetFlag(FLAGS_folder);
-  if (!folder.empty()) setenv("TMPDIR", folder.c_str(), 1);
+  tessera::bench::UseDataFolder();
   tessera::bench::Figures figures;
   {
     tessera::bench::Bench bench;

@@ -2,14 +2,8 @@
 //
 // Each run measures the limits of the machine and then the pipeline, each in a process of its own,
 // so that both saw the same conditions. Memory is measured once: it comes out the same every time.
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <utility>
@@ -21,51 +15,28 @@
 #include "absl/strings/str_format.h"
 #include "common/check.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/data_folder.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/machine.h"
+#include "tests/support/program.h"
 
 ABSL_FLAG(int, runs, 5, "How often limits and pipeline are measured.");
 ABSL_FLAG(bool, quick, false, "One short run: to see that it works, not how fast.");
 ABSL_FLAG(bool, json, false, "Print one JSON object.");
-ABSL_FLAG(std::string, folder, "", "Where data goes; default: beside the programs, on their disk.");
 
 namespace tessera::bench {
 namespace {
 
-std::filesystem::path ProgramFolder() {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path();
-}
-
 // The figures that one run of a program printed.
 std::vector<Figure> Run(const std::string& name, const std::string& folder,
                         const std::vector<std::string>& flags) {
-  std::vector<std::string> words = {(ProgramFolder() / name).string(), "--json"};
+  std::vector<std::string> words = {"--json", absl::StrCat("--folder=", folder)};
   words.insert(words.end(), flags.begin(), flags.end());
-  int out[2];
-  TESSERA_CHECK(pipe2(out, O_CLOEXEC) == 0);
-  const pid_t pid = fork();
-  TESSERA_CHECK(pid >= 0);
-  if (pid == 0) {
-    dup2(out[1], STDOUT_FILENO);
-    setenv("TMPDIR", folder.c_str(), 1);
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    execv(arguments[0], arguments.data());
-    _exit(127);
-  }
-  close(out[1]);
-  std::string printed;
-  char buffer[4096];
-  for (ssize_t n; (n = read(out[0], buffer, sizeof(buffer))) > 0;) {
-    printed.append(buffer, static_cast<size_t>(n));
-  }
-  close(out[0]);
-  int status = 0;
-  TESSERA_CHECK(waitpid(pid, &status, 0) == pid);
-  TESSERA_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0) << name << " failed";
+  const testing::Ended ended = testing::Program(absl::StrCat(ProgramFolder(), "/", name), words)
+                                   .Wait(absl::InfiniteDuration());
+  TESSERA_CHECK(ended.code == 0) << name << " failed: " << ended.err;
   std::vector<Figure> figures;
-  const nlohmann::json json = nlohmann::json::parse(printed);
+  const nlohmann::json json = nlohmann::json::parse(ended.out);
   for (const nlohmann::json& figure : json.at("figures")) {
     figures.push_back(FromJson(figure));
   }
@@ -159,9 +130,7 @@ void Main() {
   const bool quick = absl::GetFlag(FLAGS_quick);
   const int runs = quick ? 1 : absl::GetFlag(FLAGS_runs);
   TESSERA_CHECK(runs >= 1) << "--runs is at least 1";
-  std::string folder = absl::GetFlag(FLAGS_folder);
-  // Not /tmp, which may be memory: syncs would cost nothing.
-  if (folder.empty()) folder = ProgramFolder().string();
+  const std::string folder = UseDataFolder();
   const nlohmann::json machine = DescribeMachine(folder);
 
   std::vector<std::string> limits, pipeline, memory;

@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
-#include "tests/client/program.h"
+#include "tests/support/program.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -50,6 +50,18 @@ TEST(CliInspectTest, WhatIsNotThereIsNotShownAsEmpty) {
   EXPECT_EQ(beyond.code, 3);
   EXPECT_EQ(beyond.out, "");
   EXPECT_THAT(beyond.err, HasSubstr("no record from 999-0 on: the journal ends with "));
+}
+
+// Names of files may be any bytes; what programs read is text all the same.
+TEST(CliUpTest, AFolderWhoseNameIsNotUtf8IsServedAndSaid) {
+  const tessera::testing::TempDir folder;
+  Program up("tessera",
+             {"up", "--json", "--data-dir", folder.Join("\xff"), "--listen", "127.0.0.1:0"});
+  const std::string line = up.WaitForLine("address");
+  ASSERT_NE(line, "") << up.Wait(absl::ZeroDuration()).err;
+  EXPECT_THAT(std::string(Json::parse(line)["data_dir"]), HasSubstr("\xef\xbf\xbd"));
+  up.Signal(SIGINT);
+  EXPECT_EQ(up.Wait().code, 0);
 }
 
 // Denied, one reads which role is missing and where a token gets it.

@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
-#include "tests/client/program.h"
+#include "tests/support/program.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -326,6 +326,79 @@ TEST_F(CliTest, ASubmissionThatBreaksOffSaysHowToGoOnAndHowToCleanUp) {
   EXPECT_EQ(job["counts"]["items"], 3);
   EXPECT_EQ(Tessera({"cancel", job["name"], "--wait"}).code, 0);
   EXPECT_EQ(Tessera({"delete", job["name"]}).code, 0);
+}
+
+// The first Ctrl-C is heard while items are being sent, and what is left behind is told.
+TEST_F(CliTest, ASubmissionThatIsInterruptedStopsAndSaysWhatItLeaves) {
+  const std::string file = folder_->Join("many.csv");
+  {
+    std::ofstream items(file);
+    items << "id,a\n";
+    for (int i = 0; i < 500'000; ++i) items << i << ",x\n";
+  }
+  Program submit("tessera",
+                 {"submit", file, "--classes", "a,b", "--budget", "1", "--name", "interrupted"});
+  const auto job = [] {
+    const Json jobs = TesseraJson({"jobs"});
+    for (const Json& each : jobs["jobs"]) {
+      if (each["display_name"] == "interrupted") return each;
+    }
+    return Json();
+  };
+  while (job().is_null() && submit.Running()) {
+  }
+  submit.Signal(SIGINT);
+  const Ended ended = submit.Wait();
+  EXPECT_EQ(ended.code, 130) << ended.err;
+  EXPECT_EQ(ended.out, "");
+  const std::string name = job()["name"];
+  EXPECT_THAT(ended.err,
+              AllOf(HasSubstr(absl::StrCat("the job ", name, " is there, holds ")),
+                    HasSubstr("is not sealed"), HasSubstr("next: the same command with "),
+                    HasSubstr("--request-id ")));
+  EXPECT_FALSE(job()["sealed"].get<bool>());
+  EXPECT_EQ(Tessera({"cancel", name, "--wait"}).code, 0);
+  EXPECT_EQ(Tessera({"delete", name}).code, 0);
+}
+
+// A repeat with another file must not be told that its items are in the job.
+TEST_F(CliTest, AJobIsSealedWithTheFilesOwnCountOnly) {
+  const std::vector<std::string> more = {"--classes", "a,b",          "--budget",
+                                         "1",         "--request-id", "counted-job"};
+  const auto submit = [&](const std::string& text) {
+    std::vector<std::string> words = {"submit", File("counted.csv", text)};
+    words.insert(words.end(), more.begin(), more.end());
+    return Tessera(words);
+  };
+  const std::string three = "id,a\n1,x\n2,y\n2,y\n";  // One of them twice.
+  const Ended first = submit(three);
+  EXPECT_EQ(first.code, 0) << first.err;
+  const Ended shorter = submit("id,a\n1,x\n");
+  EXPECT_EQ(shorter.code, 5) << shorter.err;
+  EXPECT_EQ(shorter.out, "");
+  EXPECT_THAT(shorter.err, AllOf(HasSubstr("ITEM_COUNT_DIFFERS"), HasSubstr("and is sealed"),
+                                 HasSubstr("give the file that the job was made of")));
+  EXPECT_EQ(submit(three).out, first.out);
+}
+
+TEST_F(CliTest, AKeyThatBeginsWithADashIsExplainedAfterTwoDashes) {
+  const Ended submitted =
+      Tessera({"submit", File("dash.csv", "id,a\n-7,x\n"), "--classes", "a,b", "--budget", "1"});
+  const std::string job(absl::StripTrailingAsciiWhitespace(submitted.out));
+  const Ended story = Tessera({"explain", job, "--json", "--", "-7"});
+  EXPECT_EQ(story.code, 0) << story.err;
+  EXPECT_EQ(Json::parse(story.out)["item"]["key"], "-7");
+}
+
+// Items whose answer is known are asked like the others, so they cost like the others.
+TEST_F(CliTest, GoldIsPlannedForAsItIsAsked) {
+  const std::string file = File("gold.csv", "id,a,g\n1,x,a\n2,y,\n");
+  const Json plan = TesseraJson(
+      {"plan", file, "--gold-column", "g", "--classes", "a,b", "--budget", "1", "--price", "0.01"});
+  EXPECT_EQ(plan["items"], 2);
+  const Json job = TesseraJson({"submit", file, "--gold-column", "g", "--classes", "a,b",
+                                "--budget", "1", "--price", "0.01"});
+  EXPECT_EQ(TesseraJson({"plan", job["name"]})["items"], 2);
 }
 
 TEST_F(CliTest, ABudgetThatBringsNoItemToItsEndIsWarnedOf) {

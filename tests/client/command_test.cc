@@ -2,12 +2,20 @@
 // on exit codes, formats and help.
 #include "client/cli/command.h"
 
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <map>
+#include <set>
 #include <sstream>
+#include <streambuf>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/cli/demo.h"
 #include "client/cli/job_flags.h"
@@ -170,8 +178,8 @@ TEST(CommandTest, ZeroAndNothingAreRefusedWhereTheyMeanNothing) {
       {{"--priority", "0"}, "--priority: '0' must be above 0, at most 1000"},
       {{"--priority", "-1"}, "--priority: '-1' must be"},
       {{"--value", "0"}, "--value: '0' must be 0.000001 or more"},
-      {{"--gold-rate", "0.6"}, "--gold-rate: '0.6' must be from 0 to 0.5"},
       {{"--pool-price", "=1"}, "is not POOL=MONEY"},
+      {{"--pool-price", "a=1,pools/a=2"}, "'pools/a=2' gives that pool a second price"},
       {{"--timeout", "0"}, "--timeout: '0' must be above 0"},
       {{"--server", ""}, "--server is empty"},
       {{"--token-file="}, "--token-file is empty"},
@@ -201,6 +209,34 @@ TEST(CommandTest, ZeroAndNothingAreRefusedWhereTheyMeanNothing) {
     const Ran ran = Call(words);
     EXPECT_EQ(ran.code, kExitUsage) << message;
     EXPECT_THAT(ran.err, HasSubstr(message));
+  }
+}
+
+TEST(CommandTest, WordsAfterTwoDashesAreArguments) {
+  std::ostringstream out;
+  Invocation call(&out, &out);
+  ASSERT_THAT(call.Parse(*FindCommand("explain"), {"--json", "job", "--", "-7"}), testing::IsOk());
+  EXPECT_THAT(call.arguments(), ElementsAre("job", "-7"));
+  EXPECT_EQ(Call({"explain", "job", "--", "-7", "more"}).code, kExitUsage);
+  EXPECT_THAT(Call({"explain", "job", "-7"}).err, HasSubstr("stands after --"));
+  Invocation up(&out, &out);
+  ASSERT_THAT(up.Parse(*FindCommand("up"), {"--", "--no-trim"}), testing::IsOk());
+  EXPECT_THAT(up.rest(), ElementsAre("--no-trim"));
+}
+
+// As /dev/full does.
+class FullBuffer : public std::streambuf {
+  int_type overflow(int_type) override { return traits_type::eof(); }
+};
+
+TEST(CommandTest, OutputThatCouldNotBeWrittenIsAFailure) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"--help"}, {"completion", "bash"}, {"jobs", "--help", "--json"}}) {
+    FullBuffer full;
+    std::ostream out(&full);
+    std::ostringstream err;
+    EXPECT_EQ(RunCommand(words, out, err), kExitFailed);
+    EXPECT_THAT(err.str(), HasSubstr("the output could not be written"));
   }
 }
 
@@ -298,23 +334,113 @@ TEST(CompletionTest, EveryShellKnowsEveryCommandAndFlag) {
   }
 }
 
+// What bash itself makes of the script, with these words on the line and the last one incomplete.
+std::string CompletedByBash(const std::vector<std::string>& words) {
+  const tessera::testing::TempDir folder;
+  std::ofstream(folder.Join("script")) << *CompletionScript("bash");
+  std::string line = "complete() { :; }; . ./script; COMP_WORDS=(tessera";
+  for (const std::string& word : words) absl::StrAppend(&line, " '", word, "'");
+  absl::StrAppend(&line, "); COMP_CWORD=", words.size(), "; _tessera; echo \"${COMPREPLY[*]}\"");
+  std::ofstream(folder.Join("test")) << line << "\n";
+  FILE* bash = popen(absl::StrCat("cd ", folder.path(), " && bash test 2>&1").c_str(), "r");
+  std::string out;
+  for (int c; (c = fgetc(bash)) != EOF;) out.push_back(static_cast<char>(c));
+  EXPECT_EQ(pclose(bash), 0) << out;
+  return std::string(absl::StripTrailingAsciiWhitespace(out));
+}
+
+TEST(CompletionTest, BashFindsTheCommandBehindFlagsAndTheirValues) {
+  if (std::system("bash -c 'type compgen' >/dev/null 2>&1") != 0) {
+    GTEST_SKIP() << "there is no bash with compgen";
+  }
+  EXPECT_EQ(CompletedByBash({"wa"}), "watch");
+  EXPECT_EQ(CompletedByBash({"--json", "wa"}), "watch");
+  EXPECT_EQ(CompletedByBash({"--server", "h", "wa"}), "watch");
+  EXPECT_EQ(CompletedByBash({"--server", "h", ":", "7070", "wa"}), "watch");  // Bash splits so.
+  EXPECT_EQ(CompletedByBash({"--server", "=", "h", "wa"}), "watch");
+  EXPECT_EQ(CompletedByBash({"--tenant", "demo", "wa"}), "watch");
+  EXPECT_EQ(CompletedByBash({"--ser"}), "--server");
+  EXPECT_EQ(CompletedByBash({"--tenant", "up", "submit", "f.csv", "--gold"}), "--gold-column");
+  EXPECT_EQ(CompletedByBash({"completion", "z"}), "zsh");
+  EXPECT_EQ(CompletedByBash({"watch", "te"}), "test");  // A file.
+}
+
+// The reference, in parts: by command, and `Items from files`, which is about two of them.
+class Reference {
+ public:
+  explicit Reference(const std::string& path) {
+    std::ifstream in(path);
+    std::stringstream all;
+    all << in.rdbuf();
+    text = all.str();
+    std::vector<std::string> heads;  // Of the paragraph being read.
+    bool items = false;
+    for (const absl::string_view each : absl::StrSplit(text, '\n')) {
+      const std::string line(each);
+      if (absl::StartsWith(line, "#")) items = absl::StrContains(line, "Items from files");
+      if (items) absl::StrAppend(&items_text, line, "\n");
+      if (line.empty()) heads.clear();
+      if (absl::StartsWith(line, "`tessera ")) {
+        for (size_t at = line.find("`tessera "); at != std::string::npos;
+             at = line.find("`tessera ", at + 1)) {
+          const size_t begin = at + 9;
+          heads.push_back(line.substr(begin, line.find_first_of(" `", begin) - begin));
+        }
+      }
+      for (const std::string& head : heads) absl::StrAppend(&commands[head], line, "\n");
+    }
+  }
+
+  // All that is said about a command's flags.
+  std::string Of(const std::string& command) {
+    std::string about = commands[command];
+    if (command == "submit" || command == "plan") absl::StrAppend(&about, items_text);
+    if (command == "plan") absl::StrAppend(&about, commands["submit"]);
+    return about;
+  }
+
+  // Flags that a text names.
+  static std::set<std::string> Flags(const std::string& text) {
+    std::set<std::string> flags;
+    for (size_t at = text.find("--"); at != std::string::npos; at = text.find("--", at + 2)) {
+      size_t end = at + 2;
+      while (end < text.size() && (absl::ascii_islower(text[end]) || text[end] == '-')) ++end;
+      if (end > at + 2) flags.insert(text.substr(at + 2, end - at - 2));
+    }
+    return flags;
+  }
+
+  std::string text;
+  std::string items_text;
+  std::map<std::string, std::string> commands;
+};
+
 TEST(DocumentationTest, TheReferenceKnowsEveryCommandFlagAndExitCode) {
   const char* source = std::getenv("TESSERA_SOURCE_DIR");
   if (source == nullptr) GTEST_SKIP() << "TESSERA_SOURCE_DIR is not set";
-  std::ifstream in(absl::StrCat(source, "/docs/cli.md"));
-  std::stringstream text;
-  text << in.rdbuf();
+  Reference reference(absl::StrCat(source, "/docs/cli.md"));
+  std::set<std::string> global;
+  for (const Flag& flag : GlobalFlags()) global.insert(std::string(flag.name));
   for (const Command& command : Commands()) {
-    EXPECT_THAT(text.str(), HasSubstr(absl::StrCat("tessera ", command.name)));
+    const std::string name(command.name);
+    EXPECT_NE(reference.commands[name], "") << name;
+    const std::set<std::string> documented = Reference::Flags(reference.Of(name));
     for (const Flag& flag : command.flags) {
-      EXPECT_THAT(text.str(), HasSubstr(absl::StrCat("--", flag.name))) << command.name;
+      EXPECT_TRUE(documented.contains(std::string(flag.name))) << name << " --" << flag.name;
+    }
+    // And the other way round: what the reference names, there is.
+    for (const std::string& flag : Reference::Flags(reference.commands[name])) {
+      const bool known = global.contains(flag) || flag == "tokens-file" ||  // The coordinator's.
+                         std::any_of(command.flags.begin(), command.flags.end(),
+                                     [&](const Flag& each) { return each.name == flag; });
+      EXPECT_TRUE(known) << name << " --" << flag;
     }
   }
-  for (const Flag& flag : GlobalFlags()) {
-    EXPECT_THAT(text.str(), HasSubstr(absl::StrCat("--", flag.name)));
+  for (const std::string& flag : global) {
+    EXPECT_THAT(reference.text, HasSubstr(absl::StrCat("| `--", flag)));
   }
   for (const int code : {0, 1, 2, 3, 4, 5, 6, 130}) {
-    EXPECT_THAT(text.str(), HasSubstr(absl::StrCat("| ", code, " |")));
+    EXPECT_THAT(reference.text, HasSubstr(absl::StrCat("| ", code, " |")));
   }
 }
 
@@ -356,6 +482,35 @@ TEST_F(JobFlagsTest, FlagsBecomeAPolicy) {
   EXPECT_EQ(policy.split().strategy(), v1::SPLIT_STRATEGY_ADAPTIVE);
   EXPECT_THAT(policy.eligibility().pools(), ElementsAre("pools/a", "pools/b", "pools/c"));
   EXPECT_EQ(policy.finalise_mode(), v1::FINALISE_MODE_MANUAL);
+}
+
+TEST_F(JobFlagsTest, FlagsWinOverThePolicyListsIncluded) {
+  const tessera::testing::TempDir folder;
+  const std::string file = folder.Join("policy.json");
+  std::ofstream(file) << R"({"budget_micros": 1000000,
+      "price": {"pool_prices": [{"pool": "pools/a", "price_per_item_micros": 1},
+                                {"pool": "pools/b", "price_per_item_micros": 2}]},
+      "eligibility": {"pools": ["pools/a"], "required_skills": ["s"], "languages": ["en"]}})";
+  v1::Policy policy;
+  ASSERT_THAT(ApplyPolicyFlags(Parse({"f.csv", "--policy", file}), absl::Now(), &policy),
+              testing::IsOk());
+  EXPECT_THAT(policy.eligibility().required_skills(), ElementsAre("s"));
+  ASSERT_THAT(ApplyPolicyFlags(Parse({"f.csv", "--policy", file, "--budget", "2", "--pool-price",
+                                      "b=3", "--pool-price", "c=4", "--pool", "c", "--skill", "t,u",
+                                      "--language", "de"}),
+                               absl::Now(), &policy),
+              testing::IsOk());
+  EXPECT_EQ(policy.budget_micros(), 2'000'000);
+  std::map<std::string, int64_t> prices;
+  for (const v1::PoolPrice& price : policy.price().pool_prices()) {
+    EXPECT_TRUE(prices.emplace(price.pool(), price.price_per_item_micros()).second);
+  }
+  EXPECT_THAT(prices,
+              ElementsAre(::testing::Pair("pools/a", 1), ::testing::Pair("pools/b", 3'000'000),
+                          ::testing::Pair("pools/c", 4'000'000)));
+  EXPECT_THAT(policy.eligibility().pools(), ElementsAre("pools/c"));
+  EXPECT_THAT(policy.eligibility().required_skills(), ElementsAre("t", "u"));
+  EXPECT_THAT(policy.eligibility().languages(), ElementsAre("de"));
 }
 
 TEST_F(JobFlagsTest, ClassesBecomeATemplateOfOneChoice) {

@@ -3,9 +3,11 @@
 #include <grpcpp/grpcpp.h>
 
 #include <deque>
+#include <functional>
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/address.h"
 #include "client/client.h"
 #include "client/retry.h"
@@ -45,23 +47,46 @@ class FakeJobs final : public v1::JobService::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest* request,
+  grpc::Status GetJob(grpc::ServerContext* context, const v1::GetJobRequest* request,
                       v1::Job* response) override {
     if (const grpc::Status failure = Take(); !failure.ok()) return failure;
+    while (silent && !context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
     response->set_name(request->name());
     response->set_committed_offset(static_cast<int64_t>(keys.size()));
     response->set_display_name(std::string(reply_bytes, 'x'));
     return grpc::Status::OK;
   }
   size_t reply_bytes = 0;  // Of GetJob, beside the rest.
+  bool silent = false;     // GetJob is not answered.
 
-  grpc::Status AddItems(grpc::ServerContext*, grpc::ServerReader<v1::AddItemsRequest>* reader,
+  grpc::Status ListResults(grpc::ServerContext*, const v1::ListResultsRequest* request,
+                           v1::ListResultsResponse* response) override {
+    if (const grpc::Status failure = Take(); !failure.ok()) return failure;
+    const int page = request->page_token().empty() ? 0 : std::stoi(request->page_token());
+    response->add_results()->set_item_key(absl::StrCat("k", page));
+    if (page < 4) response->set_next_page_token(absl::StrCat(page + 1));
+    return grpc::Status::OK;
+  }
+
+  std::function<void()> on_add_items;  // Then AddItems is not answered.
+  absl::Duration break_after;          // From the last batch to the break.
+
+  grpc::Status AddItems(grpc::ServerContext* context,
+                        grpc::ServerReader<v1::AddItemsRequest>* reader,
                         v1::AddItemsResponse* response) override {
+    if (on_add_items) {
+      on_add_items();
+      while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+      return {grpc::StatusCode::CANCELLED, "cancelled"};
+    }
     v1::AddItemsRequest request;
     int batches = batches_until_break.empty() ? -1 : batches_until_break.front();
     if (batches >= 0) batches_until_break.pop_front();
     while (reader->Read(&request)) {
-      if (batches-- == 0) return {grpc::StatusCode::UNAVAILABLE, "broke"};
+      if (batches-- == 0) {
+        absl::SleepFor(break_after);
+        return {grpc::StatusCode::UNAVAILABLE, "broke"};
+      }
       const auto committed = static_cast<int64_t>(keys.size());
       if (request.offset() + request.items_size() <= committed) {
         response->set_present(response->present() + request.items_size());
@@ -160,14 +185,56 @@ TEST_F(ConnectionTest, AnErrorThatTimeDoesNotHealComesBackAtOnceWithItsDetails) 
 }
 
 TEST_F(ConnectionTest, TryingAgainEndsWhenItsTimeIsOver) {
-  const auto client = Connect({.retry_for = absl::Milliseconds(30)});
-  jobs_.failures.assign(100, {grpc::StatusCode::UNAVAILABLE, "still"});
+  const auto client = Connect({.retry_for = absl::Milliseconds(300)});
+  jobs_.failures.assign(1000, {grpc::StatusCode::UNAVAILABLE, "still"});
   EXPECT_THAT(client->GetJob("1").status(), StatusIs(absl::StatusCode::kUnavailable, "still"));
+}
+
+// A try may take longer than there is time left; the call may not.
+TEST_F(ConnectionTest, ACallThatIsNotAnsweredEndsWhenItsTimeIsOver) {
+  const auto client =
+      Connect({.try_timeout = absl::Hours(1), .retry_for = absl::Milliseconds(300)});
+  jobs_.silent = true;
+  EXPECT_THAT(client->GetJob("1"), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  // What the tries before the last one ended with says more than that no time was left.
+  jobs_.failures = {{grpc::StatusCode::UNAVAILABLE, "why"}};
+  EXPECT_THAT(client->GetJob("1"), StatusIs(absl::StatusCode::kUnavailable, "why"));
+}
+
+// Only whoever stops a call may take it for stopped.
+TEST_F(ConnectionTest, ACallThatTheServerCutOffIsTriedAgainAndIsNoInterruption) {
+  jobs_.failures = {{grpc::StatusCode::CANCELLED, "gone"}};
+  EXPECT_THAT(client_->GetJob("1"), IsOk());
+  const auto client = Connect({.retry_for = absl::Milliseconds(300)});
+  jobs_.failures.assign(1000, {grpc::StatusCode::CANCELLED, "gone"});
+  EXPECT_THAT(client->GetJob("1"), StatusIs(absl::StatusCode::kUnavailable, "gone"));
 }
 
 TEST_F(ConnectionTest, TheTokenIsSent) {
   EXPECT_THAT(Connect({.token = "secret"})->CreateJob({}), IsOk());
   EXPECT_EQ(jobs_.authorization, "Bearer secret");
+}
+
+// gRPC prints a header that it cannot send, and ends the process.
+TEST(TokenTest, WhatNoHeaderCanHoldIsRefusedAndNotRepeated) {
+  for (const char* token : {"secret1\nsecret2", "secret1 secret2", "secret\t", "secret\x7f",
+                            "secret\xc3\xa4", "\x01secret"}) {
+    const absl::Status status = Client::Connect({.token = token}).status();
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(std::string(status.message()), ::testing::Not(::testing::HasSubstr("secret")));
+  }
+  EXPECT_THAT(Client::Connect({.token = "!secret~"}), IsOk());
+}
+
+TEST(TokenTest, OneLeavesThisMachineWithTlsOnly) {
+  EXPECT_THAT(Client::Connect({.address = "tessera.example:7070", .token = "secret"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("in the clear")));
+  EXPECT_THAT(Client::Connect({.address = "tessera.example:7070"}), IsOk());
+  EXPECT_THAT(Client::Connect({.address = "tessera.example:7070", .token = "secret", .tls = true}),
+              IsOk());
+  for (const char* local : {"localhost:7070", "dns:///localhost:7070", "unix:/run/tessera"}) {
+    EXPECT_THAT(Client::Connect({.address = local, .token = "secret"}), IsOk()) << local;
+  }
 }
 
 std::vector<v1::Item> MakeItems(int count) {
@@ -187,6 +254,50 @@ TEST_F(ConnectionTest, AnIntakeThatBreaksGoesOnFromWhatIsCommitted) {
   for (size_t i = 0; i < jobs_.keys.size(); ++i) ASSERT_EQ(jobs_.keys[i], absl::StrCat("k", i));
   EXPECT_EQ(progress.back(), 20'500);
   EXPECT_TRUE(std::is_sorted(progress.begin(), progress.end()));
+}
+
+TEST_F(ConnectionTest, AnIntakeThatGoesOnHasTimeHoweverOftenItBreaks) {
+  const auto client = Connect({.retry_for = absl::Seconds(2)});
+  jobs_.break_after = absl::Milliseconds(800);
+  jobs_.batches_until_break = {1, 1, 1};  // 2.4 s, in which three batches are committed.
+  ItemList items(MakeItems(5'000));
+  EXPECT_THAT(client->AddItems("1", &items), IsOk());
+  EXPECT_EQ(jobs_.keys.size(), 5'000u);
+}
+
+TEST_F(ConnectionTest, AStopEndsAnIntakeBetweenPieces) {
+  std::stop_source stop;
+  ItemList items(MakeItems(20'500));
+  EXPECT_THAT(client_->AddItems(
+                  "1", &items, [&](int64_t) { stop.request_stop(); }, stop.get_token()),
+              StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(jobs_.keys.size(), 8'000u);  // A piece.
+}
+
+TEST_F(ConnectionTest, AStopEndsAnIntakeThatIsNotAnswered) {
+  std::stop_source stop;
+  jobs_.on_add_items = [&] { stop.request_stop(); };
+  ItemList items(MakeItems(20'500));
+  EXPECT_THAT(client_->AddItems("1", &items, nullptr, stop.get_token()),
+              StatusIs(absl::StatusCode::kCancelled));
+}
+
+TEST_F(ConnectionTest, AllPagesOfResultsComeUntilThereIsAReasonToEnd) {
+  jobs_.failures = {{grpc::StatusCode::UNAVAILABLE, "1"}};
+  std::vector<std::string> keys;
+  const auto take = [&](const v1::ListResultsResponse& page) {
+    keys.push_back(page.results(0).item_key());
+    return true;
+  };
+  EXPECT_THAT(client_->ListResults({}, {}, take), IsOk());
+  EXPECT_THAT(keys, ::testing::ElementsAre("k0", "k1", "k2", "k3", "k4"));
+  int pages = 0;
+  EXPECT_THAT(client_->ListResults({}, {}, [&](const auto&) { return ++pages < 2; }), IsOk());
+  EXPECT_EQ(pages, 2);
+  std::stop_source stop;
+  EXPECT_THAT(
+      client_->ListResults({}, stop.get_token(), [&](const auto&) { return stop.request_stop(); }),
+      StatusIs(absl::StatusCode::kCancelled));
 }
 
 TEST_F(ConnectionTest, WhatIsThereAlreadyIsPresent) {

@@ -34,6 +34,37 @@ Records MustRead(const std::string& text) {
   return records.ok() ? *records : Records{};
 }
 
+// Some bytes, and then a disk that fails.
+class FailingBuffer : public std::stringbuf {
+ public:
+  using std::stringbuf::stringbuf;
+
+ private:
+  int_type underflow() override {
+    const int_type next = std::stringbuf::underflow();
+    if (next == traits_type::eof()) throw std::ios_base::failure("the disk fails");
+    return next;
+  }
+};
+
+// Half a file taken for the whole would be sealed and paid for.
+TEST(CsvReaderTest, AnInputThatFailsHasNoEndThere) {
+  for (const char* text : {"", "a,b\nc,d\n", "a,b\nc,d", "a,\"b"}) {
+    FailingBuffer buffer(text);
+    std::istream in(&buffer);
+    CsvReader reader(&in);
+    std::vector<std::string> fields;
+    absl::StatusOr<bool> more = true;
+    while (more.ok() && *more) more = reader.Next(&fields);
+    EXPECT_THAT(more, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("reading failed")))
+        << text;
+    EXPECT_THAT(reader.Next(&fields), StatusIs(absl::StatusCode::kUnavailable));
+  }
+  FailingBuffer buffer("");
+  std::istream in(&buffer);
+  EXPECT_THAT(CsvTable::Open(&in), StatusIs(absl::StatusCode::kUnavailable));
+}
+
 TEST(CsvReaderTest, FieldsAreSeparatedByCommasAndRecordsByEitherLineEnd) {
   EXPECT_THAT(MustRead("a,b\r\nc,d\ne,f"),
               ElementsAre(ElementsAre("a", "b"), ElementsAre("c", "d"), ElementsAre("e", "f")));

@@ -1,7 +1,7 @@
 // The claim of act 1: over ten seeds, at least 91.5 % right with at most 5.0 answers per item on
 // average. The majority of all ten answers is right in 89.7 %.
 #include "nlohmann/json.hpp"
-#include "tests/client/program.h"
+#include "tests/support/program.h"
 #include "tests/support/status_matchers.h"
 
 namespace tessera::client {

@@ -3,7 +3,7 @@
 #include <cstdlib>
 
 #include "nlohmann/json.hpp"
-#include "tests/client/program.h"
+#include "tests/support/program.h"
 #include "tests/support/status_matchers.h"
 
 namespace tessera::client {

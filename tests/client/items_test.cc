@@ -1,6 +1,7 @@
 // What a requester's file says becomes the items that were meant, or an error that names the line.
 #include "client/items.h"
 
+#include <filesystem>
 #include <fstream>
 
 #include "client/crowd.h"
@@ -49,6 +50,33 @@ TEST_F(ItemsTest, AColumnIsTheKeyAndTheOthersAreShown) {
   ASSERT_EQ(items->front().content_size(), 1);  // An empty field makes no part.
   EXPECT_EQ(items->front().content(0).name(), "source_text");
   EXPECT_EQ(items->front().content(0).text(), "Hello, you");
+}
+
+TEST_F(ItemsTest, AFolderIsNoEmptyFile) {
+  for (const char* name : {"folder.csv", "folder.jsonl"}) {
+    std::filesystem::create_directory(folder_.Join(name));
+    EXPECT_THAT(OpenItems(folder_.Join(name)),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is a folder")));
+    EXPECT_THAT(ReadCrowdFile(folder_.Join(name)),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is a folder")));
+  }
+}
+
+// `--gold-column truht` would show workers the column `truth`.
+TEST_F(ItemsTest, AColumnThatNoRecordHasIsRefusedAtTheEnd) {
+  const std::string text = "{\"id\":1,\"a\":\"x\"}\n{\"id\":2,\"a\":\"y\",\"truth\":\"yes\"}\n";
+  EXPECT_THAT(Read("a.jsonl", text, {.gold = "truht"}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("a.jsonl: there is no column 'truht'; there are: a, id, truth")));
+  const auto items = Read("a.jsonl", text, {.gold = "truth"});  // Some records may lack it.
+  ASSERT_TRUE(items.ok()) << items.status();
+  EXPECT_FALSE(items->at(0).has_gold());
+  EXPECT_TRUE(items->at(1).has_gold());
+  EXPECT_TRUE(Read("b.jsonl", "{\"id\":1,\"a\":\"x\",\"truth\":null}\n", {.gold = "truth"}).ok());
+  EXPECT_THAT(Read("c.jsonl", "{\"key\":\"a\",\"content\":[{\"name\":\"t\",\"text\":\"x\"}]}\n",
+                   {.metadata = {"note"}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no column 'note'")));
+  EXPECT_TRUE(Read("d.jsonl", "\n", {.gold = "truth"}).ok());  // No record, no slip.
 }
 
 TEST_F(ItemsTest, ColumnsHaveTheMeaningTheyWereGiven) {

@@ -3,7 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <thread>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -16,7 +16,7 @@ namespace {
 
 using testing::IsOk;
 
-// A job that stands as it is told to, for ever.
+// A job that stands as it is told to, for ever, and says so again and again.
 class FakeJobs final : public v1::JobService::Service {
  public:
   v1::Job job;
@@ -29,8 +29,7 @@ class FakeJobs final : public v1::JobService::Service {
                         grpc::ServerWriter<v1::JobStatus>* writer) override {
     v1::JobStatus status;
     *status.mutable_job() = job;
-    writer->Write(status);
-    while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+    while (!context->IsCancelled() && writer->Write(status)) absl::SleepFor(absl::Milliseconds(1));
     return grpc::Status::CANCELLED;
   }
 };
@@ -65,30 +64,30 @@ class ReplayGatewayTest : public ::testing::Test {
     jobs_.job.set_state(v1::JOB_STATE_RUNNING);
   }
 
-  // How a crowd of one ends whose item nobody wants; stopped after so long where it does not.
-  ReplayEnd Run(absl::Duration idle_max, absl::Duration quiet_max,
-                absl::Duration stop_after = absl::Seconds(30)) {
+  // How a crowd of one ends whose item nobody wants; stopped once it has been seen waiting for work
+  // `seen_waiting_max` times.
+  ReplayEnd Run(absl::Duration idle_max, absl::Duration quiet_max, int seen_waiting_max) {
     Crowd crowd;
     crowd.workers.push_back({.name = "ann", .answers = {{.item_key = "a", .label = "yes"}}});
     crowd.answers = 1;
+    std::stop_source stop;
+    int seen_waiting = 0;
     ReplayGateway gateway(client_.get(), crowd,
                           {.replay = {.job = jobs_.job.name(), .speed = kSpeedMax},
                            .idle_max = idle_max,
-                           .quiet_max = quiet_max});
-    std::stop_source stop;
-    std::jthread stopper([&stop, stop_after](const std::stop_token& ended) {
-      const absl::Time limit = absl::Now() + stop_after;
-      while (!ended.stop_requested() && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(1));
-      stop.request_stop();
-    });
+                           .quiet_max = quiet_max,
+                           .on_status = [&](const v1::JobStatus&, const ReplayCounts& counts) {
+                             if (counts.asking == 1 && ++seen_waiting == seen_waiting_max)
+                               stop.request_stop();
+                           }});
     const absl::StatusOr<ReplayOutcome> outcome = gateway.Run(stop.get_token());
     EXPECT_THAT(outcome, IsOk());
     return outcome.ok() ? outcome->end : ReplayEnd::kStopped;
   }
 
-  const absl::Duration kSoon = absl::Milliseconds(20);
-  const absl::Duration kAWhile = 10 * kSoon;
+  const absl::Duration kAtOnce = absl::ZeroDuration();
   const absl::Duration kNever = absl::Hours(1);
+  const int kAlways = std::numeric_limits<int>::max();
   FakeJobs jobs_;
   FakeWork work_;
   std::unique_ptr<grpc::Server> server_;
@@ -101,15 +100,15 @@ TEST_F(ReplayGatewayTest, AJobThatSaysWhyNobodyCanHelpItIsLeftSoon) {
         v1::STALL_REASON_WAITING_FOR_FINALISE}) {
     jobs_.job.clear_stall();
     jobs_.job.add_stall(reason);
-    EXPECT_EQ(Run(kSoon, kNever), ReplayEnd::kIdle) << v1::StallReason_Name(reason);
+    EXPECT_EQ(Run(kAtOnce, kNever, kAlways), ReplayEnd::kIdle) << v1::StallReason_Name(reason);
   }
 }
 
 // Its items are not in the job, or not yet: the job itself sees nothing wrong.
 TEST_F(ReplayGatewayTest, AJobThatOffersNothingWithoutAReasonIsLeftAfterAWhile) {
-  EXPECT_EQ(Run(kNever, kSoon), ReplayEnd::kIdle);
+  EXPECT_EQ(Run(kNever, kAtOnce, kAlways), ReplayEnd::kIdle);
   jobs_.job.add_stall(v1::STALL_REASON_NO_ITEMS);
-  EXPECT_EQ(Run(kNever, kSoon), ReplayEnd::kIdle);
+  EXPECT_EQ(Run(kNever, kAtOnce, kAlways), ReplayEnd::kIdle);
 }
 
 TEST_F(ReplayGatewayTest, AJobThatMayStillWantSomethingIsWaitedFor) {
@@ -118,11 +117,11 @@ TEST_F(ReplayGatewayTest, AJobThatMayStillWantSomethingIsWaitedFor) {
         v1::STALL_REASON_STORE_UNAVAILABLE}) {
     jobs_.job.clear_stall();
     jobs_.job.add_stall(reason);
-    EXPECT_EQ(Run(kSoon, kSoon, kAWhile), ReplayEnd::kStopped) << v1::StallReason_Name(reason);
+    EXPECT_EQ(Run(kAtOnce, kAtOnce, 100), ReplayEnd::kStopped) << v1::StallReason_Name(reason);
   }
   jobs_.job.clear_stall();
   jobs_.job.mutable_counts()->set_assignments_open(1);  // What they answer may open items again.
-  EXPECT_EQ(Run(kSoon, kSoon, kAWhile), ReplayEnd::kStopped);
+  EXPECT_EQ(Run(kAtOnce, kAtOnce, 100), ReplayEnd::kStopped);
 }
 
 }  // namespace

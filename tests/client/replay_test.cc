@@ -249,6 +249,46 @@ TEST_F(ReplayTest, ADemandThatEndsForGoodEndsTheWorkerAndOneWithoutWorkIsAskedAg
   EXPECT_TRUE(replay.done());
 }
 
+// More items than a demand can name: none of them is forgotten, and none keeps the others waiting.
+TEST_F(ReplayTest, AWorkerWithMoreItemsThanADemandNamesAsksForThemInTurn) {
+  constexpr int kItems = 25'000;
+  Replay replay = Make(1, kItems, {.speed = kSpeedMax});
+  replay.Connect(now_);
+  replay.Handle(WelcomeOf(), now_);
+  const auto window = [&](int from, int count) {
+    const v1::WorkRequest request = Sent(replay);
+    EXPECT_EQ(request.leases_size(), 1);
+    const v1::Lease& lease = request.leases(0);
+    EXPECT_EQ(lease.only_item_keys_size(), count);
+    EXPECT_EQ(lease.only_item_keys(0), absl::StrCat("i", from));
+    EXPECT_EQ(lease.only_item_keys(count - 1), absl::StrCat("i", from + count - 1));
+    return lease;
+  };
+  v1::Lease lease = window(0, 10'000);
+  EXPECT_TRUE(lease.has_wait_max());  // There may be work among the others.
+  const auto ended = [&](v1::DemandEndReason reason) {
+    EXPECT_TRUE(replay.idle());
+    replay.Handle(Ended(lease.demand_id(), reason), now_);
+    EXPECT_FALSE(replay.done());
+    EXPECT_TRUE(replay.idle());  // A crowd that goes round in vain goes home like any other.
+  };
+  ended(v1::DEMAND_END_REASON_NO_WORK);
+  lease = window(10'000, 10'000);
+  ended(v1::DEMAND_END_REASON_NO_WORK);
+  lease = window(20'000, 5'000);
+  replay.Handle(Grant(lease, "a", {"i20000"}), now_);
+  EXPECT_FALSE(replay.idle());
+  replay.Handle(Commit(Sent(replay).submits(0)), now_);
+  lease = window(0, 10'000);
+  ended(v1::DEMAND_END_REASON_JOB_DONE);  // Of those that were named.
+  lease = window(10'000, 10'000);
+  ended(v1::DEMAND_END_REASON_JOB_DONE);
+  lease = window(20'001, 4'999);
+  EXPECT_FALSE(lease.has_wait_max());  // These are all.
+  replay.Handle(Ended(lease.demand_id(), v1::DEMAND_END_REASON_JOB_DONE), now_);
+  EXPECT_TRUE(replay.done());
+}
+
 TEST_F(ReplayTest, ItemsThatAWorkerNeverSawGoBack) {
   Replay replay = Make(1, 1, {.speed = kSpeedMax});
   replay.Connect(now_);

@@ -125,6 +125,34 @@ TEST(StatusViewTest, TheNoteStandsBeforeTheLineThatNeedsIt) {
   EXPECT_THAT(json.str(), ::testing::StartsWith("{"));
 }
 
+// Nothing may come for hours after a job has come to stand still.
+TEST(StatusViewTest, WhatAJobDoesIsToldAtOnceAndCountsHaveTime) {
+  std::ostringstream out;
+  StatusView view(&out, Terminal{}, /*json=*/false, /*line_every=*/absl::InfiniteDuration());
+  v1::JobStatus status = MakeStatus();
+  const auto shown = [&] {
+    out.str("");
+    view.Show(status, false);
+    return out.str();
+  };
+  EXPECT_THAT(shown(), HasSubstr("running: 500 of 1000"));
+  status.mutable_job()->mutable_counts()->set_items_resolved(501);
+  EXPECT_EQ(shown(), "");
+  status.mutable_job()->add_stall(v1::STALL_REASON_NO_ELIGIBLE_WORKER);
+  EXPECT_THAT(shown(), ::testing::AllOf(HasSubstr("501 of 1000"), HasSubstr("stands still")));
+  EXPECT_EQ(shown(), "");
+  status.mutable_job()->set_state(v1::JOB_STATE_PAUSED);
+  EXPECT_THAT(shown(), HasSubstr("paused: 501"));
+  status.mutable_job()->add_pause_reasons(v1::PAUSE_REASON_REQUESTED);
+  EXPECT_THAT(shown(), HasSubstr("paused: requested: 501"));
+}
+
+TEST(WordTest, AStateOfANewerServerIsItsNumber) {
+  EXPECT_EQ(Word(v1::PARTITION_STATE_SERVING), "serving");
+  EXPECT_EQ(Word(static_cast<v1::PartitionState>(77)), "77");
+  EXPECT_EQ(Word(static_cast<v1::JobState>(77)), "77");
+}
+
 TEST(StatusTest, AJobThatClosesSaysWhereItGoes) {
   v1::Job job;
   job.set_state(v1::JOB_STATE_CLOSING);

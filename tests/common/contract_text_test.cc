@@ -16,6 +16,13 @@ TEST(ContractTextTest, IdsHaveTheFormOfTheContract) {
   EXPECT_FALSE(IsId(std::string(64, 'a')));
 }
 
+TEST(ContractTextTest, AWorkersIdMayHaveUpperCase) {
+  EXPECT_TRUE(IsWorkerId("A1B2"));
+  EXPECT_FALSE(IsWorkerId("-A"));
+  EXPECT_FALSE(IsWorkerId(""));
+  EXPECT_FALSE(IsWorkerId(std::string(64, 'A')));
+}
+
 TEST(ContractTextTest, ControlCharactersAreFoundInUtf8) {
   EXPECT_TRUE(HasControlCharacter("a\tb"));
   EXPECT_TRUE(HasControlCharacter("\x7f"));

@@ -17,6 +17,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "tests/support/program.h"
 #include "tests/support/temp_dir.h"
 
 namespace grpc {
@@ -43,8 +44,8 @@ class CoordinatorProcess {
   // A new connection to it, without TLS.
   std::shared_ptr<grpc::Channel> Channel() const;
 
-  pid_t pid() const { return pid_; }
-  bool running() const { return pid_ > 0; }
+  pid_t pid() const { return running() ? program_->pid() : -1; }
+  bool running() const { return program_ != nullptr; }
   // What it wrote to stderr, over all of its lives.
   std::string log() const;
   // Where its files are; its data is in `data` there.
@@ -63,7 +64,8 @@ class CoordinatorProcess {
   const Options options_;
   TempDir folder_;
   std::string address_ = "127.0.0.1:0";
-  pid_t pid_ = -1;
+  std::unique_ptr<Program> program_;  // While it runs.
+  std::string earlier_log_;           // Of its lives before.
 };
 
 // What running `tessera-coordinator FLAGS` to its end comes to.

@@ -67,11 +67,6 @@ TEST(ViolationsTest, WhatIsCutShortStaysUtf8) {
   EXPECT_EQ(Utf8Prefix("\xe4\xb8\xad", 2), "");
 }
 
-TEST(NamesTest, AWorkersIdMayHaveUpperCase) {
-  EXPECT_TRUE(IsWorkerId("A1B2"));
-  EXPECT_FALSE(IsWorkerId("-A"));
-}
-
 TEST(NamesTest, AJobsNameHasItsTenant) {
   Violations violations;
   const auto parts = CheckJobName("tenants/acme/jobs/p0-1", FieldPath("name"), violations);

@@ -12,6 +12,7 @@
 #include "coordinator/store/poll_loop.h"
 #include "coordinator/store/redis_connection.h"
 #include "coordinator/store/redis_store.h"
+#include "tests/bench/data_folder.h"
 #include "tests/support/redis_fixture.h"
 
 namespace tessera::store {
@@ -62,6 +63,7 @@ struct Bench {
     TESSERA_CHECK(loop.RunUntil([&] { return done; }, kLong));
   }
 
+  const std::string data_folder = bench::UseDataFolder();
   testing::RedisFixture redis;
   PollLoop loop;
   RedisConnection connection;

@@ -1,7 +1,8 @@
-#include "tests/client/program.h"
+#include "tests/support/program.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,23 +20,36 @@ namespace {
 
 constexpr absl::Duration kPoll = absl::Milliseconds(10);
 
+std::string BinFolder() {
+  if (const char* const folder = std::getenv("TESSERA_BIN_DIR"); folder != nullptr) return folder;
+  // Run by hand: this is bin/tests/name or bin/bench/name.
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path().string();
+}
+
+std::string Contents(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
 }  // namespace
 
 Program::Program(const std::string& name, const std::vector<std::string>& words) {
-  const char* bin = std::getenv("TESSERA_BIN_DIR");
-  TESSERA_CHECK(bin != nullptr) << "TESSERA_BIN_DIR is not set; run this with ctest";
-  folder_ = "/tmp/tessera-program-XXXXXX";
-  TESSERA_CHECK(mkdtemp(folder_.data()) != nullptr);
-  std::vector<std::string> line = {absl::StrCat(bin, "/", name)};
+  std::vector<std::string> line = {name[0] == '/' ? name : absl::StrCat(BinFolder(), "/", name)};
   line.insert(line.end(), words.begin(), words.end());
   std::vector<char*> arguments;
   for (std::string& word : line) arguments.push_back(word.data());
   arguments.push_back(nullptr);
-  const std::string out = folder_ + "/out";
-  const std::string err = folder_ + "/err";
+  const std::string out = folder_.Join("out");
+  const std::string err = folder_.Join("err");
+  const pid_t parent = getpid();
   pid_ = fork();
   TESSERA_CHECK(pid_ >= 0);
   if (pid_ == 0) {
+    // A test that is ended, such as for its time limit, leaves nothing behind.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(127);
     const int out_fd = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int err_fd = open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int in_fd = open("/dev/null", O_RDONLY);
@@ -49,22 +63,14 @@ Program::Program(const std::string& name, const std::vector<std::string>& words)
 }
 
 Program::~Program() {
-  if (!HasEnded()) {
-    Signal(SIGKILL);
-    waitpid(pid_, &status_, 0);
-  }
-  std::error_code ignored;
-  std::filesystem::remove_all(folder_, ignored);
+  if (HasEnded()) return;
+  Signal(SIGKILL);
+  waitpid(pid_, &status_, 0);
 }
 
 void Program::Signal(int signal) const { kill(pid_, signal); }
 
-std::string Program::ReadFile(const std::string& path) const {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
+std::string Program::err() const { return Contents(folder_.Join("err")); }
 
 bool Program::HasEnded() {
   if (!ended_) ended_ = waitpid(pid_, &status_, WNOHANG) == pid_;
@@ -75,7 +81,7 @@ std::string Program::WaitForLine(const std::string& text, absl::Duration timeout
   const absl::Time end = absl::Now() + timeout;
   while (true) {
     const bool last = HasEnded() || absl::Now() > end;
-    std::istringstream lines(ReadFile(folder_ + "/out"));
+    std::istringstream lines(Contents(folder_.Join("out")));
     std::string line;
     while (std::getline(lines, line) && !lines.eof()) {
       if (line.find(text) != std::string::npos) return line;
@@ -92,8 +98,8 @@ Ended Program::Wait(absl::Duration timeout) {
     absl::SleepFor(kPoll);
   }
   return {.code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_),
-          .out = ReadFile(folder_ + "/out"),
-          .err = ReadFile(folder_ + "/err")};
+          .out = Contents(folder_.Join("out")),
+          .err = err()};
 }
 
 Ended RunProgram(const std::string& name, const std::vector<std::string>& words) {

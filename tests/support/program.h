@@ -1,4 +1,4 @@
-// Programs as people run them: started, read, interrupted.
+// Programs as people run them: started, read, interrupted. All tests start theirs here.
 #pragma once
 
 #include <sys/types.h>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "tests/support/temp_dir.h"
 
 namespace tessera::testing {
 
@@ -16,10 +17,12 @@ struct Ended {
   std::string err;
 };
 
-// A program of the build, by its name, with its output in files of its own.
+// A program of the build, by its name, with its output in files of its own. It dies with the test,
+// however that ends.
 class Program {
  public:
-  // Starts bin/`name`. TESSERA_SERVER and the like come from this process' environment.
+  // Starts bin/`name`, or the program at that path. TESSERA_SERVER and the like come from this
+  // process' environment.
   Program(const std::string& name, const std::vector<std::string>& words);
   // Kills what still runs.
   ~Program();
@@ -28,6 +31,9 @@ class Program {
 
   pid_t pid() const { return pid_; }
   void Signal(int signal) const;
+  bool Running() { return !HasEnded(); }
+  // What it wrote to stderr so far.
+  std::string err() const;
   // Waits until its stdout has a whole line that holds `text`, and returns it; empty if it ends, or
   // `timeout` passes, before.
   std::string WaitForLine(const std::string& text, absl::Duration timeout = absl::Seconds(60));
@@ -35,10 +41,9 @@ class Program {
   Ended Wait(absl::Duration timeout = absl::Minutes(5));
 
  private:
-  std::string ReadFile(const std::string& path) const;
   bool HasEnded();
 
-  std::string folder_;
+  const TempDir folder_;
   pid_t pid_ = -1;
   int status_ = 0;
   bool ended_ = false;
