@@ -203,7 +203,7 @@ class PartitionHost::Impl {
   // --- Taking over, step by step -----------------------------------------------------------------
 
   void AskLast() {
-    store_->LastRecord(lifeline_.Guard([this](absl::StatusOr<StoredRecord> last) {
+    ReadEnd(store_, lifeline_.Guard([this](absl::StatusOr<StoredRecord> last) {
       if (MayPass(last.status())) return RetryLater(last.status(), [this] { AskLast(); });
       if (!last.ok()) return Fail(last.status());
       WriteFence(*last);
