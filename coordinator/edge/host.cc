@@ -29,6 +29,11 @@ namespace {
 constexpr absl::Duration kTickInterval = absl::Seconds(1);
 
 // Trouble with the store that lasted this long counts as an outage: people could not hand in their
+// With leases open a tick is due each second. One that comes later than this by so much means that
+// the process stood still (a paused machine, a stopped process) or that its clock was set forwards.
+// Nobody could hand in anything meanwhile, so it is an outage as well.
+constexpr absl::Duration kStandstillMin = absl::Seconds(5);
+
 // answers, so their deadlines move.
 constexpr absl::Duration kOutageMin = absl::Seconds(1);
 
@@ -101,7 +106,7 @@ class PartitionHost::Impl {
     if (state_ != HostState::kServing) return ReleaseReplies();
     // Nobody can be heard while the store refuses, so no lease ends meanwhile.
     if (!committer_->troubled()) {
-      EndTrouble();
+      EndOutage();
       partition_->Tick(now_);
       last_tick_ = now_;
     }
@@ -381,10 +386,13 @@ class PartitionHost::Impl {
     if (start_done_) std::exchange(start_done_, nullptr)(failure_);
   }
 
-  // Trouble is over: if it was long, deadlines move by it, as they do when a new owner comes.
-  void EndTrouble() {
-    if (!trouble_since_.has_value()) return;
-    if (now_ - *trouble_since_ >= kOutageMin) partition_->Start(options_.nonce, now_);
+  // The store takes records and we are awake: if either was not so for long, deadlines move by it,
+  // as they do when a new owner comes.
+  void EndOutage() {
+    const bool refused = trouble_since_.has_value() && now_ - *trouble_since_ >= kOutageMin;
+    const bool stood_still =
+        partition_->open_assignments() > 0 && now_ - last_tick_ >= kTickInterval + kStandstillMin;
+    if (refused || stood_still) partition_->Start(options_.nonce, now_);
     trouble_since_.reset();
   }
 

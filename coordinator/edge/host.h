@@ -89,7 +89,9 @@ class PartitionHost {
   void Flush(absl::Time now);
   // Lets time pass: the partition's Tick, writes behind the journal, trims, retries. Not the
   // partition's while the store refuses: then nobody can hand in an answer, so no lease ends, and
-  // after a second of that open deadlines move as they do when a new owner comes.
+  // after a second of that open deadlines move as they do when a new owner comes. So they do where
+  // leases are open and no Tick came for some seconds longer than NextWake() asked for: the process
+  // stood still, and the answers that arrived meanwhile are still to be read.
   void Tick(absl::Time now);
   absl::Time NextWake() const;
 
