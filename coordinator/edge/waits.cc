@@ -242,18 +242,18 @@ void Waits::AnswerJob(uint64_t id) {
 
 std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   core::Partition& partition = partitions_->partition(wait.job.partition);
-  const core::JobView view = *partition.Job(wait.job.job);
+  const core::JobState& job = partitions_->job(wait.job);
   const JobWords& words = partitions_->words(wait.job);
   Batch batch{.cursor = wait.cursor};
   size_t bytes = 0;
   const auto add = [&](const core::ItemView& item) {
-    v1::Result& result = *batch.response.add_results() = ResultToProto(item, view, words);
+    v1::Result& result = *batch.response.add_results() = ResultToProto(item, job.head, words);
     bytes += result.ByteSizeLong() + kItemKeyBytesMax;
     batch.items.push_back(item.item);
   };
   const auto full = [&] { return batch.items.size() >= kResultsMax || bytes >= kMessageBytesMax; };
 
-  const bool over = Ended(view.phase);
+  const bool over = job.ended();
   if (!batch.cursor.ended) {
     for (const core::ItemView& item :
          partition.Revisions(wait.job.job, batch.cursor.revision, kResultsMax)) {
@@ -267,7 +267,7 @@ std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   }
   if (batch.cursor.ended) {
     // Items that the end has changed: those that were not resolved, unless they were sent since.
-    const core::ItemTable& items = partitions_->job(wait.job).items;
+    const core::ItemTable& items = job.items;
     const uint32_t size = items.size();
     uint32_t& next = batch.cursor.next_item;
     for (; next < size && !full(); ++next) {
