@@ -219,7 +219,7 @@ void Coordinator::ListResults(const v1::ListResultsRequest& request,
           ref.job, std::move(listed),
           [reply, response = std::move(response)](
               absl::StatusOr<std::vector<core::Payload>> payloads) mutable {
-            if (!payloads.ok()) return reply(Partitions::Unknown(payloads.status()));
+            if (!payloads.ok()) return reply(Partitions::Unread(payloads.status()));
             for (size_t i = 0; i < payloads->size(); ++i) {
               response.mutable_results(static_cast<int>(i))->set_item_key((*payloads)[i].key);
             }
@@ -264,7 +264,7 @@ void Coordinator::ExplainItem(const v1::ExplainItemRequest& request,
   host.ReadPayloads(ref.job, {entry->item},
                     [reply, out = std::move(out), gold = std::move(gold)](
                         absl::StatusOr<std::vector<core::Payload>> payloads) mutable {
-                      if (!payloads.ok()) return reply(Partitions::Unknown(payloads.status()));
+                      if (!payloads.ok()) return reply(Partitions::Unread(payloads.status()));
                       out.mutable_item()->ParseFromString(payloads->front().bytes);
                       if (gold.fields_size() > 0)
                         *out.mutable_item()->mutable_gold() = std::move(gold);

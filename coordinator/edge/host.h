@@ -106,9 +106,9 @@ class PartitionHost {
   uint64_t PayloadDigest(absl::string_view bytes) const;
   // Puts keys and payloads of new items beside the ItemsAdded event that the partition just made.
   void AddPayloads(core::PayloadBatch batch);
-  // The items' keys and bytes, in order, from memory or from the store. Not before the items'
-  // commit. NOT_FOUND: no such job any more. UNAVAILABLE: try again. DATA_LOSS: the store lost
-  // them.
+  // The items' keys and bytes, in order, from memory or from the store, which is asked again while
+  // it does not answer. Not before the items' commit. NOT_FOUND: no such job any more. UNAVAILABLE:
+  // this host will never know. DATA_LOSS: the store lost one of them.
   void ReadPayloads(core::JobIndex job, std::vector<core::ItemIndex> items,
                     std::function<void(absl::StatusOr<std::vector<core::Payload>>)> done);
   // Forgets a deleted job's keys and payloads.
@@ -118,7 +118,11 @@ class PartitionHost {
 
   struct Status {
     HostState state = HostState::kRecovering;
-    core::RecordId head;  // Last committed record.
+    core::RecordId head;       // Last committed record.
+    core::RecordId inherited;  // The last one of the owners before; 0-0 where there was none.
+    absl::Time committed_at = absl::InfinitePast();  // When that was.
+    // Why the store takes no records at the moment; OK while it does.
+    absl::Status trouble;
     core::RecordId trimmed_below;
     uint64_t records = 0;  // Committed by this owner.
     uint64_t bytes = 0;
@@ -126,6 +130,7 @@ class PartitionHost {
     size_t key_index_bytes = 0;
     size_t payload_cache_bytes = 0;
     uint64_t stored_bytes = 0;  // Of all objects.
+    absl::Status damage;        // The first payload that the store was found to have lost.
   };
   Status status() const;
 

@@ -12,14 +12,6 @@ namespace {
 
 using absl::StatusCode;
 
-bool Ended(core::JobPhase phase) {
-  return phase == core::JobPhase::kFinalised || phase == core::JobPhase::kCancelled;
-}
-
-absl::Status Gone() {
-  return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "the job was deleted meanwhile");
-}
-
 }  // namespace
 
 // --- Waiting -------------------------------------------------------------------------------------
@@ -183,7 +175,9 @@ void Waits::AnswerGone(uint64_t id) {
   const uint32_t partition = wait.job.partition;
   partitions_->host(partition).WhenCommitted(
       [this, id, wait = std::move(wait)](const absl::Status& committed) {
-        if (Answering(id)) wait.Refuse(committed.ok() ? Gone() : Partitions::Unknown(committed));
+        if (Answering(id)) {
+          wait.Refuse(committed.ok() ? Partitions::Gone() : Partitions::Unknown(committed));
+        }
       });
 }
 
@@ -205,7 +199,7 @@ v1::JobStatus Waits::StatusOf(JobRef job, Watched& watched) {
     out.set_answers_per_second(static_cast<double>(view.answers - samples.front().answers) /
                                seconds);
     const auto open = static_cast<double>(view.counts.waiting + view.counts.in_progress);
-    if (view.counts.resolved > samples.front().done && !Ended(view.phase)) {
+    if (view.counts.resolved > samples.front().done && !state.ended()) {
       const double speed =
           static_cast<double>(view.counts.resolved - samples.front().done) / seconds;
       *out.mutable_remaining_duration() = DurationToProto(absl::Seconds(open / speed));
@@ -293,8 +287,7 @@ void Waits::AnswerResults(uint64_t id, Batch batch) {
                  response = std::move(batch.response)](
                     const absl::StatusOr<std::vector<core::Payload>>& payloads) mutable {
     if (!Answering(id)) return;
-    if (absl::IsNotFound(payloads.status())) return reply(Gone(), false);
-    if (!payloads.ok()) return reply(Partitions::Unknown(payloads.status()), false);
+    if (!payloads.ok()) return reply(Partitions::Unread(payloads.status()), false);
     for (size_t i = 0; i < payloads->size(); ++i) {
       response.mutable_results(static_cast<int>(i))->set_item_key((*payloads)[i].key);
     }
