@@ -425,6 +425,7 @@ v1::Partition PartitionToProto(uint32_t partition, const PartitionHost::Status& 
       out.set_state(v1::PARTITION_STATE_UNOWNED);
       break;
   }
+  SetTime(status.committed_at, &out, &v1::Partition::mutable_commit_time);
   out.set_epoch(status.head.epoch);
   out.set_head_position(status.head.ToString());
   out.set_journal_records(static_cast<int64_t>(status.records));

@@ -1,6 +1,7 @@
 // Operators' calls: pools, workers, partitions.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -419,14 +420,13 @@ v1::Partition Describe(Partitions& partitions, uint32_t p, const std::string& ow
   const PartitionHost& host = partitions.host(p);
   v1::Partition out = PartitionToProto(p, host.status(), host.accepting());
   if (host.state() != HostState::kFailed) out.set_owner(owner);
-  if (!partitions.Serving(p)) return out;
+  if (!host.accepting()) return out;
   const core::PartitionState& state = partitions.state(p);
   int64_t jobs = 0;
   for (uint32_t j = 0; j < state.jobs(); ++j)
     jobs += state.job(core::JobIndex(j)) != nullptr ? 1 : 0;
   out.set_jobs(jobs);
   out.set_assignments_open(static_cast<int64_t>(partitions.partition(p).open_assignments()));
-  if (state.time() != absl::InfinitePast()) *out.mutable_commit_time() = TimeToProto(state.time());
   return out;
 }
 
@@ -440,8 +440,11 @@ void Coordinator::GetPartition(const v1::GetPartitionRequest& request, Reply<v1:
     return partitions.Refuse(std::move(reply),
                              Error(StatusCode::kNotFound, "PARTITION_NOT_FOUND",
                                    absl::StrCat("there is no partition ", request.name())));
+// What shows only what is committed, unless the partition takes commits: then the rest is as it is
+// now, and waits for its commit.
   }
-  if (!partitions.Serving(*p)) {
+  // A commit may be long in coming, and why is what the caller wants to know.
+  if (!partitions.host(*p).accepting()) {
     return partitions.Later(
         [reply, out = Describe(partitions, *p, impl_->options_.name)] { reply(out); });
   }
@@ -475,7 +478,13 @@ void Coordinator::ListPartitions(const v1::ListPartitionsRequest& request,
   if (cursor.next < partitions.size()) {
     response.set_next_page_token(EncodeToken(partitions.ids(), "partitions", "", cursor));
   }
-  partitions.AnswerAll(std::move(reply), std::move(response));
+  partitions.WhenCommitted(
+      accepting, [reply, response = std::move(response)](const absl::Status& committed) mutable {
+        if (!committed.ok()) return reply(committed);
+        reply(std::move(response));
+      });
 }
 
 }  // namespace tessera::edge
+  std::set<uint32_t> accepting;
+    if (partitions.host(cursor.next).accepting()) accepting.insert(cursor.next);

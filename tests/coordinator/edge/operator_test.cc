@@ -258,3 +258,53 @@ TEST(OperatorTest, APartitionTellsWhereItStands) {
 
 }  // namespace
 }  // namespace tessera::edge
+// Whoever asks what is wrong does not have to wait until it is over.
+TEST(OperatorTest, APartitionWhoseStoreRefusesSaysSoAtOnceAndShowsWhatIsCommitted) {
+  CoordinatorWorld world(2);
+  world.Create(CoordinatorWorld::JobRequest());
+  const auto partitions = [&] {
+    std::optional<absl::StatusOr<v1::ListPartitionsResponse>> answer;
+    world.Turn(
+        [&] { world->ListPartitions({}, [&](auto response) { answer = std::move(response); }); });
+    return answer.has_value() ? *answer : absl::DeadlineExceededError("it waits");
+  };
+  const auto healthy = partitions();
+  ASSERT_THAT(healthy, IsOk());
+  const uint32_t p = healthy->partitions(0).jobs() == 1 ? 0 : 1;
+  const v1::Partition before = healthy->partitions(static_cast<int>(p));
+  world.store(p).SetFaults({.refuse_per_mille = 1000});
+  world.Turn([&] {
+    v1::CreateJobRequest request = CoordinatorWorld::JobRequest("another");
+    for (int i = 0; i < 10; ++i) {
+      request.set_request_id(absl::StrCat("another", i));
+      world->CreateJob(request, [](const auto&) {});
+    }
+  });
+  for (int i = 0; i < 3; ++i) {
+    world.store(p).Deliver();
+    world.Turn();
+  }
+  EXPECT_THAT(world->trouble(p), StatusIs(StatusCode::kResourceExhausted));
+  world.store(1 - p).DeliverAll();
+  const auto troubled = partitions();
+  ASSERT_THAT(troubled, IsOk());
+  const v1::Partition now = troubled->partitions(static_cast<int>(p));
+  EXPECT_EQ(now.state(), v1::PARTITION_STATE_WRITES_SUSPENDED);
+  EXPECT_EQ(now.head_position(), before.head_position());
+  EXPECT_EQ(now.commit_time().seconds(), before.commit_time().seconds());
+  EXPECT_EQ(now.jobs(), 0) << "not committed";
+  EXPECT_EQ(troubled->partitions(static_cast<int>(1 - p)).state(), v1::PARTITION_STATE_SERVING);
+  std::optional<absl::StatusOr<v1::Partition>> one;
+  v1::GetPartitionRequest get;
+  get.set_name(before.name());
+  world.Turn([&] { world->GetPartition(get, [&](auto response) { one = std::move(response); }); });
+  ASSERT_TRUE(one.has_value());
+  ASSERT_THAT(*one, IsOk());
+  EXPECT_EQ((*one)->state(), v1::PARTITION_STATE_WRITES_SUSPENDED);
+  EXPECT_EQ((*one)->state_digest(), "");
+  world.store(p).SetFaults({});
+  world.Pass(absl::Seconds(2));
+  EXPECT_THAT(world->trouble(p), IsOk());
+  EXPECT_THAT(partitions(), IsOk());
+}
+
