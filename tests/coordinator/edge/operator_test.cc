@@ -140,7 +140,7 @@ TEST(OperatorTest, JobsOfAllPartitionsKnowWhatTheirPoolPays) {
 TEST(OperatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
   CoordinatorWorld world(3);
   std::vector<std::string> jobs;
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < 7; ++i) {
     jobs.push_back(world.Create(CoordinatorWorld::JobRequest(absl::StrCat("r", i))));
     ASSERT_THAT(world.Add(jobs.back(), 0, 10), IsOk());
   }
@@ -157,18 +157,24 @@ TEST(OperatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
   for (const v1::Assigned& assigned : told.assigned())
     CoordinatorWorld::AddSubmit(submit, assigned);
   world.Send(session, submit);
+  v1::WorkRequest open;  // One more, which stays open.
+  CoordinatorWorld::AddLease(open, 100, "w10");
+  world.Send(session, open);
+  ASSERT_THAT(sink.Take().assigned(), SizeIs(1));
 
   v1::ListWorkersRequest list;
   list.set_parent("platforms/web");
   list.set_page_size(5);
   std::vector<std::string> names;
   int64_t answers = 0;
+  std::map<std::string, v1::Worker> listed;
   for (int pages = 0; pages < 10; ++pages) {
     const auto page = world.Call(&Coordinator::ListWorkers, list);
     ASSERT_THAT(page, IsOk());
     for (const v1::Worker& worker : page->workers()) {
       names.push_back(worker.name());
       answers += worker.answers();
+      listed[worker.name()] = worker;
     }
     list.set_page_token(page->next_page_token());
     if (list.page_token().empty()) break;
@@ -183,7 +189,20 @@ TEST(OperatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
   EXPECT_EQ(worker->answers(), 10);
   ASSERT_THAT(worker->earnings(), SizeIs(1));
   EXPECT_EQ(worker->earnings(0).earned_micros(), 100'000);
-  EXPECT_THAT(worker->jobs(), SizeIs(1));
+  EXPECT_EQ(worker->assignments_open(), 1);
+  EXPECT_THAT(worker->jobs(), SizeIs(::testing::Ge(1)));
+  // A list and an update show the same, but for the jobs.
+  v1::Worker without_jobs = *worker;
+  without_jobs.clear_jobs();
+  EXPECT_EQ(listed[worker->name()].SerializeAsString(), without_jobs.SerializeAsString());
+  v1::UpdateWorkerRequest update;
+  update.mutable_worker()->set_name(worker->name());
+  update.mutable_worker()->add_skills("s");
+  update.mutable_update_mask()->add_paths("skills");
+  absl::StatusOr<v1::Worker> updated = world.Call(&Coordinator::UpdateWorker, update);
+  ASSERT_THAT(updated, IsOk());
+  updated->clear_skills();
+  EXPECT_EQ(updated->SerializeAsString(), without_jobs.SerializeAsString());
   get.set_name("platforms/web/workers/nobody");
   EXPECT_THAT(world.Call(&Coordinator::GetWorker, get).status(), HasReason("WORKER_NOT_FOUND"));
 }
@@ -256,8 +275,6 @@ TEST(OperatorTest, APartitionTellsWhereItStands) {
               SizeIs(1));
 }
 
-}  // namespace
-}  // namespace tessera::edge
 // Whoever asks what is wrong does not have to wait until it is over.
 TEST(OperatorTest, APartitionWhoseStoreRefusesSaysSoAtOnceAndShowsWhatIsCommitted) {
   CoordinatorWorld world(2);
@@ -308,3 +325,5 @@ TEST(OperatorTest, APartitionWhoseStoreRefusesSaysSoAtOnceAndShowsWhatIsCommitte
   EXPECT_THAT(partitions(), IsOk());
 }
 
+}  // namespace
+}  // namespace tessera::edge
