@@ -153,11 +153,11 @@ absl::Status Coordinator::failure() const {
 }
 
 absl::Status Coordinator::trouble(uint32_t partition) const {
-  return impl_->partitions_.host(partition).status().trouble;
+  return impl_->partitions_.host(partition).trouble();
 }
 
 absl::Status Coordinator::damage(uint32_t partition) const {
-  return impl_->partitions_.host(partition).status().damage;
+  return impl_->partitions_.host(partition).damage();
 }
 
 const core::PartitionState* Coordinator::state(uint32_t partition) const {

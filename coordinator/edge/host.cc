@@ -166,17 +166,20 @@ class PartitionHost::Impl {
 
   // --- For operators -----------------------------------------------------------------------------
 
+  absl::Status trouble() const {
+    return committer_ == nullptr ? absl::OkStatus() : committer_->trouble();
+  }
+  const absl::Status& damage() const { return damage_; }
+
   PartitionHost::Status status() const {
     PartitionHost::Status status;
     status.state = state_;
-    status.damage = damage_;
     status.key_index_bytes = keys_.bytes();
     status.payload_cache_bytes = payloads_->bytes();
     status.stored_bytes = sizes_.total();
     if (committer_ != nullptr) {
       status.head = committer_->committed();
       status.committed_at = committed_at_;
-      status.trouble = committer_->trouble();
       status.inherited = inherited_;
       status.records = committer_->records();
       status.bytes = committer_->bytes();
@@ -428,7 +431,9 @@ class PartitionHost::Impl {
     state_ = HostState::kFailed;
     failure_ = std::move(status);
     retry_.reset();
-    for (const auto& [at, read] : std::exchange(reads_again_, {})) OnPayloads(*read, failure_);
+    for (const auto& [at, read] : std::exchange(reads_again_, {})) {
+      OnPayloads(*read, absl::UnavailableError(failure_.message()));
+    }
     if (start_done_) std::exchange(start_done_, nullptr)(failure_);
   }
 
@@ -513,6 +518,8 @@ void PartitionHost::ReadPayloads(JobIndex job, std::vector<core::ItemIndex> item
   impl_->ReadPayloads(job, std::move(items), std::move(done));
 }
 void PartitionHost::ForgetJob(JobIndex job) { impl_->ForgetJob(job); }
+absl::Status PartitionHost::trouble() const { return impl_->trouble(); }
+const absl::Status& PartitionHost::damage() const { return impl_->damage(); }
 PartitionHost::Status PartitionHost::status() const { return impl_->status(); }
 
 }  // namespace tessera::edge

@@ -116,13 +116,16 @@ class PartitionHost {
 
   // --- For operators -----------------------------------------------------------------------------
 
+  // Why the store takes no records at the moment; OK while it does.
+  absl::Status trouble() const;
+  // The first payload that the store was found to have lost; OK while none was.
+  const absl::Status& damage() const;
+
   struct Status {
     HostState state = HostState::kRecovering;
     core::RecordId head;       // Last committed record.
     core::RecordId inherited;  // The last one of the owners before; 0-0 where there was none.
     absl::Time committed_at = absl::InfinitePast();  // When that was.
-    // Why the store takes no records at the moment; OK while it does.
-    absl::Status trouble;
     core::RecordId trimmed_below;
     uint64_t records = 0;  // Committed by this owner.
     uint64_t bytes = 0;
@@ -130,7 +133,6 @@ class PartitionHost {
     size_t key_index_bytes = 0;
     size_t payload_cache_bytes = 0;
     uint64_t stored_bytes = 0;  // Of all objects.
-    absl::Status damage;        // The first payload that the store was found to have lost.
   };
   Status status() const;
 

@@ -31,8 +31,9 @@ void ReadEnd(core::Store* store, core::Store::DoneWith<StoredRecord> done) {
     }
     store->LastRecord([done, found](absl::StatusOr<StoredRecord> last) {
       if (last.ok() && last->id == RecordId{} && !found.empty()) {
-        return done(absl::DataLossError(absl::StrCat("the journal, key log, is gone: object ",
-                                                     found, " is there, which is never without")));
+        return done(
+            absl::DataLossError(absl::StrCat("the journal, key log, is gone: object ", found,
+                                             " is there, which never is without it")));
       }
       done(std::move(last));
     });

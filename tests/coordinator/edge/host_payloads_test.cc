@@ -137,7 +137,7 @@ TEST_F(HostPayloadsTest, AFailedFetchIsTriedAgain) {
   const auto payloads = world_.Read(*owner_, job, {5});
   ASSERT_THAT(payloads, IsOk());
   EXPECT_EQ(payloads->front().key, PayloadOf(job, 5).key);
-  EXPECT_THAT((*owner_)->status().damage, IsOk());
+  EXPECT_THAT((*owner_)->damage(), IsOk());
 }
 
 TEST_F(HostPayloadsTest, WhoWaitsForAnotherTryIsAnsweredAtTheEnd) {
@@ -162,7 +162,7 @@ TEST_F(HostPayloadsTest, AnItemThatTheStoreLostIsDataLoss) {
   world_.WriteAll(*owner_);
   world_.disk().mutable_objects().erase("payload:0:0");
   EXPECT_THAT(world_.Read(*owner_, job, {5}), StatusIs(absl::StatusCode::kDataLoss));
-  EXPECT_THAT((*owner_)->status().damage, StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT((*owner_)->damage(), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST_F(HostPayloadsTest, ADeletedJobLeavesNoPageBehind) {
