@@ -113,6 +113,8 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
       coordinator.BeginTurn(RealClock::Get()->Now());
       coordinator.EndTurn();
     }
+    store_log_.Look(connection);
+    store_log_.Look(coordinator, options_.partitions);
     if (!serving && !failed && absl::Now() > start_limit) {
       tell_start(absl::DeadlineExceededError("the partitions could not be taken over in time"));
     }
@@ -172,7 +174,11 @@ absl::StatusOr<SipKey> CoordinatorThread::AgreeOnDeployment(store::RedisConnecti
       return absl::UnavailableError(
           absl::StrCat("Redis: ", error.ok() ? attempt->status.message() : error.message()));
     }
-    loop_->RunUntil([&] { return connection.connected() || ending_.load(); }, absl::Seconds(1));
+    const auto refused = [&] { return absl::IsFailedPrecondition(connection.last_error()); };
+    loop_->RunUntil([&] { return connection.connected() || ending_.load() || refused(); },
+                    absl::Seconds(1));
+    store_log_.Look(connection);
+    if (refused()) return connection.last_error();
     loop_->RunUntil([&] { return ending_.load(); }, absl::Milliseconds(50));
   }
 }

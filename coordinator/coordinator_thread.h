@@ -23,6 +23,7 @@
 #include "coordinator/service/executor.h"
 #include "coordinator/store/poll_loop.h"
 #include "coordinator/store/redis_connection.h"
+#include "coordinator/store_log.h"
 
 namespace tessera {
 
@@ -41,8 +42,10 @@ class CoordinatorThread final : public service::Executor {
   explicit CoordinatorThread(Options options);
   ~CoordinatorThread() override;  // Stops.
 
-  // OK: serving. FAILED_PRECONDITION: the data is of another number of partitions. Else why the
-  // store could not be reached or a partition not be taken over.
+  // OK: serving. FAILED_PRECONDITION: the data is of another number of partitions, or the Redis is
+  // not set up as it has to be; trying again does not help. ABORTED: another coordinator took a
+  // partition over. DATA_LOSS: the store holds less than was acknowledged. Else why the store could
+  // not be reached in time.
   absl::Status Start();
 
   void Post(Task task) override;
@@ -64,6 +67,7 @@ class CoordinatorThread final : public service::Executor {
   // Of the thread.
   store::PollLoop* loop_ = nullptr;
   edge::Coordinator* coordinator_ = nullptr;
+  StoreLog store_log_;
   bool in_turn_ = false;
   bool turned_ = false;  // There was a turn in this round.
 };

@@ -47,7 +47,24 @@ enum ExitCode : int {
   kTakenOver = 3,
   kStoreFailed = 4,
   kEndedAtOnce = 5,
+  kDiskFull = 6,
 };
+
+// Of the end of a coordinator, or of one that cannot start, for this reason.
+ExitCode CodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kFailedPrecondition:
+      return kBadFlags;
+    case absl::StatusCode::kAborted:
+      return kTakenOver;
+    case absl::StatusCode::kDataLoss:
+      return kStoreFailed;
+    case absl::StatusCode::kResourceExhausted:
+      return kDiskFull;
+    default:
+      return kCannotStart;
+  }
+}
 
 // What the main thread waits for beside signals. Threads: any may tell.
 class Happenings {
@@ -165,11 +182,16 @@ int Run(const CoordinatorFlags& flags) {
                                      .maxmemory_bytes = flags.redis_memory_bytes_max,
                                      .appendfsync = flags.appendfsync,
                                      .start_timeout = flags.start_timeout});
-    if (!started.ok()) return Fail(kCannotStart, "cannot start redis-server", started.status());
+    if (!started.ok()) {
+      // That another one uses the folder is no flaw of a flag: it may end.
+      const bool in_use = absl::IsFailedPrecondition(started.status());
+      return Fail(in_use ? kCannotStart : CodeOf(started.status()), "cannot start redis-server",
+                  started.status());
+    }
     redis = *std::move(started);
-    redis->OnUnexpectedEnd([&](const std::string& why) {
-      Log(LogLevel::kError, "redis-server ended", {{"error", why}});
-      happenings.Tell(kStoreFailed);
+    redis->OnUnexpectedEnd([&](const absl::Status& why) {
+      Log(LogLevel::kError, "redis-server ended", {{"error", std::string(why.message())}});
+      happenings.Tell(absl::IsResourceExhausted(why) ? kDiskFull : kStoreFailed);
     });
     options.redis.address = redis->address();
     Log(LogLevel::kInfo, "redis-server runs",
@@ -182,8 +204,7 @@ int Run(const CoordinatorFlags& flags) {
 
   CoordinatorThread thread(std::move(options));
   if (absl::Status status = thread.Start(); !status.ok()) {
-    return Fail(absl::IsFailedPrecondition(status) ? kBadFlags : kCannotStart, "cannot start",
-                status);
+    return Fail(CodeOf(status), "cannot start", status);
   }
   service::ServiceContext context(&thread, credentials->get(), flags.limits);
   absl::StatusOr<std::unique_ptr<service::Server>> server =

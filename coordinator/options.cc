@@ -61,9 +61,9 @@ Start and end
 
 When it is ready it prints one line on stdout: serving on ADDRESS
 
-Exit status: 0 ended on request; 1 could not start; 2 a flag or a file that a flag names is no
-good; 3 another coordinator took over; 4 the store failed or has lost data; 5 ended at once on a
-second signal.
+Exit status: 0 ended on request; 1 could not start; 2 a flag, or a file or Redis that a flag names,
+is no good; 3 another coordinator took over; 4 the store failed or has lost data; 5 ended at once on
+a second signal; 6 the disk of the data folder is full.
 )";
 
 absl::Status Refuse(absl::string_view flag, absl::string_view why) {

@@ -55,6 +55,10 @@ class Store {
 
   // Appends one record. ABORTED unless `id` is larger than the last id in the journal. The caller
   // keeps one append in flight, so that there are no gaps.
+  //
+  // On a connection that has come up since this store was last answered an append or the last
+  // record, it is not sent: UNAVAILABLE. Behind a new connection may stand a store that has lost
+  // its end, and it would take the larger id and leave a hole; so LastRecord() comes first.
   virtual void Append(RecordId id, std::string bytes, Done done) = 0;
 
   // The last record ever appended, trimmed or not: its id always, its bytes while they are kept.

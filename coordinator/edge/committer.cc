@@ -37,10 +37,15 @@ void Committer::Send() {
 void Committer::OnAppended(absl::Status status) {
   if (status.ok()) return OnCommitted();
   if (absl::IsResourceExhausted(status)) {
-    troubled_ = true;
+    trouble_ = std::move(status);
     return PauseBefore(Step::kAppend);
   }
-  if (absl::IsUnavailable(status) || absl::IsAborted(status)) return AskLast();
+  if (absl::IsUnavailable(status) || absl::IsAborted(status)) {
+    // The second time in a row: whatever the store answers when it is asked.
+    if (!missed_.ok()) trouble_ = status;
+    missed_ = std::move(status);
+    return AskLast();
+  }
   Fail(std::move(status));
 }
 
@@ -51,7 +56,7 @@ void Committer::AskLast() {
 
 void Committer::OnLast(absl::StatusOr<StoredRecord> last) {
   if (MayPass(last.status())) {
-    troubled_ = true;
+    trouble_ = last.status();
     return PauseBefore(Step::kAskLast);
   }
   if (!last.ok()) return Fail(last.status());
@@ -86,7 +91,7 @@ void Committer::OnCommitted() {
   committed_nonce_ = nonce_;
   ++records_;
   bytes_ += entry.bytes.size();
-  troubled_ = false;
+  trouble_ = missed_ = absl::OkStatus();
   backoff_.Reset();
   // Reported first, so that what the report leads to comes before what was sent later.
   const bool more = !queue_.empty();

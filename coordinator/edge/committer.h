@@ -55,8 +55,10 @@ class Committer {
 
   // Nothing is in flight and nothing waits: the next Append() goes out at once.
   bool idle() const { return queue_.empty(); }
-  // The store refuses records, or cannot be reached.
-  bool troubled() const { return troubled_; }
+  // Why the store takes no records at the moment: it refuses them, cannot be reached, or answers
+  // and yet never takes one. OK while it does. A single request that was lost is no trouble.
+  const absl::Status& trouble() const { return trouble_; }
+  bool troubled() const { return !trouble_.ok(); }
   core::RecordId committed() const { return committed_; }
   uint64_t records() const { return records_; }            // Committed.
   uint64_t bytes() const { return bytes_; }                // Committed.
@@ -96,7 +98,8 @@ class Committer {
   std::optional<Pause> pause_;
   Backoff backoff_;
   absl::Time now_ = absl::InfinitePast();
-  bool troubled_ = false;
+  absl::Status trouble_;
+  absl::Status missed_;  // Why the first record in the queue was not taken; OK: not sent so far.
   bool failed_ = false;
   uint64_t records_ = 0;
   uint64_t bytes_ = 0;

@@ -16,22 +16,6 @@ namespace {
 
 using absl::StatusCode;
 
-v1::JobState StateToProto(core::JobPhase phase) {
-  switch (phase) {
-    case core::JobPhase::kRunning:
-      return v1::JOB_STATE_RUNNING;
-    case core::JobPhase::kPaused:
-      return v1::JOB_STATE_PAUSED;
-    case core::JobPhase::kClosing:
-      return v1::JOB_STATE_CLOSING;
-    case core::JobPhase::kFinalised:
-      return v1::JOB_STATE_FINALISED;
-    case core::JobPhase::kCancelled:
-      return v1::JOB_STATE_CANCELLED;
-  }
-  return v1::JOB_STATE_UNSPECIFIED;
-}
-
 // Unspecified: no reason to name.
 v1::StallReason StallToProto(core::StallReason stall) {
   switch (stall) {
@@ -58,22 +42,6 @@ v1::StallReason StallToProto(core::StallReason stall) {
   return v1::STALL_REASON_UNSPECIFIED;
 }
 
-v1::ItemState StateToProto(core::ItemState state) {
-  switch (state) {
-    case core::ItemState::kWaiting:
-      return v1::ITEM_STATE_WAITING;
-    case core::ItemState::kInProgress:
-      return v1::ITEM_STATE_IN_PROGRESS;
-    case core::ItemState::kResolved:
-      return v1::ITEM_STATE_RESOLVED;
-    case core::ItemState::kUnresolved:
-      return v1::ITEM_STATE_UNRESOLVED;
-    case core::ItemState::kCancelled:
-      return v1::ITEM_STATE_CANCELLED;
-  }
-  return v1::ITEM_STATE_UNSPECIFIED;
-}
-
 v1::SplitStrategy StrategyToProto(core::SplitStrategy strategy) {
   switch (strategy) {
     case core::SplitStrategy::kUniform:
@@ -90,7 +58,7 @@ bool Ended(core::JobPhase phase) {
   return phase == core::JobPhase::kFinalised || phase == core::JobPhase::kCancelled;
 }
 
-v1::StopReason StopReasonOf(const core::ItemView& item, const core::JobView& job) {
+v1::StopReason StopReasonOf(const core::ItemView& item, const core::JobHead& job) {
   const core::QualityPolicy& quality = job.policy.quality;
   switch (item.state) {
     case core::ItemState::kWaiting:
@@ -214,6 +182,38 @@ v1::Answer ChoiceAnswer(const JobWords& words, core::Label label) {
   return answer;
 }
 
+v1::JobState StateToProto(core::JobPhase phase) {
+  switch (phase) {
+    case core::JobPhase::kRunning:
+      return v1::JOB_STATE_RUNNING;
+    case core::JobPhase::kPaused:
+      return v1::JOB_STATE_PAUSED;
+    case core::JobPhase::kClosing:
+      return v1::JOB_STATE_CLOSING;
+    case core::JobPhase::kFinalised:
+      return v1::JOB_STATE_FINALISED;
+    case core::JobPhase::kCancelled:
+      return v1::JOB_STATE_CANCELLED;
+  }
+  return v1::JOB_STATE_UNSPECIFIED;
+}
+
+v1::ItemState StateToProto(core::ItemState state) {
+  switch (state) {
+    case core::ItemState::kWaiting:
+      return v1::ITEM_STATE_WAITING;
+    case core::ItemState::kInProgress:
+      return v1::ITEM_STATE_IN_PROGRESS;
+    case core::ItemState::kResolved:
+      return v1::ITEM_STATE_RESOLVED;
+    case core::ItemState::kUnresolved:
+      return v1::ITEM_STATE_UNRESOLVED;
+    case core::ItemState::kCancelled:
+      return v1::ITEM_STATE_CANCELLED;
+  }
+  return v1::ITEM_STATE_UNSPECIFIED;
+}
+
 v1::Ledger LedgerToProto(const core::Ledger& ledger, absl::string_view currency_code) {
   v1::Ledger out;
   out.set_currency_code(std::string(currency_code));
@@ -267,7 +267,7 @@ v1::JobTemplate TemplateToProto(const core::JobIdentity& identity) {
   return out;
 }
 
-v1::Result ResultToProto(const core::ItemView& item, const core::JobView& job,
+v1::Result ResultToProto(const core::ItemView& item, const core::JobHead& job,
                          const JobWords& words) {
   v1::Result out;
   out.set_state(StateToProto(item.state));
@@ -334,14 +334,14 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
   return out;
 }
 
-v1::ItemExplanation ExplanationToProto(const core::ItemStory& story, const core::JobView& job,
-                                       const core::JobState& state, const JobWords& words,
-                                       const IdMaker& ids, uint32_t partition) {
+v1::ItemExplanation ExplanationToProto(const core::ItemStory& story, const core::JobState& job,
+                                       const JobWords& words, const IdMaker& ids,
+                                       uint32_t partition) {
   v1::ItemExplanation out;
-  *out.mutable_result() = ResultToProto(story.item, job, words);
+  *out.mutable_result() = ResultToProto(story.item, job.head, words);
   for (const core::ItemEntryView& entry : story.entries) {
     const std::string assignment = ids.Assignment(partition, entry.assignment);
-    const core::LiveAssignment* live = state.leases.Find(entry.assignment.sequence);
+    const core::LiveAssignment* live = job.leases.Find(entry.assignment.sequence);
     if (entry.pending) {
       v1::OpenAssignment& open = *out.add_open_assignments();
       open.set_assignment(assignment);
@@ -425,6 +425,7 @@ v1::Partition PartitionToProto(uint32_t partition, const PartitionHost::Status& 
       out.set_state(v1::PARTITION_STATE_UNOWNED);
       break;
   }
+  SetTime(status.committed_at, &out, &v1::Partition::mutable_commit_time);
   out.set_epoch(status.head.epoch);
   out.set_head_position(status.head.ToString());
   out.set_journal_records(static_cast<int64_t>(status.records));

@@ -91,25 +91,28 @@ JobWords WordsOf(const core::JobIdentity& identity);
 
 v1::Answer ChoiceAnswer(const JobWords& words, core::Label label);
 
+v1::JobState StateToProto(core::JobPhase phase);
+v1::ItemState StateToProto(core::ItemState state);
+
 v1::Job JobToProto(const core::JobView& view, const core::JobState& state);
 v1::JobTemplate TemplateToProto(const core::JobIdentity& identity);
 v1::Ledger LedgerToProto(const core::Ledger& ledger, absl::string_view currency_code);
 // Without the key.
-v1::Result ResultToProto(const core::ItemView& item, const core::JobView& job,
+v1::Result ResultToProto(const core::ItemView& item, const core::JobHead& job,
                          const JobWords& words);
 v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& policy,
                           const core::CostModel& cost, core::Micros price_micros,
                           core::Micros remaining_micros);
 
 // The story without item and keys. `expected_gain` is the caller's.
-v1::ItemExplanation ExplanationToProto(const core::ItemStory& story, const core::JobView& job,
-                                       const core::JobState& state, const JobWords& words,
-                                       const IdMaker& ids, uint32_t partition);
+v1::ItemExplanation ExplanationToProto(const core::ItemStory& story, const core::JobState& job,
+                                       const JobWords& words, const IdMaker& ids,
+                                       uint32_t partition);
 
 v1::Pool PoolToProto(const core::Pool& pool);
 absl::StatusOr<core::Pool> PoolFromProto(absl::string_view id, const v1::Pool& pool);
 
-// Without jobs and earnings, which take a look at every job.
+// Without what takes a look at every job: reports, earnings, open assignments, agreement.
 v1::Worker WorkerToProto(const core::WorkerView& worker);
 
 v1::Partition PartitionToProto(uint32_t partition, const PartitionHost::Status& status,

@@ -152,6 +152,14 @@ absl::Status Coordinator::failure() const {
   return absl::OkStatus();
 }
 
+absl::Status Coordinator::trouble(uint32_t partition) const {
+  return impl_->partitions_.host(partition).trouble();
+}
+
+absl::Status Coordinator::damage(uint32_t partition) const {
+  return impl_->partitions_.host(partition).damage();
+}
+
 const core::PartitionState* Coordinator::state(uint32_t partition) const {
   return impl_->partitions_.Serving(partition) ? &impl_->partitions_.state(partition) : nullptr;
 }

@@ -90,6 +90,11 @@ class Coordinator {
   bool serving() const;
   // Why a partition failed; OK otherwise.
   absl::Status failure() const;
+  // For logs. Why the partition's store takes no records at the moment; OK while it does.
+  absl::Status trouble(uint32_t partition) const;
+  // The first payload that the partition's store was found to have lost; OK while none was. What
+  // needs it ends with DATA_LOSS and all else goes on, but the next start will be refused.
+  absl::Status damage(uint32_t partition) const;
   // What the partition holds, decided but perhaps not committed; nothing while it is not served
   // here. For audits and tests, between turns or within one.
   const core::PartitionState* state(uint32_t partition) const;

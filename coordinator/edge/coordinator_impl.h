@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,12 @@ class Coordinator::Impl {
 
   // --- coordinator_operator.cc -------------------------------------------------------------------
 
-  void FillReport(absl::string_view name, v1::Worker* worker);
+  // The worker as all partitions together know it; nothing where none does.
+  std::optional<core::WorkerView> FindWorker(absl::string_view name);
+  // What was learnt of the worker in each job.
+  void FillReports(v1::Worker* worker);
+  // What all jobs together say: earnings, open assignments, agreement.
+  void FillFigures(absl::Span<v1::Worker* const> workers);
   void FillAgreements(absl::Span<v1::Worker* const> workers);
 
   const CoordinatorOptions options_;

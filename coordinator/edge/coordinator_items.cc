@@ -189,9 +189,9 @@ void Coordinator::ListResults(const v1::ListResultsRequest& request,
     cursor = *decoded;
   }
   const core::Partition& partition = partitions.partition(ref.partition);
-  const core::JobView view = *partition.Job(ref.job);
+  const core::JobState& job = partitions.job(ref);
   const JobWords& words = partitions.words(ref);
-  const uint32_t items = partitions.job(ref).items.size();
+  const uint32_t items = job.items.size();
   const auto end =
       static_cast<uint32_t>(std::min<uint64_t>(items, uint64_t{cursor.next} + kItemsLookedAtMax));
   v1::ListResultsResponse response;
@@ -200,12 +200,13 @@ void Coordinator::ListResults(const v1::ListResultsRequest& request,
   for (; cursor.next < end && listed.size() < PageSize(request.page_size()) &&
          bytes < kMessageBytesMax;
        ++cursor.next) {
-    v1::Result result = ResultToProto(partition.Item(ref.job, cursor.next), view, words);
+    // The state first: many items are looked at for few that are wanted.
+    const v1::ItemState state = StateToProto(job.EffectiveState(job.items.State(cursor.next)));
     const auto& states = request.states();
-    if (!states.empty() &&
-        std::find(states.begin(), states.end(), result.state()) == states.end()) {
+    if (!states.empty() && std::find(states.begin(), states.end(), state) == states.end()) {
       continue;
     }
+    v1::Result result = ResultToProto(partition.Item(ref.job, cursor.next), job.head, words);
     bytes += result.ByteSizeLong() + kItemKeyBytesMax;
     *response.add_results() = std::move(result);
     listed.push_back(cursor.next);
@@ -218,7 +219,7 @@ void Coordinator::ListResults(const v1::ListResultsRequest& request,
           ref.job, std::move(listed),
           [reply, response = std::move(response)](
               absl::StatusOr<std::vector<core::Payload>> payloads) mutable {
-            if (!payloads.ok()) return reply(Partitions::Unknown(payloads.status()));
+            if (!payloads.ok()) return reply(Partitions::Unread(payloads.status()));
             for (size_t i = 0; i < payloads->size(); ++i) {
               response.mutable_results(static_cast<int>(i))->set_item_key((*payloads)[i].key);
             }
@@ -248,8 +249,8 @@ void Coordinator::ExplainItem(const v1::ExplainItemRequest& request,
   const core::JobState& state = partitions.job(ref);
   const JobWords& words = partitions.words(ref);
   const core::ItemStory story = partition.Explain(ref.job, entry->item);
-  v1::ItemExplanation out = ExplanationToProto(story, *partition.Job(ref.job), state, words,
-                                               partitions.ids(), ref.partition);
+  v1::ItemExplanation out =
+      ExplanationToProto(story, state, words, partitions.ids(), ref.partition);
   if (story.item.state == core::ItemState::kWaiting ||
       story.item.state == core::ItemState::kInProgress) {
     const auto fit = state.fits.find(story.item.fit);
@@ -263,7 +264,7 @@ void Coordinator::ExplainItem(const v1::ExplainItemRequest& request,
   host.ReadPayloads(ref.job, {entry->item},
                     [reply, out = std::move(out), gold = std::move(gold)](
                         absl::StatusOr<std::vector<core::Payload>> payloads) mutable {
-                      if (!payloads.ok()) return reply(Partitions::Unknown(payloads.status()));
+                      if (!payloads.ok()) return reply(Partitions::Unread(payloads.status()));
                       out.mutable_item()->ParseFromString(payloads->front().bytes);
                       if (gold.fields_size() > 0)
                         *out.mutable_item()->mutable_gold() = std::move(gold);

@@ -1,6 +1,7 @@
 // Operators' calls: pools, workers, partitions.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -188,19 +189,17 @@ void Coordinator::DeletePool(const v1::DeletePoolRequest& request, Reply<Empty> 
 
 // --- Workers -------------------------------------------------------------------------------------
 
-void Coordinator::Impl::FillReport(absl::string_view name, v1::Worker* worker) {
-  std::map<std::string, int64_t> earnings;
+void Coordinator::Impl::FillReports(v1::Worker* worker) {
   for (uint32_t p = 0; p < partitions_.size(); ++p) {
     if (!partitions_.Serving(p)) continue;
     const core::PartitionState& state = partitions_.state(p);
-    const auto index = state.FindWorker(name);
+    const auto index = state.FindWorker(worker->name());
     if (!index.has_value()) continue;
     for (uint32_t j = state.jobs(); j-- > 0;) {
+      if (static_cast<size_t>(worker->jobs_size()) >= kReportJobsMax) return;
       const core::JobState* job = state.job(core::JobIndex(j));
       const core::Tally* tally = job == nullptr ? nullptr : job->FindTally(*index);
       if (tally == nullptr) continue;
-      earnings[job->head.policy.currency_code] += tally->earned_micros;
-      if (static_cast<size_t>(worker->jobs_size()) >= kReportJobsMax) continue;
       v1::WorkerJobReport& report = *worker->add_jobs();
       report.set_job(partitions_.words({p, core::JobIndex(j)}).name);
       report.set_answers(tally->answered);
@@ -219,23 +218,45 @@ void Coordinator::Impl::FillReport(absl::string_view name, v1::Worker* worker) {
             DurationToProto(absl::Seconds(tally->active_seconds / tally->answered));
       }
     }
-    int64_t open = 0;
+  }
+}
+
+void Coordinator::Impl::FillFigures(absl::Span<v1::Worker* const> workers) {
+  std::vector<std::map<std::string, int64_t>> earnings(workers.size());
+  for (uint32_t p = 0; p < partitions_.size(); ++p) {
+    if (!partitions_.Serving(p)) continue;
+    const core::PartitionState& state = partitions_.state(p);
+    std::map<core::WorkerIndex, size_t> known;  // Here, with the place in `workers`.
+    for (size_t i = 0; i < workers.size(); ++i) {
+      if (const auto index = state.FindWorker(workers[i]->name())) known[*index] = i;
+    }
     for (uint32_t j = 0; j < state.jobs(); ++j) {
       const core::JobState* job = state.job(core::JobIndex(j));
-      if (job == nullptr || job->head.open_assignments == 0) continue;
+      if (job == nullptr) continue;
+      for (const auto& [index, place] : known) {
+        const core::Tally* tally = job->FindTally(index);
+        if (tally == nullptr) continue;
+        earnings[place][job->head.policy.currency_code] += tally->earned_micros;
+      }
+      if (job->head.open_assignments == 0) continue;
       for (const auto& [number, page] : job->leases.pages()) {
         for (const auto& [sequence, live] : page.by_sequence) {
-          open += live.worker == *index && !live.expired ? 1 : 0;
+          const auto found = known.find(live.worker);
+          if (found == known.end() || live.expired) continue;
+          v1::Worker& worker = *workers[found->second];
+          worker.set_assignments_open(worker.assignments_open() + 1);
         }
       }
     }
-    worker->set_assignments_open(worker->assignments_open() + open);
   }
-  for (const auto& [currency, micros] : earnings) {
-    v1::Earnings& one = *worker->add_earnings();
-    one.set_currency_code(currency);
-    one.set_earned_micros(micros);
+  for (size_t i = 0; i < workers.size(); ++i) {
+    for (const auto& [currency, micros] : earnings[i]) {
+      v1::Earnings& one = *workers[i]->add_earnings();
+      one.set_currency_code(currency);
+      one.set_earned_micros(micros);
+    }
   }
+  FillAgreements(workers);
 }
 
 void Coordinator::Impl::FillAgreements(absl::Span<v1::Worker* const> workers) {
@@ -256,16 +277,12 @@ void Coordinator::Impl::FillAgreements(absl::Span<v1::Worker* const> workers) {
   }
 }
 
-void Coordinator::GetWorker(const v1::GetWorkerRequest& request, Reply<v1::Worker> reply) {
-  Partitions& partitions = impl_->partitions_;
+std::optional<core::WorkerView> Coordinator::Impl::FindWorker(absl::string_view name) {
   std::optional<core::WorkerView> whole;
-  const uint32_t home = partitions.ids().HomeOf(request.name());
-  for (uint32_t p = 0; p < partitions.size(); ++p) {
-    if (absl::Status status = partitions.Accepting(p); !status.ok()) {
-      return partitions.Refuse(std::move(reply), status);
-    }
-    const absl::StatusOr<core::WorkerView> part =
-        partitions.partition(p).FindWorker(request.name());
+  const uint32_t home = partitions_.ids().HomeOf(name);
+  for (uint32_t p = 0; p < partitions_.size(); ++p) {
+    if (!partitions_.Serving(p)) continue;
+    const absl::StatusOr<core::WorkerView> part = partitions_.partition(p).FindWorker(name);
     if (!part.ok()) continue;
     if (!whole.has_value()) {
       whole = *part;
@@ -275,11 +292,22 @@ void Coordinator::GetWorker(const v1::GetWorkerRequest& request, Reply<v1::Worke
     Join(p == home ? *whole : *part, &joined);
     whole = std::move(joined);
   }
+  return whole;
+}
+
+void Coordinator::GetWorker(const v1::GetWorkerRequest& request, Reply<v1::Worker> reply) {
+  Partitions& partitions = impl_->partitions_;
+  for (uint32_t p = 0; p < partitions.size(); ++p) {
+    if (absl::Status status = partitions.Accepting(p); !status.ok()) {
+      return partitions.Refuse(std::move(reply), status);
+    }
+  }
+  const std::optional<core::WorkerView> whole = impl_->FindWorker(request.name());
   absl::StatusOr<v1::Worker> answer = NoSuchWorker(request.name());
   if (whole.has_value()) {
     answer = WorkerToProto(*whole);
-    impl_->FillReport(request.name(), &*answer);
-    impl_->FillAgreements({&*answer});
+    impl_->FillReports(&*answer);
+    impl_->FillFigures({&*answer});
   }
   partitions.AnswerAll(std::move(reply), std::move(answer));
 }
@@ -351,7 +379,7 @@ void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
   }
   std::vector<v1::Worker*> shown;
   for (v1::Worker& worker : *response.mutable_workers()) shown.push_back(&worker);
-  impl_->FillAgreements(shown);
+  impl_->FillFigures(shown);
   if (full) response.set_next_page_token(EncodeToken(partitions.ids(), "workers", scope, cursor));
   partitions.AnswerAll(std::move(reply), std::move(response));
 }
@@ -401,10 +429,8 @@ void Coordinator::UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1:
       if (p != home && !partitions.state(p).FindWorker(asked.name()).has_value()) continue;
       TESSERA_RETURN_IF_ERROR(partitions.partition(p).UpdateWorker(worker, partitions.now()));
     }
-    v1::Worker out = WorkerToProto(*partitions.partition(home).FindWorker(asked.name()));
-    impl_->FillReport(asked.name(), &out);
-    impl_->FillAgreements({&out});
-    out.clear_jobs();
+    v1::Worker out = WorkerToProto(*impl_->FindWorker(asked.name()));
+    impl_->FillFigures({&out});
     return out;
   };
   absl::StatusOr<v1::Worker> answer = update();
@@ -415,18 +441,19 @@ void Coordinator::UpdateWorker(const v1::UpdateWorkerRequest& request, Reply<v1:
 
 namespace {
 
+// What shows only what is committed, unless the partition takes commits: then the rest is as it is
+// now, and waits for its commit.
 v1::Partition Describe(Partitions& partitions, uint32_t p, const std::string& owner) {
   const PartitionHost& host = partitions.host(p);
   v1::Partition out = PartitionToProto(p, host.status(), host.accepting());
   if (host.state() != HostState::kFailed) out.set_owner(owner);
-  if (!partitions.Serving(p)) return out;
+  if (!host.accepting()) return out;
   const core::PartitionState& state = partitions.state(p);
   int64_t jobs = 0;
   for (uint32_t j = 0; j < state.jobs(); ++j)
     jobs += state.job(core::JobIndex(j)) != nullptr ? 1 : 0;
   out.set_jobs(jobs);
   out.set_assignments_open(static_cast<int64_t>(partitions.partition(p).open_assignments()));
-  if (state.time() != absl::InfinitePast()) *out.mutable_commit_time() = TimeToProto(state.time());
   return out;
 }
 
@@ -441,7 +468,8 @@ void Coordinator::GetPartition(const v1::GetPartitionRequest& request, Reply<v1:
                              Error(StatusCode::kNotFound, "PARTITION_NOT_FOUND",
                                    absl::StrCat("there is no partition ", request.name())));
   }
-  if (!partitions.Serving(*p)) {
+  // A commit may be long in coming, and why is what the caller wants to know.
+  if (!partitions.host(*p).accepting()) {
     return partitions.Later(
         [reply, out = Describe(partitions, *p, impl_->options_.name)] { reply(out); });
   }
@@ -468,14 +496,20 @@ void Coordinator::ListPartitions(const v1::ListPartitionsRequest& request,
   }
   v1::ListPartitionsResponse response;
   const size_t size = PageSize(request.page_size());
+  std::set<uint32_t> accepting;
   for (; cursor.next < partitions.size() && static_cast<size_t>(response.partitions_size()) < size;
        ++cursor.next) {
+    if (partitions.host(cursor.next).accepting()) accepting.insert(cursor.next);
     *response.add_partitions() = Describe(partitions, cursor.next, impl_->options_.name);
   }
   if (cursor.next < partitions.size()) {
     response.set_next_page_token(EncodeToken(partitions.ids(), "partitions", "", cursor));
   }
-  partitions.AnswerAll(std::move(reply), std::move(response));
+  partitions.WhenCommitted(
+      accepting, [reply, response = std::move(response)](const absl::Status& committed) mutable {
+        if (!committed.ok()) return reply(committed);
+        reply(std::move(response));
+      });
 }
 
 }  // namespace tessera::edge

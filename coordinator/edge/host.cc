@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -28,6 +29,11 @@ namespace {
 // While leases are open, time is written to the journal this often: see Partition::Tick.
 constexpr absl::Duration kTickInterval = absl::Seconds(1);
 
+// With leases open a tick is due each second. One that comes later than this by so much means that
+// the process stood still (a paused machine, a stopped process) or that its clock was set forwards.
+// Nobody could hand in anything meanwhile, so it is an outage as well.
+constexpr absl::Duration kStandstillMin = absl::Seconds(5);
+
 // Trouble with the store that lasted this long counts as an outage: people could not hand in their
 // answers, so their deadlines move.
 constexpr absl::Duration kOutageMin = absl::Seconds(1);
@@ -36,6 +42,8 @@ constexpr absl::Duration kOutageMin = absl::Seconds(1);
 // draft.
 constexpr size_t kAssignmentBytesMax = kMessageBytesMax - (64 << 10);
 constexpr size_t kAssignedItemBytes = 512;
+
+using PayloadsDone = std::function<void(absl::StatusOr<std::vector<Payload>>)>;
 
 }  // namespace
 
@@ -101,10 +109,11 @@ class PartitionHost::Impl {
     if (state_ != HostState::kServing) return ReleaseReplies();
     // Nobody can be heard while the store refuses, so no lease ends meanwhile.
     if (!committer_->troubled()) {
-      EndTrouble();
+      EndOutage();
       partition_->Tick(now_);
       last_tick_ = now_;
     }
+    ReadAgain();
     Gather();
     // What time brings about is complete here, as a command is in WhenCommitted().
     if (OpenBytes() >= options_.record_bytes_max) CloseRecord();
@@ -116,6 +125,7 @@ class PartitionHost::Impl {
     absl::Time wake = retry_.has_value() ? retry_->at : absl::InfiniteFuture();
     if (CanRelease()) return now_;
     if (committer_ != nullptr) wake = std::min(wake, committer_->NextWake());
+    if (!reads_again_.empty()) wake = std::min(wake, reads_again_.begin()->first);
     if (state_ != HostState::kServing || committer_->troubled()) return wake;
     if (trouble_since_.has_value()) return now_;
     Gather();
@@ -145,28 +155,8 @@ class PartitionHost::Impl {
     open_.payloads.push_back(std::move(batch));
   }
 
-  void ReadPayloads(JobIndex job, std::vector<core::ItemIndex> items,
-                    std::function<void(absl::StatusOr<std::vector<Payload>>)> done) {
-    const RecordId after = RecordNow();
-    auto reply = [this, after,
-                  done = std::move(done)](absl::StatusOr<std::vector<Payload>> payloads) {
-      // That the job is gone was decided after the read was asked for.
-      const RecordId seen = absl::IsNotFound(payloads.status()) ? RecordNow() : after;
-      auto release = [done, payloads = std::move(payloads)](absl::Status committed) mutable {
-        if (!committed.ok()) return done(std::move(committed));
-        done(std::move(payloads));
-      };
-      replies_.push_back({seen, std::move(release)});
-      // From memory the answer comes inside the call, and has to wait for its end.
-      if (!asking_for_payloads_) ReleaseReplies();
-    };
-    asking_for_payloads_ = true;
-    if (!items.empty() && keys_.size(job) == 0) {
-      reply(absl::NotFoundError(absl::StrCat("job ", job.value(), " is not here any more")));
-    } else {
-      payloads_->Read(job, std::move(items), std::move(reply));
-    }
-    asking_for_payloads_ = false;
+  void ReadPayloads(JobIndex job, std::vector<core::ItemIndex> items, PayloadsDone done) {
+    Read(std::make_shared<PayloadRead>(job, std::move(items), RecordNow(), std::move(done)));
   }
 
   void ForgetJob(JobIndex job) {
@@ -176,6 +166,11 @@ class PartitionHost::Impl {
 
   // --- For operators -----------------------------------------------------------------------------
 
+  absl::Status trouble() const {
+    return committer_ == nullptr ? absl::OkStatus() : committer_->trouble();
+  }
+  const absl::Status& damage() const { return damage_; }
+
   PartitionHost::Status status() const {
     PartitionHost::Status status;
     status.state = state_;
@@ -184,6 +179,8 @@ class PartitionHost::Impl {
     status.stored_bytes = sizes_.total();
     if (committer_ != nullptr) {
       status.head = committer_->committed();
+      status.committed_at = committed_at_;
+      status.inherited = inherited_;
       status.records = committer_->records();
       status.bytes = committer_->bytes();
     }
@@ -199,11 +196,21 @@ class PartitionHost::Impl {
     RecordId after;  // Not before this record is committed.
     std::function<void(absl::Status)> done;
   };
+  struct PayloadRead {
+    PayloadRead(JobIndex job, std::vector<core::ItemIndex> items, RecordId after, PayloadsDone done)
+        : job(job), items(std::move(items)), after(after), done(std::move(done)) {}
+
+    const JobIndex job;
+    const std::vector<core::ItemIndex> items;
+    const RecordId after;  // Its answer does not come before this record is committed.
+    PayloadsDone done;
+    Backoff backoff;
+  };
 
   // --- Taking over, step by step -----------------------------------------------------------------
 
   void AskLast() {
-    store_->LastRecord(lifeline_.Guard([this](absl::StatusOr<StoredRecord> last) {
+    ReadEnd(store_, lifeline_.Guard([this](absl::StatusOr<StoredRecord> last) {
       if (MayPass(last.status())) return RetryLater(last.status(), [this] { AskLast(); });
       if (!last.ok()) return Fail(last.status());
       WriteFence(*last);
@@ -248,6 +255,9 @@ class PartitionHost::Impl {
 
   void Begin(LoadedState loaded) {
     sizes_ = std::move(loaded.sizes);
+    for (const RecordId id : loaded.tail) {
+      if (id < last_closed_) inherited_ = id;
+    }
     partition_ = std::make_unique<core::Partition>(options_.partition, std::move(loaded.state));
     write_behind_ = std::make_unique<WriteBehind>(
         WriteBehind::Options{.epoch = last_closed_.epoch,
@@ -329,6 +339,7 @@ class PartitionHost::Impl {
 
   void OnCommitted(RecordId id) {
     if (state_ == HostState::kFailed) return;
+    committed_at_ = now_;
     if (partition_ == nullptr) return Recover();  // The fence stands.
     if (state_ == HostState::kRecovering) {
       state_ = HostState::kServing;
@@ -365,6 +376,48 @@ class PartitionHost::Impl {
     }
   }
 
+  // --- Reads of payloads -------------------------------------------------------------------------
+
+  void Read(std::shared_ptr<PayloadRead> read) {
+    // From memory the answer comes inside the call, and has to wait for its end.
+    asking_for_payloads_ = true;
+    if (!read->items.empty() && keys_.size(read->job) == 0) {
+      OnPayloads(*read, absl::NotFoundError(
+                            absl::StrCat("job ", read->job.value(), " is not here any more")));
+    } else {
+      payloads_->Read(
+          read->job, read->items, [this, read](absl::StatusOr<std::vector<Payload>> payloads) {
+            // A hiccup of the store is no reason to end what waits for it.
+            if (absl::IsUnavailable(payloads.status()) && state_ == HostState::kServing) {
+              reads_again_.emplace(now_ + read->backoff.Next(), read);
+              return;
+            }
+            OnPayloads(*read, std::move(payloads));
+          });
+    }
+    asking_for_payloads_ = false;
+  }
+
+  void OnPayloads(PayloadRead& read, absl::StatusOr<std::vector<Payload>> payloads) {
+    if (absl::IsDataLoss(payloads.status())) damage_.Update(payloads.status());
+    // That the job is gone was decided after the read was asked for.
+    const RecordId seen = absl::IsNotFound(payloads.status()) ? RecordNow() : read.after;
+    replies_.push_back({seen, [done = std::move(read.done),
+                               payloads = std::move(payloads)](absl::Status committed) mutable {
+                          if (!committed.ok()) return done(std::move(committed));
+                          done(std::move(payloads));
+                        }});
+    if (!asking_for_payloads_) ReleaseReplies();
+  }
+
+  void ReadAgain() {
+    const auto end = reads_again_.upper_bound(now_);
+    std::vector<std::shared_ptr<PayloadRead>> due;
+    for (auto at = reads_again_.begin(); at != end; ++at) due.push_back(at->second);
+    reads_again_.erase(reads_again_.begin(), end);
+    for (auto& read : due) Read(std::move(read));
+  }
+
   // --- The end -----------------------------------------------------------------------------------
 
   void Fail(absl::Status status) {
@@ -378,13 +431,19 @@ class PartitionHost::Impl {
     state_ = HostState::kFailed;
     failure_ = std::move(status);
     retry_.reset();
+    for (const auto& [at, read] : std::exchange(reads_again_, {})) {
+      OnPayloads(*read, absl::UnavailableError(failure_.message()));
+    }
     if (start_done_) std::exchange(start_done_, nullptr)(failure_);
   }
 
-  // Trouble is over: if it was long, deadlines move by it, as they do when a new owner comes.
-  void EndTrouble() {
-    if (!trouble_since_.has_value()) return;
-    if (now_ - *trouble_since_ >= kOutageMin) partition_->Start(options_.nonce, now_);
+  // The store takes records and we are awake: if either was not so for long, deadlines move by it,
+  // as they do when a new owner comes.
+  void EndOutage() {
+    const bool refused = trouble_since_.has_value() && now_ - *trouble_since_ >= kOutageMin;
+    const bool stood_still =
+        partition_->open_assignments() > 0 && now_ - last_tick_ >= kTickInterval + kStandstillMin;
+    if (refused || stood_still) partition_->Start(options_.nonce, now_);
     trouble_since_.reset();
   }
 
@@ -417,8 +476,12 @@ class PartitionHost::Impl {
   RecordId open_id_;
   size_t open_payload_bytes_ = 0;
   RecordId last_closed_;
+  absl::Time committed_at_ = absl::InfinitePast();
+  RecordId inherited_;  // The last record before our fence.
   std::deque<Reply> replies_;
   bool asking_for_payloads_ = false;
+  std::multimap<absl::Time, std::shared_ptr<PayloadRead>> reads_again_;  // By when.
+  absl::Status damage_;
   Lifeline lifeline_;
 };
 
@@ -455,6 +518,8 @@ void PartitionHost::ReadPayloads(JobIndex job, std::vector<core::ItemIndex> item
   impl_->ReadPayloads(job, std::move(items), std::move(done));
 }
 void PartitionHost::ForgetJob(JobIndex job) { impl_->ForgetJob(job); }
+absl::Status PartitionHost::trouble() const { return impl_->trouble(); }
+const absl::Status& PartitionHost::damage() const { return impl_->damage(); }
 PartitionHost::Status PartitionHost::status() const { return impl_->status(); }
 
 }  // namespace tessera::edge

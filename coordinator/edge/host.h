@@ -89,7 +89,9 @@ class PartitionHost {
   void Flush(absl::Time now);
   // Lets time pass: the partition's Tick, writes behind the journal, trims, retries. Not the
   // partition's while the store refuses: then nobody can hand in an answer, so no lease ends, and
-  // after a second of that open deadlines move as they do when a new owner comes.
+  // after a second of that open deadlines move as they do when a new owner comes. So they do where
+  // leases are open and no Tick came for some seconds longer than NextWake() asked for: the process
+  // stood still, and the answers that arrived meanwhile are still to be read.
   void Tick(absl::Time now);
   absl::Time NextWake() const;
 
@@ -104,9 +106,9 @@ class PartitionHost {
   uint64_t PayloadDigest(absl::string_view bytes) const;
   // Puts keys and payloads of new items beside the ItemsAdded event that the partition just made.
   void AddPayloads(core::PayloadBatch batch);
-  // The items' keys and bytes, in order, from memory or from the store. Not before the items'
-  // commit. NOT_FOUND: no such job any more. UNAVAILABLE: try again. DATA_LOSS: the store lost
-  // them.
+  // The items' keys and bytes, in order, from memory or from the store, which is asked again while
+  // it does not answer. Not before the items' commit. NOT_FOUND: no such job any more. UNAVAILABLE:
+  // this host will never know. DATA_LOSS: the store lost one of them.
   void ReadPayloads(core::JobIndex job, std::vector<core::ItemIndex> items,
                     std::function<void(absl::StatusOr<std::vector<core::Payload>>)> done);
   // Forgets a deleted job's keys and payloads.
@@ -114,9 +116,16 @@ class PartitionHost {
 
   // --- For operators -----------------------------------------------------------------------------
 
+  // Why the store takes no records at the moment; OK while it does.
+  absl::Status trouble() const;
+  // The first payload that the store was found to have lost; OK while none was.
+  const absl::Status& damage() const;
+
   struct Status {
     HostState state = HostState::kRecovering;
-    core::RecordId head;  // Last committed record.
+    core::RecordId head;       // Last committed record.
+    core::RecordId inherited;  // The last one of the owners before; 0-0 where there was none.
+    absl::Time committed_at = absl::InfinitePast();  // When that was.
     core::RecordId trimmed_below;
     uint64_t records = 0;  // Committed by this owner.
     uint64_t bytes = 0;

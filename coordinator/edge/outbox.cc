@@ -63,26 +63,36 @@ void Outbox::Read(const std::shared_ptr<Batch>& batch) {
   std::map<core::JobIndex, std::vector<Assignment>> by_job;
   for (Assignment& a : batch->assignments) by_job[a.job.job].push_back(std::move(a));
   batch->assignments.clear();
-  for (auto& [job, assignments] : by_job) {
-    std::vector<core::ItemIndex> items;
-    for (const Assignment& a : assignments)
-      items.insert(items.end(), a.items.begin(), a.items.end());
-    partitions_->host(batch->partition)
-        .ReadPayloads(job, std::move(items),
-                      [this, batch, assignments = std::move(assignments)](
-                          absl::StatusOr<std::vector<core::Payload>> payloads) mutable {
-                        OnPayloads(*batch, std::move(assignments), std::move(payloads));
-                      });
-  }
+  for (auto& [job, assignments] : by_job) Read(batch, job, std::move(assignments));
 }
 
-void Outbox::OnPayloads(Batch& batch, std::vector<Assignment> assignments,
+void Outbox::Read(const std::shared_ptr<Batch>& batch, core::JobIndex job,
+                  std::vector<Assignment> assignments) {
+  std::vector<core::ItemIndex> items;
+  for (const Assignment& a : assignments) items.insert(items.end(), a.items.begin(), a.items.end());
+  partitions_->host(batch->partition)
+      .ReadPayloads(job, std::move(items),
+                    [this, batch, job, assignments = std::move(assignments)](
+                        absl::StatusOr<std::vector<core::Payload>> payloads) mutable {
+                      OnPayloads(batch, job, std::move(assignments), std::move(payloads));
+                    });
+}
+
+void Outbox::OnPayloads(const std::shared_ptr<Batch>& batch, core::JobIndex job,
+                        std::vector<Assignment> assignments,
                         absl::StatusOr<std::vector<core::Payload>> payloads) {
   if (absl::IsNotFound(payloads.status())) return;  // The job was deleted meanwhile.
-  if (!payloads.ok()) {
-    // What cannot be shown cannot be answered; its deadline gives it back.
-    return fail_(batch.session, Partitions::Unknown(payloads.status()));
+  if (absl::IsDataLoss(payloads.status())) {
+    // One of them has lost an item, and cannot be sent; which one shows when each is read by itself.
+    if (assignments.size() == 1) return;
+    for (Assignment& a : assignments) {
+      std::vector<Assignment> one;
+      one.push_back(std::move(a));
+      Read(batch, job, std::move(one));
+    }
+    return;
   }
+  if (!payloads.ok()) return fail_(batch->session, Partitions::Unread(payloads.status()));
   auto payload = payloads->begin();
   for (Assignment& a : assignments) {
     for (size_t i = 0; i < a.items.size(); ++i, ++payload) {
@@ -94,9 +104,9 @@ void Outbox::OnPayloads(Batch& batch, std::vector<Assignment> assignments,
       out.set_language(std::move(*item.mutable_language()));
       out.set_length(item.length() > 0 ? item.length() : 1);
     }
-    batch.ready.push_back(std::move(a));
+    batch->ready.push_back(std::move(a));
   }
-  if (batch.committed) Send(batch);
+  if (batch->committed) Send(*batch);
 }
 
 void Outbox::Send(Batch& batch) {

@@ -5,6 +5,10 @@
 // from the host meanwhile; where that has to come from the store, they follow in a message of their
 // own and hold nothing else up.
 //
+// An assignment with an item that the store has lost is not sent. Its worker's credit is used, and
+// its deadline gives it back: were it returned at once, everybody who asks would be leased it next.
+// All others are sent, and the stream goes on.
+//
 //   outbox.At(session, partition).add_committed()...;
 //   outbox.Assign(session, {.job = job, .items = lease.items, .message = ...});
 //   outbox.Flush();                  // At the end of the turn.
@@ -64,8 +68,13 @@ class Outbox {
   using Batches = std::map<uint64_t, std::shared_ptr<Batch>>;
 
   Batch& BatchOf(uint64_t session, uint32_t partition);
+  // Reads the items of the batch's assignments.
   void Read(const std::shared_ptr<Batch>& batch);
-  void OnPayloads(Batch& batch, std::vector<Assignment> assignments,
+  // Those of some of its assignments of one job, together.
+  void Read(const std::shared_ptr<Batch>& batch, core::JobIndex job,
+            std::vector<Assignment> assignments);
+  void OnPayloads(const std::shared_ptr<Batch>& batch, core::JobIndex job,
+                  std::vector<Assignment> assignments,
                   absl::StatusOr<std::vector<core::Payload>> payloads);
   void Send(Batch& batch);
 

@@ -60,6 +60,17 @@ absl::Status Partitions::Unknown(const absl::Status& committed) {
   return Error(StatusCode::kUnavailable, "PARTITION_UNOWNED", committed.message());
 }
 
+absl::Status Partitions::Unread(const absl::Status& read) {
+  if (absl::IsNotFound(read)) return Gone();
+  // Trying again would not bring it back.
+  if (absl::IsDataLoss(read)) return Error(StatusCode::kDataLoss, "HISTORY_LOST", read.message());
+  return Unknown(read);
+}
+
+absl::Status Partitions::Gone() {
+  return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "the job was deleted meanwhile");
+}
+
 std::optional<uint32_t> Partitions::PartitionOf(absl::string_view job_name) const {
   const std::optional<JobName> name = JobName::Parse(job_name);
   const std::optional<uint32_t> partition = name ? PartitionOfJob(name->job) : std::nullopt;

@@ -153,6 +153,10 @@ class Partitions {
 
   // What a caller is told whose commit is not known to have been done.
   static absl::Status Unknown(const absl::Status& committed);
+  // What a caller is told whose items could not be read, by PartitionHost::ReadPayloads.
+  static absl::Status Unread(const absl::Status& read);
+  // That a job was deleted while something waited for it.
+  static absl::Status Gone();
   // The partition that a job's name leads to, if it is one of ours.
   std::optional<uint32_t> PartitionOf(absl::string_view job_name) const;
 

@@ -17,6 +17,29 @@ using core::Record;
 using core::RecordId;
 using core::StoredRecord;
 
+void ReadEnd(core::Store* store, core::Store::DoneWith<StoredRecord> done) {
+  // Either is among the first that an owner writes. They are read first: an object that is there
+  // was written behind a journal, which is still there when its end is read, unless it is gone.
+  const std::vector<std::string> names = {ObjectKey{core::ObjectKind::kPartition, 0, 0}.ToString(),
+                                          ObjectKey{core::ObjectKind::kJob, 0, 0}.ToString()};
+  using Objects = std::vector<std::optional<std::string>>;
+  store->ReadObjects(names, [store, names, done = std::move(done)](absl::StatusOr<Objects> first) {
+    if (!first.ok()) return done(first.status());
+    std::string found;
+    for (size_t i = 0; i < first->size() && found.empty(); ++i) {
+      if ((*first)[i].has_value()) found = names[i];
+    }
+    store->LastRecord([done, found](absl::StatusOr<StoredRecord> last) {
+      if (last.ok() && last->id == RecordId{} && !found.empty()) {
+        return done(
+            absl::DataLossError(absl::StrCat("the journal, key log, is gone: object ", found,
+                                             " is there, which never is without it")));
+      }
+      done(std::move(last));
+    });
+  });
+}
+
 bool LoadedState::Knows(RecordId id) const {
   return tail.empty() || id < tail.front() || std::binary_search(tail.begin(), tail.end(), id);
 }
@@ -42,8 +65,8 @@ auto StateLoader::Handle(void (StateLoader::*again)(), std::function<void(T)> ne
 void StateLoader::Start() { ReadLast(); }
 
 void StateLoader::ReadLast() {
-  store_->LastRecord(Handle<StoredRecord>(&StateLoader::ReadLast,
-                                          [this](StoredRecord last) { OnLast(std::move(last)); }));
+  ReadEnd(store_, Handle<StoredRecord>(&StateLoader::ReadLast,
+                                       [this](StoredRecord last) { OnLast(std::move(last)); }));
 }
 
 void StateLoader::OnLast(StoredRecord last) {

@@ -35,6 +35,11 @@
 
 namespace tessera::edge {
 
+// Reads where the journal ends: Store::LastRecord, and DATA_LOSS for a journal that is not there
+// although objects are. Its key was deleted or evicted, and with it the fence and whatever the
+// objects lack; a new journal must not begin over it.
+void ReadEnd(core::Store* store, core::Store::DoneWith<core::StoredRecord> done);
+
 struct LoadedState {
   core::PartitionState state;
   core::RecordId last;               // The journal's last record; 0-0 where there is none.

@@ -12,14 +12,6 @@ namespace {
 
 using absl::StatusCode;
 
-bool Ended(core::JobPhase phase) {
-  return phase == core::JobPhase::kFinalised || phase == core::JobPhase::kCancelled;
-}
-
-absl::Status Gone() {
-  return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "the job was deleted meanwhile");
-}
-
 }  // namespace
 
 // --- Waiting -------------------------------------------------------------------------------------
@@ -183,7 +175,9 @@ void Waits::AnswerGone(uint64_t id) {
   const uint32_t partition = wait.job.partition;
   partitions_->host(partition).WhenCommitted(
       [this, id, wait = std::move(wait)](const absl::Status& committed) {
-        if (Answering(id)) wait.Refuse(committed.ok() ? Gone() : Partitions::Unknown(committed));
+        if (Answering(id)) {
+          wait.Refuse(committed.ok() ? Partitions::Gone() : Partitions::Unknown(committed));
+        }
       });
 }
 
@@ -205,7 +199,7 @@ v1::JobStatus Waits::StatusOf(JobRef job, Watched& watched) {
     out.set_answers_per_second(static_cast<double>(view.answers - samples.front().answers) /
                                seconds);
     const auto open = static_cast<double>(view.counts.waiting + view.counts.in_progress);
-    if (view.counts.resolved > samples.front().done && !Ended(view.phase)) {
+    if (view.counts.resolved > samples.front().done && !state.ended()) {
       const double speed =
           static_cast<double>(view.counts.resolved - samples.front().done) / seconds;
       *out.mutable_remaining_duration() = DurationToProto(absl::Seconds(open / speed));
@@ -242,18 +236,18 @@ void Waits::AnswerJob(uint64_t id) {
 
 std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   core::Partition& partition = partitions_->partition(wait.job.partition);
-  const core::JobView view = *partition.Job(wait.job.job);
+  const core::JobState& job = partitions_->job(wait.job);
   const JobWords& words = partitions_->words(wait.job);
   Batch batch{.cursor = wait.cursor};
   size_t bytes = 0;
   const auto add = [&](const core::ItemView& item) {
-    v1::Result& result = *batch.response.add_results() = ResultToProto(item, view, words);
+    v1::Result& result = *batch.response.add_results() = ResultToProto(item, job.head, words);
     bytes += result.ByteSizeLong() + kItemKeyBytesMax;
     batch.items.push_back(item.item);
   };
   const auto full = [&] { return batch.items.size() >= kResultsMax || bytes >= kMessageBytesMax; };
 
-  const bool over = Ended(view.phase);
+  const bool over = job.ended();
   if (!batch.cursor.ended) {
     for (const core::ItemView& item :
          partition.Revisions(wait.job.job, batch.cursor.revision, kResultsMax)) {
@@ -267,7 +261,7 @@ std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   }
   if (batch.cursor.ended) {
     // Items that the end has changed: those that were not resolved, unless they were sent since.
-    const core::ItemTable& items = partitions_->job(wait.job).items;
+    const core::ItemTable& items = job.items;
     const uint32_t size = items.size();
     uint32_t& next = batch.cursor.next_item;
     for (; next < size && !full(); ++next) {
@@ -293,8 +287,7 @@ void Waits::AnswerResults(uint64_t id, Batch batch) {
                  response = std::move(batch.response)](
                     const absl::StatusOr<std::vector<core::Payload>>& payloads) mutable {
     if (!Answering(id)) return;
-    if (absl::IsNotFound(payloads.status())) return reply(Gone(), false);
-    if (!payloads.ok()) return reply(Partitions::Unknown(payloads.status()), false);
+    if (!payloads.ok()) return reply(Partitions::Unread(payloads.status()), false);
     for (size_t i = 0; i < payloads->size(); ++i) {
       response.mutable_results(static_cast<int>(i))->set_item_key((*payloads)[i].key);
     }

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/check.h"
@@ -38,12 +40,16 @@ constexpr char kSocketName[] = "redis.sock";
 constexpr char kConfigurationName[] = "redis.conf";
 constexpr char kLogName[] = "redis.log";
 constexpr size_t kUnixPathBytesMax = sizeof(sockaddr_un::sun_path) - 1;
+// A disk with less room than this is full, whatever else it says.
+constexpr uint64_t kFullBytes = 1 << 20;
 constexpr absl::Duration kPollPause = absl::Milliseconds(5);
 
 std::string ErrnoText(int error) { return std::generic_category().message(error); }
 
 absl::Status ErrnoStatus(absl::string_view doing) {
-  return absl::UnavailableError(absl::StrCat(doing, ": ", ErrnoText(errno)));
+  const std::string message = absl::StrCat(doing, ": ", ErrnoText(errno));
+  if (errno == ENOSPC || errno == EDQUOT) return absl::ResourceExhaustedError(message);
+  return absl::UnavailableError(message);
 }
 
 void CloseFd(int* fd) {
@@ -176,8 +182,8 @@ class EmbeddedRedis::Keeper {
     expected_ = true;
   }
 
-  void OnUnexpectedEnd(std::function<void(std::string)> listener) {
-    std::string why;
+  void OnUnexpectedEnd(std::function<void(absl::Status)> listener) {
+    absl::Status why;
     {
       const std::lock_guard lock(mutex_);
       if (!ended_) {
@@ -190,7 +196,7 @@ class EmbeddedRedis::Keeper {
     listener(why);
   }
 
-  std::string why() const {
+  absl::Status why() const {
     const std::lock_guard lock(mutex_);
     return why_;
   }
@@ -203,11 +209,8 @@ class EmbeddedRedis::Keeper {
     // Without reaping: until ended_ is set the number is still the child's.
     while (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
     }
-    std::function<void(std::string)> listener;
-    std::string why =
-        absl::StrCat("redis-server ",
-                     info.si_code == CLD_EXITED ? "exited with status " : "was ended by signal ",
-                     info.si_status, LogTail());
+    std::function<void(absl::Status)> listener;
+    absl::Status why = WhyEnded(info);
     {
       const std::lock_guard lock(mutex_);
       ended_ = true;
@@ -290,6 +293,29 @@ class EmbeddedRedis::Keeper {
     changed_.notify_all();
   }
 
+  // Under `appendfsync always` a redis-server that cannot write its file does not refuse writes, as
+  // it does otherwise, but exits. The log lies on the same disk, so it may not say so.
+  absl::Status WhyEnded(const siginfo_t& info) const {
+    const bool exited = info.si_code == CLD_EXITED;
+    const std::string tail = LogTail();
+    const std::string how =
+        absl::StrCat("redis-server ", exited ? "exited with status " : "was ended by signal ",
+                     info.si_status, tail.empty() ? "" : "; the end of its log:\n", tail);
+    struct statvfs disk {};
+    const bool known = fstatvfs(plan_.folder_fd, &disk) == 0;
+    const uint64_t free_bytes = known ? uint64_t{disk.f_bavail} * disk.f_frsize : UINT64_MAX;
+    const bool full = free_bytes < kFullBytes ||
+                      absl::StrContains(tail, "Short write while writing to the AOF file") ||
+                      absl::StrContains(tail, ErrnoText(ENOSPC)) ||
+                      absl::StrContains(tail, ErrnoText(EDQUOT));
+    if (!exited || !full) return absl::UnavailableError(how);
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the data folder's disk is full (", free_bytes,
+                     " bytes are free): make room and start again, nothing that was acknowledged "
+                     "is lost; ",
+                     how));
+  }
+
   std::string LogTail() const {
     constexpr off_t kTailBytes = 600;
     struct stat now {};
@@ -299,7 +325,7 @@ class EmbeddedRedis::Keeper {
     const ssize_t size = pread(plan_.log_fd, tail.data(), tail.size(), start);
     if (size <= 0) return "";
     tail.resize(static_cast<size_t>(size));
-    return absl::StrCat("; the end of its log:\n", tail);
+    return tail;
   }
 
   Plan plan_;
@@ -309,8 +335,8 @@ class EmbeddedRedis::Keeper {
   pid_t pid_ = -1;
   bool ended_ = false;
   bool expected_ = false;
-  std::string why_;
-  std::function<void(std::string)> listener_;
+  absl::Status why_;
+  std::function<void(absl::Status)> listener_;
   std::thread thread_;
 };
 
@@ -448,7 +474,7 @@ absl::Status EmbeddedRedis::WriteConfiguration() const {
 absl::Status EmbeddedRedis::WaitUntilReady() {
   const Deadline deadline(options_.start_timeout);
   while (ListenerOf(address_.unix_path) != keeper_->pid() || !AnswersPing(address_.unix_path)) {
-    if (keeper_->WaitForEnd(kPollPause)) return absl::UnavailableError(keeper_->why());
+    if (keeper_->WaitForEnd(kPollPause)) return keeper_->why();
     if (deadline.passed()) {
       return absl::UnavailableError(
           absl::StrCat("redis-server in ", folder_, " does not answer; see ", kLogName, " there"));
@@ -476,7 +502,7 @@ pid_t EmbeddedRedis::pid() const { return keeper_->pid(); }
 
 bool EmbeddedRedis::running() const { return keeper_->running(); }
 
-void EmbeddedRedis::OnUnexpectedEnd(std::function<void(std::string)> listener) {
+void EmbeddedRedis::OnUnexpectedEnd(std::function<void(absl::Status)> listener) {
   keeper_->OnUnexpectedEnd(std::move(listener));
 }
 

@@ -50,7 +50,8 @@ class EmbeddedRedis {
   // Starts a server and waits until it answers.
   // FAILED_PRECONDITION: another living coordinator uses the data folder.
   // NOT_FOUND: there is no redis-server to run. INVALID_ARGUMENT: an option is no good.
-  // UNAVAILABLE: it did not come up; the message has the end of its log.
+  // UNAVAILABLE: it did not come up; the message has the end of its log. RESOURCE_EXHAUSTED: so it
+  // is because the data folder's disk is full.
   static absl::StatusOr<std::unique_ptr<EmbeddedRedis>> Start(Options options);
 
   // Stops.
@@ -71,7 +72,9 @@ class EmbeddedRedis {
   bool running() const;
   // Runs `listener` once when the server ends unasked: on a thread of the keeper's, or in this call
   // where it has happened already. Typically posts to a loop, which ends the program.
-  void OnUnexpectedEnd(std::function<void(std::string why)> listener);
+  // RESOURCE_EXHAUSTED: the data folder's disk is full, on which a server that syncs always exits.
+  // Else UNAVAILABLE.
+  void OnUnexpectedEnd(std::function<void(absl::Status why)> listener);
 
  private:
   class Keeper;

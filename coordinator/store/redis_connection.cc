@@ -82,7 +82,6 @@ class RedisConnection::State : public std::enable_shared_from_this<State> {
   bool connected() const { return connected_; }
   const absl::Status& last_error() const { return last_error_; }
   int64_t connections() const { return connections_; }
-  void set_listener(std::function<void(bool)> listener) { listener_ = std::move(listener); }
 
  private:
   // One hiredis context and its place in the loop. hiredis may outlast our interest in it, when it
@@ -125,15 +124,15 @@ class RedisConnection::State : public std::enable_shared_from_this<State> {
   void Connected(const std::shared_ptr<Link>& link, int64_t id, std::string run_id);
   void WatchReplies(const std::shared_ptr<Link>& link);
   // The connection is gone; hiredis knows.
-  void Lost(const std::shared_ptr<Link>& link, absl::string_view why);
+  void Lost(const std::shared_ptr<Link>& link, absl::string_view why,
+            absl::StatusCode code = absl::StatusCode::kUnavailable);
   // The connection is to go; hiredis does not know yet.
-  void GiveUp(const std::shared_ptr<Link>& link, absl::string_view why);
-  void Notify();
+  void GiveUp(const std::shared_ptr<Link>& link, absl::string_view why,
+              absl::StatusCode code = absl::StatusCode::kUnavailable);
   void CancelTimer(std::optional<EventLoop::TimerId>& timer);
 
   EventLoop* const loop_;
   const Options options_;
-  std::function<void(bool)> listener_;
   std::shared_ptr<Link> link_;  // The current one, connected or on its way.
   bool closed_ = false;
   bool connected_ = false;
@@ -323,7 +322,7 @@ void RedisConnection::State::Introduce(const std::shared_ptr<Link>& link) {
       return;
     }
     if (const absl::Status status = CheckServer(Text(reply)); !status.ok()) {
-      GiveUp(link, status.message());
+      GiveUp(link, status.message(), status.code());
       return;
     }
     EndPredecessor(link, *id, std::string(InfoField(Text(reply), "run_id")));
@@ -357,7 +356,6 @@ void RedisConnection::State::Connected(const std::shared_ptr<Link>& link, int64_
   last_error_ = absl::OkStatus();
   pause_ = options_.retry_first;
   ++connections_;
-  Notify();
 }
 
 void RedisConnection::State::WatchReplies(const std::shared_ptr<Link>& link) {
@@ -373,7 +371,8 @@ void RedisConnection::State::WatchReplies(const std::shared_ptr<Link>& link) {
                               });
 }
 
-void RedisConnection::State::Lost(const std::shared_ptr<Link>& link, absl::string_view why) {
+void RedisConnection::State::Lost(const std::shared_ptr<Link>& link, absl::string_view why,
+                                  absl::StatusCode code) {
   if (link->lost) return;
   link->lost = true;
   if (closed_) return;
@@ -381,25 +380,18 @@ void RedisConnection::State::Lost(const std::shared_ptr<Link>& link, absl::strin
   link_.reset();
   CancelTimer(connect_timer_);
   CancelTimer(reply_timer_);
-  const bool was_connected = connected_;
   connected_ = false;
   last_error_ =
-      absl::UnavailableError(absl::StrCat("Redis at ", options_.address.ToString(), ": ", why));
+      absl::Status(code, absl::StrCat("Redis at ", options_.address.ToString(), ": ", why));
   retry_timer_ = loop_->After(pause_, [self = shared_from_this()] { self->Connect(); });
   pause_ = std::min(pause_ * 2, options_.retry_max);
-  if (was_connected) Notify();
 }
 
-void RedisConnection::State::GiveUp(const std::shared_ptr<Link>& link, absl::string_view why) {
+void RedisConnection::State::GiveUp(const std::shared_ptr<Link>& link, absl::string_view why,
+                                    absl::StatusCode code) {
   if (link->lost) return;
-  Lost(link, why);
+  Lost(link, why, code);
   if (link->context != nullptr) redisAsyncFree(link->context);
-}
-
-void RedisConnection::State::Notify() {
-  loop_->Post([self = shared_from_this(), connected = connected_] {
-    if (!self->closed_ && self->listener_) self->listener_(connected);
-  });
 }
 
 void RedisConnection::State::CancelTimer(std::optional<EventLoop::TimerId>& timer) {
@@ -444,10 +436,6 @@ void RedisConnection::Command(absl::Span<const absl::string_view> arguments, OnR
 }
 
 bool RedisConnection::connected() const { return state_->connected(); }
-
-void RedisConnection::OnChange(std::function<void(bool)> listener) {
-  state_->set_listener(std::move(listener));
-}
 
 const absl::Status& RedisConnection::last_error() const { return state_->last_error(); }
 

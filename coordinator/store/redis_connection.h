@@ -21,7 +21,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -77,9 +76,9 @@ class RedisConnection {
 
   // True from the end of the handshake until the connection is lost.
   bool connected() const;
-  // Called with connected() whenever that changes; one listener, replaced by the next.
-  void OnChange(std::function<void(bool connected)> listener);
   // Why there is no connection, for logs and for the messages of failed calls; OK while connected.
+  // FAILED_PRECONDITION: the server is refused as it is, and trying again helps only once it is
+  // another one or set up differently. Else UNAVAILABLE.
   const absl::Status& last_error() const;
   // How often the handshake was completed.
   int64_t connections() const;

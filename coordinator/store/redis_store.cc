@@ -213,34 +213,49 @@ void RedisStore::Append(RecordId id, std::string bytes, Done done) {
   TESSERA_CHECK(bytes.size() <= options_.record_bytes_max);
   append_in_flight_ = true;
   const std::string text = id.ToString();
+  const int64_t connection = connection_->connections();
+  if (answered_on_.has_value() && *answered_on_ != connection) {
+    loop_->Post([this, alive = std::weak_ptr<Alive>(alive_), text, done = std::move(done)] {
+      if (alive.expired()) return;
+      append_in_flight_ = false;
+      done(absl::UnavailableError(
+          absl::StrCat("append ", text,
+                       ": the connection is a new one, so the last record has to "
+                       "be read first")));
+    });
+    return;
+  }
   connection_->Command({"XADD", log_key_, text, kRecordField, bytes},
-                       [this, alive = std::weak_ptr<Alive>(alive_), text,
+                       [this, alive = std::weak_ptr<Alive>(alive_), text, connection,
                         done = std::move(done)](const redisReply* reply) {
                          if (alive.expired()) return;
                          append_in_flight_ = false;
                          absl::Status status = StatusOf(reply, absl::StrCat("append ", text));
                          if (status.ok() && !(IsText(reply) && Text(reply) == text))
                            status = Unreadable("XADD");
+                         if (status.ok()) answered_on_ = connection;
                          done(std::move(status));
                        });
 }
 
 void RedisStore::LastRecord(DoneWith<StoredRecord> done) {
-  connection_->Command({"XINFO", "STREAM", log_key_}, [this, alive = std::weak_ptr<Alive>(alive_),
-                                                       done = std::move(done)](
-                                                          const redisReply* reply) {
-    if (alive.expired()) return;
-    if (reply != nullptr && reply->type == REDIS_REPLY_ERROR && Text(reply) == "ERR no such key") {
-      done(StoredRecord{});
-      return;
-    }
-    const absl::Status status = StatusOf(reply, "read the last record");
-    if (!status.ok()) {
-      done(status);
-      return;
-    }
-    done(ParseLastRecord(reply));
-  });
+  const int64_t connection = connection_->connections();
+  connection_->Command(
+      {"XINFO", "STREAM", log_key_}, [this, alive = std::weak_ptr<Alive>(alive_), connection,
+                                      done = std::move(done)](const redisReply* reply) {
+        if (alive.expired()) return;
+        const bool never_was = reply != nullptr && reply->type == REDIS_REPLY_ERROR &&
+                               Text(reply) == "ERR no such key";
+        const absl::Status status =
+            never_was ? absl::OkStatus() : StatusOf(reply, "read the last record");
+        if (!status.ok()) {
+          done(status);
+          return;
+        }
+        absl::StatusOr<StoredRecord> last = never_was ? StoredRecord{} : ParseLastRecord(reply);
+        if (last.ok()) answered_on_ = connection;
+        done(std::move(last));
+      });
 }
 
 void RedisStore::ReadJournal(RecordId from, size_t records_max,

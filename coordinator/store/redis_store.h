@@ -12,7 +12,9 @@
 // be deleted, evicted or expire: with it goes the fence.
 //
 // After UNAVAILABLE the caller reads LastRecord() and, where its record is not there, appends the
-// same id again. It keeps one write of an object in flight, as a refused one may be tried again.
+// same id again. So it is after a new connection as well, where nothing was in flight: the server
+// may have been started again without its last second, or be the successor of one that was ahead of
+// it. It keeps one write of an object in flight, as a refused one may be tried again.
 //
 // All of it is core::Store's contract (coordinator/core/storage.h). Threads: none; the loop's.
 #pragma once
@@ -77,6 +79,9 @@ class RedisStore final : public core::Store {
   const std::string log_key_;
   const std::string fence_key_;
   bool append_in_flight_ = false;
+  // The connection, by its number, on which an append or the last record was last answered; nothing
+  // before the first answer, when there is nothing that could have been lost.
+  std::optional<int64_t> answered_on_;
   std::shared_ptr<Alive> alive_ = std::make_shared<Alive>();
 };
 

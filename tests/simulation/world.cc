@@ -393,7 +393,7 @@ void World::BlockOrUnblock() {
 }
 
 void World::Misfortune() {
-  switch (random_.Int(0, 10)) {
+  switch (random_.Int(0, 11)) {
     case 0:
     case 1:
     case 2:
@@ -442,6 +442,13 @@ void World::Misfortune() {
     }
     case 8:
       BlockOrUnblock();
+      break;
+    case 9:
+      if (!servers_.empty()) {
+        const auto& connections = servers_[random_.Place(servers_.size())]->connections;
+        connections[random_.Place(connections.size())]->Reconnect();
+        Note("a connection to the store breaks");
+      }
       break;
     default:
       now_ += random_.Between(absl::Seconds(5), absl::Minutes(2));

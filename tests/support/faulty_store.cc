@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
@@ -124,10 +125,15 @@ void FaultyStore::Append(RecordId id, std::string bytes, Done done) {
   TESSERA_CHECK(!append_in_flight_);
   TESSERA_CHECK(id > RecordId{});
   append_in_flight_ = true;
+  const bool asked = !answered_on_.has_value() || *answered_on_ == connection_;
   Enqueue<absl::Status>(
-      [disk = disk_, id, bytes = std::move(bytes)] { return disk->Append(id, bytes); },
-      [this, done = std::move(done)](absl::Status status) {
+      [disk = disk_, asked, id, bytes = std::move(bytes)] {
+        return asked ? disk->Append(id, bytes)
+                     : absl::UnavailableError("the simulated connection is a new one");
+      },
+      [this, connection = connection_, done = std::move(done)](absl::Status status) {
         append_in_flight_ = false;
+        if (status.ok()) answered_on_ = connection;
         done(std::move(status));
       });
 }
@@ -140,7 +146,10 @@ void FaultyStore::LastRecord(DoneWith<StoredRecord> done) {
         if (found != disk->journal_.end()) last.bytes = found->second;
         return last;
       },
-      std::move(done));
+      [this, connection = connection_, done = std::move(done)](absl::StatusOr<StoredRecord> last) {
+        if (last.ok()) answered_on_ = connection;
+        done(std::move(last));
+      });
 }
 
 void FaultyStore::ReadJournal(RecordId from, size_t records_max,
@@ -200,13 +209,14 @@ bool FaultyStore::Arrive() {
 
 void FaultyStore::ArriveAt(size_t place) {
   Call& call = calls_[place];
-  call.arrived = true;
   switch (call.fault) {
     case Fault::kNone:
     case Fault::kDelay:
+      call.arrived = true;
       call.arrive();
       return;
     case Fault::kRefuse:
+      call.arrived = true;
       call.trouble = absl::ResourceExhaustedError("refused by the simulation");
       return;
     case Fault::kLoseRequest:
@@ -219,13 +229,18 @@ void FaultyStore::ArriveAt(size_t place) {
 }
 
 void FaultyStore::Break(size_t place, size_t carried_out) {
+  ++connection_;
   for (size_t i = place; i < calls_.size(); ++i) {
     Call& call = calls_[i];
-    call.arrived = true;
+    const bool arrived = std::exchange(call.arrived, true);
     call.delay_deliveries = 0;
     call.trouble = absl::UnavailableError("the simulated connection broke");
-    if (i - place < carried_out && call.fault != Fault::kRefuse) call.arrive();
+    if (!arrived && i - place < carried_out && call.fault != Fault::kRefuse) call.arrive();
   }
+}
+
+void FaultyStore::Reconnect() {
+  Break(/*place=*/0, static_cast<size_t>(disk_->Random(calls_.size() + 1)));
 }
 
 bool FaultyStore::Deliver() {

@@ -12,8 +12,9 @@
 //
 // Faults are those of one connection. A lost request or reply breaks it: that call and all behind
 // it answer UNAVAILABLE, and of the calls behind a lost reply some first ones, by seed, were still
-// carried out. Nothing broken off arrives later. A crash is different: what a dead owner had sent
-// may still arrive, see Crash().
+// carried out. Nothing broken off arrives later. The next call finds a new connection, which may
+// also come up with nothing in flight, see Reconnect(). A crash is different: what a dead owner had
+// sent may still arrive, see Crash().
 #pragma once
 
 #include <cstddef>
@@ -120,6 +121,9 @@ class FaultyStore final : public core::Store {
   // The next call gets this fault, whatever the odds say; asked for twice, the next two, in order.
   void FailNext(Fault fault) { planned_.push_back(fault); }
   void SetFaults(Faults faults) { faults_ = faults; }
+  // The connection breaks, and a new one is there at once. Of the calls that have not arrived some
+  // first ones, by seed, are carried out; all that are pending answer UNAVAILABLE.
+  void Reconnect();
 
   // Calls whose `done` has not run.
   size_t pending() const { return calls_.size(); }
@@ -159,6 +163,8 @@ class FaultyStore final : public core::Store {
   Faults faults_;
   std::deque<Fault> planned_;
   std::deque<Call> calls_;
+  int connection_ = 1;              // Its number: grows with each that breaks.
+  std::optional<int> answered_on_;  // As in RedisStore.
   bool append_in_flight_ = false;
   bool crashed_ = false;
 };

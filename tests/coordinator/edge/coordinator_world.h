@@ -77,6 +77,7 @@ class CoordinatorWorld {
   Coordinator& operator*() { return *coordinator_; }
   Coordinator* operator->() { return coordinator_.get(); }
   FaultyStore& store(uint32_t partition = 0) { return *stores_[partition]; }
+  FaultyDisk& disk(uint32_t partition = 0) { return *disks_[partition]; }
   ManualFits& fits() { return fits_; }
   absl::Time now() const { return now_; }
 

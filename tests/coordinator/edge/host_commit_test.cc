@@ -137,6 +137,9 @@ TEST_F(HostCommitTest, LeasesThatEndTogetherAreSpreadOverRecordsWhileACommitIsUn
     deadline = owner_->partition().RequestLease(request, world_.now()).value()->deadline;
   }
   ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  // Second by second: a host that stood still would put the deadlines off.
+  world_.RunFor(*owner_, deadline - world_.now() - absl::Seconds(2));
+  owner_->store().DeliverAll();
   const RecordId before = (*owner_)->status().head;
   world_.CreateJob(*owner_, "b");
   (*owner_)->Flush(world_.now());
@@ -192,6 +195,51 @@ TEST_F(HostCommitTest, NoLeaseEndsWhileTheStoreRefuses) {
   EXPECT_GT(open->deadline, world_.now());
   EXPECT_THAT(world_.Commit(*owner_), IsOk());
   world_.ExpectOneState(*owner_, true);
+}
+
+// A paused machine, or a clock that is set forwards: nobody could hand in anything meanwhile.
+TEST_F(HostCommitTest, AHostThatStoodStillEndsNoLease) {
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 10);
+  const core::Lease lease =
+      **owner_->partition().RequestLease(core::PartitionWorld::Ask(1), world_.now());
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  world_.RunFor(*owner_, absl::Seconds(10));
+  const auto open = [&] {
+    return owner_->partition().state().job(job)->leases.Find(lease.assignment.sequence);
+  };
+  const absl::Time deadline = open()->deadline;
+  const absl::Time late_until = open()->late_until;
+  const absl::Duration gap = deadline - world_.now() + absl::Minutes(10);
+  world_.Pass(gap);
+  host_.Tick(world_.now());
+  ASSERT_NE(open(), nullptr);
+  EXPECT_FALSE(open()->expired);
+  // By the gap, and by what had passed since the last tick that was written down.
+  EXPECT_GE(open()->deadline, deadline + gap);
+  EXPECT_LE(open()->deadline, deadline + gap + absl::Seconds(2));
+  EXPECT_EQ(open()->late_until - late_until, open()->deadline - deadline);
+  EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  world_.ExpectOneState(*owner_, true);
+}
+
+TEST_F(HostCommitTest, AHostThatIsALittleLateEndsLeasesAtTheirDeadlines) {
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 10);
+  const core::Lease lease =
+      **owner_->partition().RequestLease(core::PartitionWorld::Ask(1), world_.now());
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  const auto open = [&] {
+    return owner_->partition().state().job(job)->leases.Find(lease.assignment.sequence);
+  };
+  const absl::Time deadline = open()->deadline;
+  while (world_.now() < deadline) {
+    world_.Pass(absl::Seconds(4));
+    host_.Tick(world_.now());
+    EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  }
+  EXPECT_EQ(open()->deadline, deadline);
+  EXPECT_TRUE(open()->expired);
 }
 
 TEST_F(HostCommitTest, TooMuchUncommittedStopsTheIntake) {

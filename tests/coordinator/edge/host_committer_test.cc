@@ -189,6 +189,49 @@ TEST_F(CommitterTest, AJournalThatWentBackInTimeIsDataLoss) {
   EXPECT_THAT(*failed_, StatusIs(absl::StatusCode::kDataLoss));
 }
 
+TEST_F(CommitterTest, AnEndThatIsLostWithNothingInFlightIsDataLossAndNothingIsWrittenBehindIt) {
+  Append(1);
+  Append(2);
+  Settle();
+  disk_.LoseLastRecords(1);
+  store_.Reconnect();
+  Append(3);
+  Settle();
+  ASSERT_TRUE(failed_.has_value());
+  EXPECT_THAT(*failed_, StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Journal(), ElementsAre("1-0", "1-1"));
+}
+
+TEST_F(CommitterTest, ANewConnectionAloneIsNoTrouble) {
+  Append(1);
+  Settle();
+  store_.Reconnect();
+  Append(2);
+  while (committer_.NextWake() == absl::InfiniteFuture()) store_.Deliver();
+  EXPECT_FALSE(committer_.troubled());
+  Settle();
+  EXPECT_THAT(committed_, ElementsAre("1-1", "1-2"));
+}
+
+// Nobody can hand in anything, so it has to count as an outage although each read is answered.
+TEST_F(CommitterTest, AStoreThatAnswersReadsAndNeverTakesTheAppendIsInTrouble) {
+  for (int i = 0; i < 4; ++i) {
+    store_.FailNext(Fault::kLoseRequest);  // The append.
+    store_.FailNext(Fault::kNone);         // The last record.
+  }
+  Append(1);
+  store_.DeliverAll();
+  EXPECT_FALSE(committer_.troubled()) << "one lost request";
+  now_ = committer_.NextWake();
+  committer_.Tick(now_);
+  store_.DeliverAll();
+  EXPECT_TRUE(committer_.troubled());
+  EXPECT_THAT(committer_.trouble(), StatusIs(absl::StatusCode::kUnavailable));
+  Settle();
+  EXPECT_THAT(committed_, ElementsAre("1-1"));
+  EXPECT_FALSE(committer_.troubled());
+}
+
 // Whatever the store does, what is reported is what is there, without holes.
 class CommitterSeedTest : public ::testing::TestWithParam<uint64_t> {};
 

@@ -126,14 +126,33 @@ TEST_F(HostPayloadsTest, ReadsOfOnePageShareOneFetch) {
   EXPECT_EQ(answers, 10);
 }
 
-TEST_F(HostPayloadsTest, AFailedFetchSaysUnavailableAndTheNextOneWorks) {
+TEST_F(HostPayloadsTest, AFailedFetchIsTriedAgain) {
   Open(0);
   const JobIndex job = world_.CreateJob(*owner_, "a");
   world_.AddItems(*owner_, job, 64);
   world_.WriteAll(*owner_);
-  owner_->store().FailNext(Fault::kLoseReply);
-  EXPECT_THAT(world_.Read(*owner_, job, {5}), StatusIs(absl::StatusCode::kUnavailable));
-  world_.ExpectItems(*owner_, job, 64);
+  for (const Fault fault : {Fault::kLoseReply, Fault::kRefuse, Fault::kLoseRequest}) {
+    owner_->store().FailNext(fault);
+  }
+  const auto payloads = world_.Read(*owner_, job, {5});
+  ASSERT_THAT(payloads, IsOk());
+  EXPECT_EQ(payloads->front().key, PayloadOf(job, 5).key);
+  EXPECT_THAT((*owner_)->damage(), IsOk());
+}
+
+TEST_F(HostPayloadsTest, WhoWaitsForAnotherTryIsAnsweredAtTheEnd) {
+  Open(0);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 64);
+  world_.WriteAll(*owner_);
+  std::optional<absl::Status> answer;
+  owner_->store().FailNext(Fault::kRefuse);
+  (*owner_)->ReadPayloads(job, {5}, [&](auto payloads) { answer = payloads.status(); });
+  owner_->store().DeliverAll();
+  ASSERT_FALSE(answer.has_value());
+  owner_->DropHost();
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_THAT(*answer, StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(HostPayloadsTest, AnItemThatTheStoreLostIsDataLoss) {
@@ -143,6 +162,7 @@ TEST_F(HostPayloadsTest, AnItemThatTheStoreLostIsDataLoss) {
   world_.WriteAll(*owner_);
   world_.disk().mutable_objects().erase("payload:0:0");
   EXPECT_THAT(world_.Read(*owner_, job, {5}), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT((*owner_)->damage(), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST_F(HostPayloadsTest, ADeletedJobLeavesNoPageBehind) {

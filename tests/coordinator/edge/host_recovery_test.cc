@@ -371,6 +371,24 @@ TEST_F(HostDamageTest, AMissingLastRecordIsDataLoss) {
   EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss));
 }
 
+TEST_F(HostDamageTest, AJournalThatIsGoneIsDataLossAndNothingIsWrittenOverIt) {
+  {
+    std::unique_ptr<Owner> owner = world_.Open();
+    world_.WriteAll(*owner);
+  }
+  world_.disk().LoseLastRecords(world_.disk().journal().size());
+  ASSERT_EQ(world_.disk().last_id(), RecordId{});
+  // By whichever of the first objects is there.
+  for (const char* missing : {"", "job:0", "partition"}) {
+    const auto objects = world_.disk().objects();
+    world_.disk().mutable_objects().erase(missing);
+    EXPECT_THAT(Restart(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("key log"))) << missing;
+    EXPECT_THAT(world_.Load(true), StatusIs(absl::StatusCode::kDataLoss)) << missing;
+    EXPECT_EQ(world_.disk().last_id(), RecordId{}) << "a new journal begins";
+    world_.disk().mutable_objects() = objects;
+  }
+}
+
 TEST_F(HostDamageTest, AJournalBehindItsObjectsIsDataLoss) {
   {
     std::unique_ptr<Owner> owner = world_.Open();

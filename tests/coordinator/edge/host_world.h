@@ -162,10 +162,7 @@ class HostWorld {
       ASSERT_EQ(found->payload_digest, owner->PayloadDigest(expected.bytes));
     }
     EXPECT_FALSE(owner->FindKey(job, PayloadOf(job, count).key).has_value());
-    absl::StatusOr<std::vector<core::Payload>> payloads = Read(owner, job, all);
-    for (int i = 0; i < 50 && absl::IsUnavailable(payloads.status()); ++i) {
-      payloads = Read(owner, job, all);
-    }
+    const absl::StatusOr<std::vector<core::Payload>> payloads = Read(owner, job, all);
     ASSERT_TRUE(payloads.ok()) << payloads.status();
     ASSERT_EQ(payloads->size(), count);
     for (core::ItemIndex item = 0; item < count; ++item) {

@@ -140,7 +140,7 @@ TEST(OperatorTest, JobsOfAllPartitionsKnowWhatTheirPoolPays) {
 TEST(OperatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
   CoordinatorWorld world(3);
   std::vector<std::string> jobs;
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < 7; ++i) {
     jobs.push_back(world.Create(CoordinatorWorld::JobRequest(absl::StrCat("r", i))));
     ASSERT_THAT(world.Add(jobs.back(), 0, 10), IsOk());
   }
@@ -157,18 +157,24 @@ TEST(OperatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
   for (const v1::Assigned& assigned : told.assigned())
     CoordinatorWorld::AddSubmit(submit, assigned);
   world.Send(session, submit);
+  v1::WorkRequest open;  // One more, which stays open.
+  CoordinatorWorld::AddLease(open, 100, "w10");
+  world.Send(session, open);
+  ASSERT_THAT(sink.Take().assigned(), SizeIs(1));
 
   v1::ListWorkersRequest list;
   list.set_parent("platforms/web");
   list.set_page_size(5);
   std::vector<std::string> names;
   int64_t answers = 0;
+  std::map<std::string, v1::Worker> listed;
   for (int pages = 0; pages < 10; ++pages) {
     const auto page = world.Call(&Coordinator::ListWorkers, list);
     ASSERT_THAT(page, IsOk());
     for (const v1::Worker& worker : page->workers()) {
       names.push_back(worker.name());
       answers += worker.answers();
+      listed[worker.name()] = worker;
     }
     list.set_page_token(page->next_page_token());
     if (list.page_token().empty()) break;
@@ -183,7 +189,20 @@ TEST(OperatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
   EXPECT_EQ(worker->answers(), 10);
   ASSERT_THAT(worker->earnings(), SizeIs(1));
   EXPECT_EQ(worker->earnings(0).earned_micros(), 100'000);
-  EXPECT_THAT(worker->jobs(), SizeIs(1));
+  EXPECT_EQ(worker->assignments_open(), 1);
+  EXPECT_THAT(worker->jobs(), SizeIs(::testing::Ge(1)));
+  // A list and an update show the same, but for the jobs.
+  v1::Worker without_jobs = *worker;
+  without_jobs.clear_jobs();
+  EXPECT_EQ(listed[worker->name()].SerializeAsString(), without_jobs.SerializeAsString());
+  v1::UpdateWorkerRequest update;
+  update.mutable_worker()->set_name(worker->name());
+  update.mutable_worker()->add_skills("s");
+  update.mutable_update_mask()->add_paths("skills");
+  absl::StatusOr<v1::Worker> updated = world.Call(&Coordinator::UpdateWorker, update);
+  ASSERT_THAT(updated, IsOk());
+  updated->clear_skills();
+  EXPECT_EQ(updated->SerializeAsString(), without_jobs.SerializeAsString());
   get.set_name("platforms/web/workers/nobody");
   EXPECT_THAT(world.Call(&Coordinator::GetWorker, get).status(), HasReason("WORKER_NOT_FOUND"));
 }
@@ -254,6 +273,56 @@ TEST(OperatorTest, APartitionTellsWhereItStands) {
   EXPECT_THAT(world.Call(&Coordinator::GetPartition, get), StatusIs(StatusCode::kNotFound));
   EXPECT_THAT(world.Call(&Coordinator::ListPartitions, v1::ListPartitionsRequest())->partitions(),
               SizeIs(1));
+}
+
+// Whoever asks what is wrong does not have to wait until it is over.
+TEST(OperatorTest, APartitionWhoseStoreRefusesSaysSoAtOnceAndShowsWhatIsCommitted) {
+  CoordinatorWorld world(2);
+  world.Create(CoordinatorWorld::JobRequest());
+  const auto partitions = [&] {
+    std::optional<absl::StatusOr<v1::ListPartitionsResponse>> answer;
+    world.Turn(
+        [&] { world->ListPartitions({}, [&](auto response) { answer = std::move(response); }); });
+    return answer.has_value() ? *answer : absl::DeadlineExceededError("it waits");
+  };
+  const auto healthy = partitions();
+  ASSERT_THAT(healthy, IsOk());
+  const uint32_t p = healthy->partitions(0).jobs() == 1 ? 0 : 1;
+  const v1::Partition before = healthy->partitions(static_cast<int>(p));
+  world.store(p).SetFaults({.refuse_per_mille = 1000});
+  world.Turn([&] {
+    v1::CreateJobRequest request = CoordinatorWorld::JobRequest("another");
+    for (int i = 0; i < 10; ++i) {
+      request.set_request_id(absl::StrCat("another", i));
+      world->CreateJob(request, [](const auto&) {});
+    }
+  });
+  for (int i = 0; i < 3; ++i) {
+    world.store(p).Deliver();
+    world.Turn();
+  }
+  EXPECT_THAT(world->trouble(p), StatusIs(StatusCode::kResourceExhausted));
+  world.store(1 - p).DeliverAll();
+  const auto troubled = partitions();
+  ASSERT_THAT(troubled, IsOk());
+  const v1::Partition now = troubled->partitions(static_cast<int>(p));
+  EXPECT_EQ(now.state(), v1::PARTITION_STATE_WRITES_SUSPENDED);
+  EXPECT_EQ(now.head_position(), before.head_position());
+  EXPECT_EQ(now.commit_time().seconds(), before.commit_time().seconds());
+  EXPECT_EQ(now.jobs(), 0) << "not committed";
+  EXPECT_EQ(troubled->partitions(static_cast<int>(1 - p)).state(), v1::PARTITION_STATE_SERVING);
+  std::optional<absl::StatusOr<v1::Partition>> one;
+  v1::GetPartitionRequest get;
+  get.set_name(before.name());
+  world.Turn([&] { world->GetPartition(get, [&](auto response) { one = std::move(response); }); });
+  ASSERT_TRUE(one.has_value());
+  ASSERT_THAT(*one, IsOk());
+  EXPECT_EQ((*one)->state(), v1::PARTITION_STATE_WRITES_SUSPENDED);
+  EXPECT_EQ((*one)->state_digest(), "");
+  world.store(p).SetFaults({});
+  world.Pass(absl::Seconds(2));
+  EXPECT_THAT(world->trouble(p), IsOk());
+  EXPECT_THAT(partitions(), IsOk());
 }
 
 }  // namespace

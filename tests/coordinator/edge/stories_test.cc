@@ -102,10 +102,11 @@ class StoriesTest : public ::testing::Test {
     FAIL() << "the coordinator does not come to rest";
   }
 
-  // Time passes; a connected gateway sends its heartbeats.
+  // Time passes, second by second as it does for a coordinator that is awake; a connected gateway
+  // sends its heartbeats.
   void Pass(absl::Duration time) {
     while (time > absl::ZeroDuration()) {
-      const absl::Duration step = std::min(time, absl::Seconds(10));
+      const absl::Duration step = std::min(time, absl::Seconds(1));
       time -= step;
       now_ += step;
       if (session_.has_value()) {

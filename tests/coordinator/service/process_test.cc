@@ -3,18 +3,24 @@
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <hiredis/hiredis.h>
 #include <signal.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/check.h"
 #include "tessera/v1/job_service.grpc.pb.h"
 #include "tessera/v1/operator_service.grpc.pb.h"
 #include "tessera/v1/work_service.grpc.pb.h"
@@ -98,6 +104,112 @@ TEST(ProcessTest, TheNumberOfPartitionsStaysWhatItWas) {
       {"--listen", "127.0.0.1:0", "--data-dir", first.Join("data"), "--partitions", "2"});
   EXPECT_EQ(second.exit_status, 2);
   EXPECT_THAT(second.err, HasSubstr("--partitions 1"));
+}
+
+// One command to the private Redis of a coordinator that runs; an integer that it answers with.
+int64_t Redis(const CoordinatorProcess& coordinator, const std::vector<std::string>& words) {
+  redisContext* context = redisConnectUnix(coordinator.Join("data/redis.sock").c_str());
+  TESSERA_CHECK(context != nullptr && context->err == 0);
+  std::vector<const char*> argv;
+  std::vector<size_t> sizes;
+  for (const std::string& word : words) {
+    argv.push_back(word.data());
+    sizes.push_back(word.size());
+  }
+  // Null where the server ends instead.
+  auto* const reply = static_cast<redisReply*>(
+      redisCommandArgv(context, static_cast<int>(argv.size()), argv.data(), sizes.data()));
+  const int64_t number = reply == nullptr ? 0 : reply->integer;
+  if (reply != nullptr) freeReplyObject(reply);
+  redisFree(context);
+  return number;
+}
+
+// Whoever starts it again and again has to be told that this does not help.
+TEST(ProcessTest, ADamagedJournalEndsTheStartWithTheCodeForLostData) {
+  for (const std::vector<std::string>& damage :
+       {std::vector<std::string>{"XADD", "tessera:{p00}:log", "9-0", "r", "no record"},
+        std::vector<std::string>{"DEL", "tessera:{p00}:log"}}) {
+    CoordinatorProcess first;
+    v1::Job job;
+    ASSERT_TRUE(
+        v1::JobService::NewStub(first.Channel())->CreateJob(Context().get(), GoodJob(), &job).ok());
+    while (Redis(first, {"EXISTS", "tessera:{p00}:job:0"}) == 0) {
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    Redis(first, damage);
+    first.Kill();
+    const CoordinatorRun second =
+        RunCoordinator({"--listen", "127.0.0.1:0", "--data-dir", first.Join("data")});
+    EXPECT_EQ(second.exit_status, 4) << second.err;
+    EXPECT_THAT(second.err, HasSubstr("cannot start"));
+  }
+}
+
+// A Redis that may evict the journal: trying again would not help.
+TEST(ProcessTest, ARedisThatIsNotSetUpAsItHasToBeIsRefusedAtOnce) {
+  CoordinatorProcess other;  // For its Redis.
+  Redis(other, {"CONFIG", "SET", "maxmemory-policy", "allkeys-lru"});
+  const CoordinatorRun run = RunCoordinator(
+      {"--listen", "127.0.0.1:0", "--redis", absl::StrCat("unix:", other.Join("data/redis.sock"))});
+  EXPECT_EQ(run.exit_status, 2);
+  EXPECT_THAT(run.err, HasSubstr("noeviction"));
+}
+
+TEST(ProcessTest, TroubleWithTheStoreIsInTheLogWhenItBeginsAndWhenItEnds) {
+  CoordinatorProcess coordinator;
+  const auto jobs = v1::JobService::NewStub(coordinator.Channel());
+  Redis(coordinator, {"CONFIG", "SET", "maxmemory", "1000"});
+  const auto await = [&](absl::string_view text) {
+    for (int i = 0; i < 2000 && !absl::StrContains(coordinator.log(), text); ++i) {
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+    EXPECT_THAT(coordinator.log(), HasSubstr(std::string(text)));
+  };
+  std::thread caller([&] {
+    v1::Job job;
+    const grpc::Status status = jobs->CreateJob(Context().get(), GoodJob(), &job);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  });
+  await("msg=\"commits are suspended\" partition=p0 error=");
+  Redis(coordinator, {"CONFIG", "SET", "maxmemory", "0"});
+  await("msg=\"commits go on\" partition=p0");
+  caller.join();
+  // All connections but the one that asks.
+  Redis(coordinator, {"CLIENT", "KILL", "TYPE", "normal"});
+  await("msg=\"no connection to the store\"");
+  await("msg=\"connected to the store\"");
+}
+
+// With appendfsync always, a redis-server that cannot write its file exits.
+TEST(ProcessTest, AFullDiskIsToldByACodeOfItsOwnAndLosesNothing) {
+  // A limit on the size of its files stands for a disk that is full.
+  const TempDir bin;
+  {
+    std::ofstream script(bin.Join("redis-server"));
+    script << "#!/bin/bash\ntrap '' XFSZ\n[ -e " << bin.Join("full")
+           << " ] && ulimit -f 64\nPATH=${PATH#*:} exec redis-server \"$@\"\n";
+  }
+  std::filesystem::permissions(bin.Join("redis-server"), std::filesystem::perms::owner_all);
+  std::ofstream(bin.Join("full")).put('\n');
+  const std::string path = std::getenv("PATH");
+  setenv("PATH", absl::StrCat(bin.path(), ":", path).c_str(), 1);
+  CoordinatorProcess coordinator;
+  v1::Job job;
+  const auto create = [&] {
+    return v1::JobService::NewStub(coordinator.Channel())
+        ->CreateJob(Context().get(), GoodJob(), &job);
+  };
+  ASSERT_TRUE(create().ok());
+  const std::string name = job.name();
+  Redis(coordinator, {"SET", "large", std::string(200'000, 'x')});
+  EXPECT_EQ(coordinator.Wait(), 6);
+  EXPECT_THAT(coordinator.log(), HasSubstr("disk is full"));
+  std::filesystem::remove(bin.Join("full"));
+  coordinator.Restart();
+  ASSERT_TRUE(create().ok());
+  EXPECT_EQ(job.name(), name);
+  setenv("PATH", path.c_str(), 1);
 }
 
 // Ticks of the clock (10 ms, as a rule) that a process has used.

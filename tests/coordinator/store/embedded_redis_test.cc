@@ -211,8 +211,8 @@ TEST(EmbeddedRedisTest, AnUnexpectedEndIsTold) {
   const auto redis = StartIn(folder.path());
   std::mutex mutex;
   std::condition_variable changed;
-  std::string told;
-  redis->OnUnexpectedEnd([&](std::string why) {
+  absl::Status told;
+  redis->OnUnexpectedEnd([&](absl::Status why) {
     const std::lock_guard lock(mutex);
     told = std::move(why);
     changed.notify_all();
@@ -220,19 +220,19 @@ TEST(EmbeddedRedisTest, AnUnexpectedEndIsTold) {
   kill(redis->pid(), SIGKILL);
   {
     std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return !told.empty(); });
+    changed.wait(lock, [&] { return !told.ok(); });
   }
-  EXPECT_THAT(told, HasSubstr("signal 9"));
+  EXPECT_THAT(told, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("signal 9")));
   EXPECT_FALSE(redis->running());
-  std::string told_late;
-  redis->OnUnexpectedEnd([&](std::string why) { told_late = std::move(why); });
+  absl::Status told_late;
+  redis->OnUnexpectedEnd([&](absl::Status why) { told_late = std::move(why); });
   EXPECT_EQ(told_late, told);
 }
 
 TEST(EmbeddedRedisTest, AnEndThatWasAskedForIsNotTold) {
   TempDir folder;
   const auto redis = StartIn(folder.path());
-  redis->OnUnexpectedEnd([](const std::string& why) { ADD_FAILURE() << why; });
+  redis->OnUnexpectedEnd([](const absl::Status& why) { ADD_FAILURE() << why; });
   redis->Stop();
   EXPECT_FALSE(redis->running());  // It did end; nobody was told.
 }

@@ -15,6 +15,7 @@ namespace tessera::testing {
 namespace {
 
 using core::RecordId;
+using core::StoredRecord;
 using Fault = FaultyStore::Fault;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
@@ -29,6 +30,10 @@ class FaultyStoreTest : public ::testing::Test {
   void Write(FaultyStore& store, uint64_t epoch, std::string key, std::string bytes = "b") {
     store.WriteObjects(epoch, {{.key = std::move(key), .bytes = std::move(bytes)}},
                        [this](absl::Status s) { statuses_.push_back(s); });
+  }
+  void AskLast(FaultyStore& store) {
+    store.LastRecord([](const absl::StatusOr<StoredRecord>& last) { EXPECT_THAT(last, IsOk()); });
+    store.DeliverAll();
   }
   // An epoch's first record, with its reply delivered.
   void Begin(FaultyStore& store, uint64_t epoch) {
@@ -67,7 +72,8 @@ TEST_F(FaultyStoreTest, ALostRequestIsNotWrittenNorIsWhatFollowedIt) {
                                      StatusIs(absl::StatusCode::kUnavailable)));
   EXPECT_EQ(disk_.last_id(), (RecordId{1, 0}));
   EXPECT_THAT(disk_.objects(), IsEmpty());
-  Append(store_, {1, 1});  // Connected again.
+  AskLast(store_);  // Connected again.
+  Append(store_, {1, 1});
   store_.DeliverAll();
   EXPECT_THAT(statuses_.back(), IsOk());
 }
@@ -196,6 +202,30 @@ TEST_F(FaultyStoreTest, AFailOverCanLoseTheLastRecords) {
               ElementsAre(Pair(RecordId{1, 0}, "r"), Pair(RecordId{1, 1}, "again")));
 }
 
+TEST_F(FaultyStoreTest, AReconnectAnswersWhatWasPendingAndLosesOrCarriesItOut) {
+  bool carried_out = false;
+  bool lost = false;
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    FaultyDisk disk({.seed = seed});
+    FaultyStore store(&disk);
+    Begin(store, 1);
+    Append(store, {1, 1});
+    store.Reconnect();
+    store.DeliverAll();
+    EXPECT_THAT(statuses_, ElementsAre(StatusIs(absl::StatusCode::kUnavailable)));
+    statuses_.clear();
+    carried_out |= disk.last_id() == RecordId{1, 1};
+    lost |= disk.last_id() == RecordId{1, 0};
+    store.Reconnect();  // With nothing in flight: the next append finds out.
+    Append(store, {1, 2});
+    store.DeliverAll();
+    EXPECT_THAT(statuses_, ElementsAre(StatusIs(absl::StatusCode::kUnavailable)));
+    EXPECT_FALSE(disk.journal().contains({1, 2}));
+    statuses_.clear();
+  }
+  EXPECT_TRUE(carried_out && lost);
+}
+
 TEST_F(FaultyStoreTest, TheSameSeedBringsTheSameFaults) {
   const auto run = [](uint64_t seed) {
     FaultyDisk disk({.seed = seed});
@@ -208,6 +238,8 @@ TEST_F(FaultyStoreTest, TheSameSeedBringsTheSameFaults) {
       store.Append({1, i}, "r", [&log](const absl::Status& status) {
         absl::StrAppend(&log, static_cast<int>(status.code()), " ");
       });
+      store.DeliverAll();
+      store.LastRecord([](const absl::StatusOr<StoredRecord>&) {});
       store.DeliverAll();
     }
     return absl::StrCat(log, disk.last_id().ToString());

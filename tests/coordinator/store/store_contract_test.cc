@@ -98,7 +98,9 @@ class FaultyBench final : public Bench {
     }
   }
 
-  void Restart() override {}  // A disk without faults notices nothing.
+  void Restart() override {
+    for (const auto& store : stores_) store->Reconnect();
+  }
 
  private:
   FaultyDisk disk_{{}};
@@ -221,7 +223,21 @@ TEST_P(StoreContractTest, TheFenceHoldsAfterTrimmingToEmptyAndARestart) {
     EXPECT_THAT(Write(store_, 2, {{.key = "job:1", .bytes = "ours"}}), IsOk());
     bench_->Restart();
   }
+  EXPECT_THAT(LastRecord(store_), IsOkAndHolds(IsRecord(RecordId{2, 1}, "")));
   EXPECT_THAT(Append(store_, {2, 2}, "c"), IsOk());
+}
+
+// Else a store that came back without its end would take the next id and hide the loss.
+TEST_P(StoreContractTest, OnANewConnectionTheLastRecordIsReadBeforeAnythingIsAppended) {
+  ASSERT_THAT(Append(store_, {1, 0}, "a"), IsOk());
+  for (uint64_t round = 1; round < 3; ++round) {
+    bench_->Restart();
+    EXPECT_THAT(Append(store_, {1, round}, "b"), StatusIs(absl::StatusCode::kUnavailable));
+    EXPECT_THAT(Append(store_, {1, round}, "b"), StatusIs(absl::StatusCode::kUnavailable));
+    EXPECT_THAT(LastRecord(store_), IsOk());
+    EXPECT_THAT(Append(store_, {1, round}, "b"), IsOk());
+  }
+  EXPECT_EQ(Journal(store_), "1-0=a 1-1=b 1-2=b");
 }
 
 TEST_P(StoreContractTest, WhatIsThereSurvivesARestart) {

@@ -1,0 +1,170 @@
+// What requesters and gateways are told when the store has lost something, or does not answer.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <iterator>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "coordinator/edge/names.h"
+#include "tests/coordinator/edge/coordinator_world.h"
+#include "tests/support/status_matchers.h"
+
+namespace tessera::edge {
+namespace {
+
+using absl::StatusCode;
+using ::tessera::testing::HasReason;
+using ::tessera::testing::IsOk;
+using ::tessera::testing::StatusIs;
+using ::testing::SizeIs;
+
+using Fault = FaultyStore::Fault;
+
+class LossesTest : public ::testing::Test {
+ protected:
+  LossesTest() {
+    // Payloads come from the store each time.
+    world_.options().host.payload_cache_bytes = 0;
+    world_.Restart();
+  }
+
+  // A job of `items` items, ten in an assignment, whose payloads are in pages of the store.
+  std::string JobWith(int items) {
+    v1::CreateJobRequest request = CoordinatorWorld::JobRequest();
+    request.mutable_job()->mutable_policy()->mutable_split()->set_items_max(10);
+    const std::string job = world_.Create(request);
+    EXPECT_THAT(world_.Add(job, 0, items), IsOk());
+    EXPECT_TRUE(world_.Seal(job).sealed());
+    world_.Pass(absl::Seconds(2));
+    return job;
+  }
+
+  absl::Status Hello(uint64_t epoch, uint64_t sequence) {
+    v1::Hello hello;
+    v1::CommitPosition& seen = *hello.add_positions();
+    seen.set_partition("partitions/p0");
+    seen.set_epoch(epoch);
+    seen.set_sequence(sequence);
+    RecordingSink& sink = world_.NewSink();
+    world_.Connect(sink, absl::StrCat("g", epoch, "-", sequence), "web", hello);
+    return sink.closed.value_or(absl::OkStatus());
+  }
+
+  absl::StatusOr<v1::ListResultsResponse> Results(const std::string& job) {
+    v1::ListResultsRequest request;
+    request.set_parent(job);
+    return world_.Call(&Coordinator::ListResults, request);
+  }
+
+  // Runs `read` until its payloads have been asked for, deletes the job, and lets it end.
+  void DeleteMeanwhile(const std::string& job, const std::function<void()>& read) {
+    v1::CancelJobRequest cancel;
+    cancel.set_name(job);
+    ASSERT_THAT(world_.Call(&Coordinator::CancelJob, cancel), IsOk());
+    world_.Pass(absl::Seconds(2));
+    world_.Turn(read);
+    v1::DeleteJobRequest remove;
+    remove.set_name(job);
+    world_.Turn(
+        [&] { world_->DeleteJob(remove, [](const auto& reply) { EXPECT_THAT(reply, IsOk()); }); });
+    world_.Settle();
+  }
+
+  CoordinatorWorld world_;
+};
+
+TEST_F(LossesTest, TheEndOfTheOwnerBeforeIsNotHiddenByTheNextOnesFence) {
+  // The owner before ours ended here, and nothing of it is lost.
+  const auto& journal = world_.disk().journal();
+  const core::RecordId fence{world_.disk().last_id().epoch, 0};
+  const core::RecordId end = std::prev(journal.lower_bound(fence))->first;
+  ASSERT_EQ(end.epoch + 1, fence.epoch);
+  EXPECT_THAT(Hello(end.epoch, end.sequence), IsOk());
+  EXPECT_THAT(Hello(fence.epoch, 0), IsOk());
+  EXPECT_THAT(Hello(end.epoch, end.sequence + 1), StatusIs(StatusCode::kDataLoss));
+  EXPECT_THAT(Hello(fence.epoch, 1'000'000), StatusIs(StatusCode::kDataLoss));
+  // It stays so, however far we get.
+  JobWith(10);
+  EXPECT_THAT(Hello(end.epoch, end.sequence + 1), HasReason("HISTORY_LOST"));
+}
+
+TEST_F(LossesTest, OneLostPageCostsItsAssignmentsAndNeitherTheStreamNorTheOthers) {
+  JobWith(128);  // Two pages of 64.
+  world_.disk().mutable_objects().erase("payload:0:0");
+  RecordingSink& sink = world_.NewSink();
+  const auto session = world_.Connect(sink);
+  v1::WorkRequest request;
+  for (int w = 0; w < 13; ++w) CoordinatorWorld::AddLease(request, 1 + w, absl::StrCat("w", w));
+  world_.Send(session, request);
+  EXPECT_FALSE(sink.closed.has_value()) << *sink.closed;
+  const v1::WorkResponse told = sink.Take();
+  EXPECT_THAT(told.assigned(), ::testing::Not(::testing::IsEmpty()));
+  EXPECT_LT(told.assigned_size(), 13);
+  EXPECT_THAT(world_->damage(0), StatusIs(StatusCode::kDataLoss));
+  // Nor does a Hello that asks for all of them end the next stream.
+  RecordingSink& again = world_.NewSink();
+  v1::Hello hello;
+  hello.set_resend_all(true);
+  world_.Connect(again, "g1", "web", hello);
+  EXPECT_FALSE(again.closed.has_value()) << *again.closed;
+  EXPECT_THAT(again.all.assigned(), SizeIs(told.assigned_size()));
+}
+
+TEST_F(LossesTest, AStoreThatDoesNotAnswerForAMomentEndsNoStreamAndNoCall) {
+  const std::string job = JobWith(20);
+  RecordingSink& sink = world_.NewSink();
+  const auto session = world_.Connect(sink);
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 1, "ann");
+  world_.store().FailNext(Fault::kRefuse);  // The read of the items, which comes first.
+  world_.Send(session, request);
+  EXPECT_FALSE(sink.closed.has_value());
+  world_.Pass(absl::Seconds(1));
+  EXPECT_THAT(sink.all.assigned(), SizeIs(1));
+
+  std::optional<absl::Status> answer;
+  world_.store().FailNext(Fault::kLoseRequest);
+  v1::ListResultsRequest results;
+  results.set_parent(job);
+  world_.Turn(
+      [&] { world_->ListResults(results, [&](const auto& reply) { answer = reply.status(); }); });
+  world_.Settle();
+  EXPECT_FALSE(answer.has_value());
+  world_.Pass(absl::Seconds(1));
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_THAT(*answer, IsOk());
+}
+
+TEST_F(LossesTest, CallsThatNeedALostPageSayThatRetryingDoesNotHelp) {
+  const std::string job = JobWith(20);
+  world_.disk().mutable_objects().erase("payload:0:0");
+  EXPECT_THAT(Results(job), StatusIs(StatusCode::kDataLoss));
+  v1::ExplainItemRequest explain;
+  explain.set_job(job);
+  explain.set_item_key("item3");
+  const auto explained = world_.Call(&Coordinator::ExplainItem, explain);
+  EXPECT_THAT(explained, StatusIs(StatusCode::kDataLoss));
+  EXPECT_THAT(explained.status(), HasReason("HISTORY_LOST"));
+}
+
+TEST_F(LossesTest, AJobThatIsDeletedDuringACallIsNotFound) {
+  const std::string job = JobWith(20);
+  std::optional<absl::Status> listed;
+  std::optional<absl::Status> explained;
+  DeleteMeanwhile(job, [&] {
+    v1::ListResultsRequest list;
+    list.set_parent(job);
+    world_->ListResults(list, [&](const auto& reply) { listed = reply.status(); });
+    v1::ExplainItemRequest explain;
+    explain.set_job(job);
+    explain.set_item_key("item3");
+    world_->ExplainItem(explain, [&](const auto& reply) { explained = reply.status(); });
+  });
+  ASSERT_TRUE(listed.has_value() && explained.has_value());
+  EXPECT_THAT(*listed, StatusIs(StatusCode::kNotFound));
+  EXPECT_THAT(*explained, HasReason("JOB_NOT_FOUND"));
+}
+
+}  // namespace
+}  // namespace tessera::edge
