@@ -90,10 +90,8 @@ Partition::Impl::Runtime& Partition::Impl::runtime(JobIndex index) {
   if (runtimes_.size() <= index.value()) runtimes_.resize(index.value() + 1);
   auto& r = runtimes_[index.value()];
   if (r == nullptr) {
-    const JobHead& head = job(index).head;
     r = std::make_unique<Runtime>();
-    r->prior = PriorFit(static_cast<uint16_t>(head.identity.classes.size()), options_.fit);
-    const std::vector<std::string>& excluded = head.policy.excluded_workers;
+    const std::vector<std::string>& excluded = job(index).head.policy.excluded_workers;
     r->excluded.insert(excluded.begin(), excluded.end());
   }
   return *r;

@@ -23,10 +23,19 @@ bool IsNews(const ItemOutcome& o, const ItemRecord& before) {
 
 }  // namespace
 
+const Fit& Partition::Impl::FitOf(const JobState& job, uint32_t number) const {
+  if (const auto found = job.fits.find(number); found != job.fits.end()) return found->second.fit;
+  const auto classes = static_cast<uint16_t>(job.head.identity.classes.size());
+  auto prior = priors_.find(classes);
+  if (prior == priors_.end()) {
+    prior = priors_.emplace(classes, PriorFit(classes, options_.fit)).first;
+  }
+  return prior->second;
+}
+
 const Fit& Partition::Impl::NewestFit(JobIndex index) {
   const JobState& j = job(index);
-  const auto found = j.fits.find(j.head.fit);
-  return found == j.fits.end() ? runtime(index).prior : found->second.fit;
+  return FitOf(j, j.head.fit);
 }
 
 ItemOutcome Partition::Impl::Score(JobIndex index, ItemIndex item,

@@ -256,10 +256,7 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
   Emit(JobEnded{.job = index,
                 .phase = head.cancelling ? JobPhase::kCancelled : JobPhase::kFinalised,
                 .at = now});
-  // Nothing is offered any more: what was derived for that goes, the prior stays for explanations.
-  Fit prior = std::move(r.prior);
-  r = Runtime();
-  r.prior = std::move(prior);
+  r = Runtime();  // Nothing is offered any more: what was derived for that goes.
   auto& jobs = jobs_by_tenant_[head.identity.tenant];
   jobs.erase(index.value());
   if (jobs.empty()) jobs_by_tenant_.erase(head.identity.tenant);

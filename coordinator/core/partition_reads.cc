@@ -95,8 +95,7 @@ ItemStory Partition::Impl::Explain(JobIndex index, ItemIndex i) const {
   const JobState& j = *state_.job(index);
   ItemStory story{.item = ViewItem(index, i), .log_prior = {}, .posterior = {}, .entries = {}};
   const ItemRecord item = j.items.Get(i);
-  const auto named = j.fits.find(item.fit);
-  const Fit& fit = named == j.fits.end() ? runtimes_[index.value()]->prior : named->second.fit;
+  const Fit& fit = FitOf(j, item.fit);
   const auto classes = static_cast<uint16_t>(j.head.identity.classes.size());
   for (const float p : fit.log_prior) story.log_prior.push_back(p);
   std::vector<Vote> votes;

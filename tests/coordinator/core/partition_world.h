@@ -99,7 +99,8 @@ class PartitionWorld {
   }
 
   const std::vector<LeaseEnded>& ended() const { return ended_; }
-  size_t records() const { return journal_.size(); }
+  // Every record's events, encoded.
+  const std::vector<std::pair<RecordId, std::string>>& journal() const { return journal_; }
 
   // --- Short-hands -------------------------------------------------------------------------------
 
