@@ -9,16 +9,18 @@
 namespace tessera::core {
 namespace {
 
-// A change of confidence below this is no news to a requester: a new fit moves every item a little.
-constexpr float kConfidenceNews = 0.001f;
+// What a requester is told of a confidence: its whole thousandths. A new fit moves every item a
+// little, and that is no news; but many small steps are, and only by the value itself can it be
+// seen what was said last. So one that was streamed is never 0.001 from the one that is held. (One
+// that goes to and fro over the edge of a thousandth is news each time: at most once in a fit.)
+double Told(float confidence) { return std::floor(static_cast<double>(confidence) * 1000); }
 
 // Whether the change is one that result streams show: into RESOLVED, out of it, or within it.
 bool IsNews(const ItemOutcome& o, const ItemRecord& before) {
   const bool was = before.state == ItemState::kResolved;
   const bool is = o.after == ItemState::kResolved;
   if (was != is) return true;
-  return is &&
-         (o.value != before.value || std::abs(o.confidence - before.confidence) >= kConfidenceNews);
+  return is && (o.value != before.value || Told(o.confidence) != Told(before.confidence));
 }
 
 }  // namespace

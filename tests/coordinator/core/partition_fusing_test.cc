@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "coordinator/core/partition.h"
 #include "tests/coordinator/core/partition_world.h"
 #include "tests/support/status_matchers.h"
@@ -44,6 +47,51 @@ TEST(PartitionFusingTest, AJobWithAThousandClassesIsResolvedAndNoRecordIsLarge) 
   for (const auto& [id, events] : world.journal()) largest = std::max(largest, events.size());
   EXPECT_GT(largest, size_t{4} << 20);  // A fit was written ...
   EXPECT_LT(largest, size_t{9} << 20);  // ... with two workers of its thirty.
+}
+
+// A requester who follows the stream ends with what a read says, however slowly it came about.
+TEST(PartitionFusingTest, AConfidenceThatDriftsInSmallStepsIsStreamed) {
+  PartitionWorld world({.refit_growth = 0, .refit_answers_min = 1});
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.quality = {.target_confidence = 0.8, .answers_min = 2, .answers_max = 10};
+  create.policy.finalise = FinaliseMode::kManual;
+  const JobIndex job = world.Create(create, 100);
+  ASSERT_THAT(world.Answer(*world.TryLease(1), "yes"), IsOk());
+  LeaseRequest second = PartitionWorld::Ask(2);
+  second.only_job = job;
+  second.only_items = {0};
+  ASSERT_THAT(world.Answer(**world->RequestLease(second, world.now()), "yes"), IsOk());
+  ASSERT_EQ(world->Item(job, 0).state, ItemState::kResolved);
+  uint32_t last = 0;
+  float streamed = 0;
+  const auto follow = [&] {
+    for (const ItemView& item : world->Revisions(job, last, 1000)) {
+      last = item.revision;
+      if (item.item == 0) streamed = item.confidence;
+    }
+  };
+  follow();
+  const float first = streamed;
+  EXPECT_GT(first, 0.8f);
+  double right = 0.7;
+  for (int step = 0; step < 30; ++step) {
+    ASSERT_THAT(world.Answer(*world.TryLease(10 + step), "yes"), IsOk());
+    std::vector<FitWork> work = world->TakeFitWork();
+    ASSERT_EQ(work.size(), 1u);
+    right += 0.0005;  // In the confidence of two answers 0.0004 to 0.0009.
+    Fit fit = PriorFit(2, {.confusion_diagonal = right});
+    fit.number = work[0].number;
+    world->FitComputed(job, std::move(fit), world.now());
+    const float before = world->Item(job, 0).confidence;
+    world.Commit(/*fits=*/false);
+    world.Pass(absl::ZeroDuration());
+    const float after = world->Item(job, 0).confidence;
+    EXPECT_GT(after, before);
+    EXPECT_LT(after, before + 0.001f);
+    follow();
+    EXPECT_LT(std::abs(streamed - after), 0.001f);
+  }
+  EXPECT_GT(streamed, first + 0.008f);
 }
 
 }  // namespace
