@@ -71,13 +71,12 @@ void Partition::Impl::RebuildJob(JobIndex index) {
   const JobState* job = state_.job(index);
   if (job == nullptr) return;
   runtime(index);  // Whoever walks through the jobs finds one.
-  const JobPhase phase = job->head.phase;
   for (const auto& [number, page] : job->leases.pages()) {
     for (const auto& [sequence, assignment] : page.by_sequence) {
       due_.insert({NextMoment(assignment), AssignmentId{index, sequence}});
     }
   }
-  if (phase == JobPhase::kFinalised || phase == JobPhase::kCancelled) return;
+  if (job->ended()) return;
   jobs_by_tenant_[job->head.identity.tenant].insert(index.value());
   TakeIn(index, 0, job->items.size());
   UpdateOffering(index);

@@ -44,11 +44,7 @@ ItemOutcome Partition::Impl::Score(JobIndex index, ItemIndex item,
                                    absl::Span<const ItemEntry> entries, const ItemRecord& before) {
   const JobState& j = job(index);
   const QualityPolicy& quality = j.head.policy.quality;
-  std::vector<Vote> votes;
-  votes.reserve(entries.size());
-  for (const ItemEntry& e : entries) {
-    if (e.counted()) votes.push_back({e.worker, e.label});
-  }
+  const Votes votes = CountedVotes(entries);
   const core::Score score = ScoreVotes(NewestFit(index), votes);
   const auto counted = static_cast<uint32_t>(votes.size());
   // Nobody is left to be asked: what there is has to do.
@@ -102,13 +98,8 @@ void Partition::Impl::AskForFit(JobIndex index) {
   const JobState& j = job(index);
   FitWork work{.job = index, .number = j.head.fit + 1, .votes = {}};
   work.votes.classes = static_cast<uint16_t>(j.head.identity.classes.size());
-  std::vector<Vote> votes;
   for (ItemIndex i = 0; i < j.items.size(); ++i) {
-    const ItemRecord item = j.items.Get(i);
-    votes.clear();
-    for (const ItemEntry& e : item.entries) {
-      if (e.counted()) votes.push_back({e.worker, e.label});
-    }
+    const Votes votes = CountedVotes(j.items.Get(i).entries);
     if (!votes.empty()) work.votes.AddItem(votes, j.items.Traits(i).gold);
   }
   runtime(index).fit_asked = work.number;
@@ -118,10 +109,8 @@ void Partition::Impl::AskForFit(JobIndex index) {
 void Partition::Impl::FitComputed(JobIndex index, Fit fit, absl::Time now) {
   const JobState* j = state_.job(index);
   if (j == nullptr) return;
-  const JobPhase phase = j->head.phase;
   Runtime& r = runtime(index);
-  if (r.fit_asked != fit.number || phase == JobPhase::kFinalised || phase == JobPhase::kCancelled)
-    return;
+  if (r.fit_asked != fit.number || j->ended()) return;
   r.fit_asked.reset();
   Emit(FitApplied{.job = index, .fit = std::move(fit)});
   Refit(index);

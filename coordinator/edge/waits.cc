@@ -12,10 +12,6 @@ namespace {
 
 using absl::StatusCode;
 
-bool Ended(core::JobPhase phase) {
-  return phase == core::JobPhase::kFinalised || phase == core::JobPhase::kCancelled;
-}
-
 absl::Status Gone() {
   return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "the job was deleted meanwhile");
 }
@@ -205,7 +201,7 @@ v1::JobStatus Waits::StatusOf(JobRef job, Watched& watched) {
     out.set_answers_per_second(static_cast<double>(view.answers - samples.front().answers) /
                                seconds);
     const auto open = static_cast<double>(view.counts.waiting + view.counts.in_progress);
-    if (view.counts.resolved > samples.front().done && !Ended(view.phase)) {
+    if (view.counts.resolved > samples.front().done && !core::Ended(view.phase)) {
       const double speed =
           static_cast<double>(view.counts.resolved - samples.front().done) / seconds;
       *out.mutable_remaining_duration() = DurationToProto(absl::Seconds(open / speed));
@@ -253,7 +249,7 @@ std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   };
   const auto full = [&] { return batch.items.size() >= kResultsMax || bytes >= kMessageBytesMax; };
 
-  const bool over = Ended(view.phase);
+  const bool over = core::Ended(view.phase);
   if (!batch.cursor.ended) {
     for (const core::ItemView& item :
          partition.Revisions(wait.job.job, batch.cursor.revision, kResultsMax)) {

@@ -34,10 +34,6 @@ v1::ItemState ToProto(ItemState state) {
   return v1::ITEM_STATE_UNSPECIFIED;
 }
 
-bool Ended(JobPhase phase) {
-  return phase == JobPhase::kFinalised || phase == JobPhase::kCancelled;
-}
-
 }  // namespace
 
 const std::vector<std::string>& Requester::Classes() {
@@ -142,7 +138,7 @@ const core::JobState* Requester::state() const {
 bool Requester::JobIsOver() const {
   const core::JobState* job = state();
   if (deleting_ && job == nullptr) return true;
-  return job != nullptr && Ended(job->head.phase);
+  return job != nullptr && job->ended();
 }
 
 bool Requester::done() const { return JobIsOver() && stream_ended_; }
@@ -396,7 +392,7 @@ void Requester::ChangeOfMind() {
 
 void Requester::HelpToTheEnd() {
   const core::JobState* job = state();
-  if (job == nullptr || Ended(job->head.phase) || job->head.phase == JobPhase::kClosing) return;
+  if (job == nullptr || job->ended() || job->head.phase == JobPhase::kClosing) return;
   const core::JobHead& head = job->head;
   const int64_t enough = head.ledger.committed_micros() +
                          price_ * static_cast<int64_t>(answers_max_ * keys_.size()) + 1;
@@ -552,7 +548,7 @@ void Requester::OnResults(const absl::StatusOr<v1::StreamResultsResponse>& respo
 
 void Requester::CheckStream() {
   const core::JobState* job = state();
-  if (job == nullptr || !Ended(job->head.phase)) {
+  if (job == nullptr || !job->ended()) {
     return Complain("the stream of results ended before the job");
   }
   for (core::ItemIndex i = 0; i < job->items.size(); ++i) {
@@ -596,7 +592,7 @@ void Requester::CheckLedger() {
     Complain(end, " items with ", distinct.size(), " keys became ", head.items, " items");
   }
   if (sealed_ && !head.sealed) Complain("an acknowledged seal is gone");
-  const bool closing = head.phase == JobPhase::kClosing || Ended(head.phase);
+  const bool closing = head.phase == JobPhase::kClosing || core::Ended(head.phase);
   if ((finalised_ || cancelled_) && !closing) Complain("an acknowledged end is gone");
   if (cancelled_ && head.phase == JobPhase::kFinalised) Complain("a cancelled job is finalised");
   int64_t paid = 0;

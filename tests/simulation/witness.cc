@@ -45,10 +45,6 @@ std::vector<core::ItemOutcome> OutcomesOf(const Event& event) {
   return outcomes;
 }
 
-bool Ended(const JobState& job) {
-  return job.head.phase == JobPhase::kFinalised || job.head.phase == JobPhase::kCancelled;
-}
-
 absl::StatusOr<core::PartitionState> Load(testing::FaultyDisk& disk, bool objects) {
   testing::FaultyStore store(&disk);
   absl::StatusOr<core::PartitionState> loaded = absl::UnknownError("LoadState never answered");
@@ -251,7 +247,7 @@ void Witness::Check(const core::ItemsEnded& e) {
 
 void Witness::Check(const core::AnswerReviewed& e) {
   const JobState* job = state_.job(e.assignment.job);
-  if (job != nullptr && Ended(*job) && !e.approved && !e.money_only) {
+  if (job != nullptr && job->ended() && !e.approved && !e.money_only) {
     Complain("a rejection changes an item of a job that has ended");
   }
 }
@@ -261,7 +257,7 @@ void Witness::Check(const core::AnswerReviewed& e) {
 void Witness::CheckEnded(const Event& event) {
   const std::optional<JobIndex> index = JobOf(event);
   const JobState* job = index.has_value() ? state_.job(*index) : nullptr;
-  if (job == nullptr || !Ended(*job)) return;
+  if (job == nullptr || !job->ended()) return;
   const bool allowed = std::holds_alternative<core::JobDeleted>(event) ||
                        std::holds_alternative<core::AnswerReviewed>(event) ||
                        std::holds_alternative<core::BonusPaid>(event);

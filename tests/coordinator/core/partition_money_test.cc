@@ -94,6 +94,8 @@ TEST_F(PartitionMoneyTest, ARejectedAnswerCountsNoMoreAndItsPriceGoesBack) {
                   world_.now()),
               IsOk());
   EXPECT_EQ(world_->Item(job, 0).answers, 1);
+  EXPECT_EQ(Job(job).answers, 1u);
+  EXPECT_EQ(Job(job).answers_rejected, 1u);
   EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
   EXPECT_EQ(Job(job).ledger.rejected_micros, 1000);
   EXPECT_GE(Job(job).revision, revision);
