@@ -167,6 +167,8 @@ class Partition::Impl {
   // Carries out an assignment's deadline and the end of its grace, where they have come.
   void SettleTime(AssignmentId id, absl::Time now);
   void Revoke(AssignmentId id, LeaseEndReason reason, absl::Time now);
+  // The end of the assignment's items that the caller adds.
+  ItemsEnded EndOf(AssignmentId id, const LiveAssignment& a, absl::Time now);
   // Gives each outcome a revision of its own, and emits.
   void EmitEnded(ItemsEnded ended);
 
