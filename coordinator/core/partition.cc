@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "coordinator/core/mutation.h"
 #include "coordinator/core/partition_impl.h"
 
 namespace tessera::core {
@@ -206,7 +207,8 @@ void Partition::Impl::Unwatch(JobIndex index) {
 }
 
 absl::Time Partition::Impl::NextMoment(const LiveAssignment& assignment) {
-  return assignment.expired ? assignment.late_until : assignment.deadline;
+  if (!assignment.expired) return assignment.deadline;
+  return Mutated(Mutation::kGraceNeverEnds) ? absl::InfiniteFuture() : assignment.late_until;
 }
 
 void Partition::Impl::Unschedule(AssignmentId id) {

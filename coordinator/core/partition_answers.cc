@@ -149,7 +149,7 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
     notices_.leases_ended.push_back({id, LeaseEndReason::kExpired});
     a = job(id.job).leases.Find(id.sequence);
   }
-  if (a == nullptr || a->late_until > now) return;
+  if (a == nullptr || a->late_until > now || Mutated(Mutation::kGraceNeverEnds)) return;
   ItemsEnded ended = EndOf(id, *a, now);
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;

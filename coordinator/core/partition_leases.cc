@@ -59,7 +59,7 @@ bool Partition::Impl::Wants(const JobState& job, const ItemRecord& item) const {
   const QualityPolicy& quality = job.head.policy.quality;
   const uint32_t counted = item.Counted();
   const uint32_t leased = item.Leased();
-  if (counted + leased >= quality.answers_max) return false;
+  if (counted + leased >= quality.answers_max) return Mutated(Mutation::kAboveCap);
   // Up to the minimum all are asked at once; beyond it one at a time, each a decision of its own.
   return counted + leased < quality.answers_min || leased == 0;
 }

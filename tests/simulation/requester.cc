@@ -59,14 +59,14 @@ Requester::Requester(World* world, int number) : world_(world), number_(number) 
   for (const std::string& key : keys_) {
     if (!ItemOf(key).has_value()) distinct_.push_back(key);
   }
-  answers_max_ = random.Int(1, 4);
+  const int answers_max = random.Int(1, 4);
   price_ = 1000 * random.Int(0, 3);
-  budget_ = price_ == 0 ? 1000 : random.Int(2, 2 * items * answers_max_ + 3) * price_;
+  budget_ = price_ == 0 ? 1000 : random.Int(2, 2 * items * answers_max + 3) * price_;
   manual_ = random.Chance(150);
-  create_ = CreateRequest();
+  create_ = CreateRequest(answers_max);
 }
 
-v1::CreateJobRequest Requester::CreateRequest() const {
+v1::CreateJobRequest Requester::CreateRequest(int answers_max) const {
   Random& random = world_->random();
   v1::CreateJobRequest request;
   request.set_parent(tenant_);
@@ -83,8 +83,8 @@ v1::CreateJobRequest Requester::CreateRequest() const {
   policy.set_currency_code("EUR");
   policy.set_value_micros(random.Int(0, 2) * 10'000);
   policy.mutable_price()->set_price_per_item_micros(price_);
-  policy.mutable_quality()->set_answers_min(random.Int(1, answers_max_));
-  policy.mutable_quality()->set_answers_max(answers_max_);
+  policy.mutable_quality()->set_answers_min(random.Int(1, answers_max));
+  policy.mutable_quality()->set_answers_max(answers_max);
   if (random.Chance(200)) policy.mutable_quality()->set_answers_per_worker_max(random.Int(5, 30));
   v1::SplitPolicy& split = *policy.mutable_split();
   split.set_strategy(static_cast<v1::SplitStrategy>(random.Int(1, 3)));
@@ -153,7 +153,7 @@ std::string Requester::Describe() const {
                       head.counts.in_progress, ", resolved ", head.counts.resolved, ", answers ",
                       head.answers, ", fit of ", head.fit_answers, ", open ", head.open_assignments,
                       ", remaining ", head.ledger.remaining_micros(), ", answers_max ",
-                      answers_max_, stream_ended_ ? ", streamed" : "");
+                      head.policy.quality.answers_max, stream_ended_ ? ", streamed" : "");
 }
 
 template <typename... Parts>
@@ -338,6 +338,22 @@ void Requester::UpdateBudget(int64_t budget) {
                                         });
 }
 
+void Requester::UpdateQuality() {
+  Random& random = world_->random();
+  v1::UpdateJobRequest request;
+  request.mutable_job()->set_name(name_);
+  v1::QualityPolicy& quality = *request.mutable_job()->mutable_policy()->mutable_quality();
+  quality.set_answers_max(random.Int(1, 4));
+  quality.set_answers_min(random.Int(1, quality.answers_max()));
+  quality.set_target_confidence(random.Int(60, 99) / 100.0);
+  for (const char* field : {"answers_min", "answers_max", "target_confidence"}) {
+    request.mutable_update_mask()->add_paths(absl::StrCat("policy.quality.", field));
+  }
+  Insist<v1::UpdateJobRequest, v1::Job>(
+      &Coordinator::UpdateJob, request,
+      [this](const absl::StatusOr<v1::Job>& job) { OnJob(job, "an update of quality"); });
+}
+
 void Requester::ChangeOfMind() {
   Random& random = world_->random();
   const auto change = [this](auto method, auto request, absl::string_view what) {
@@ -365,6 +381,9 @@ void Requester::ChangeOfMind() {
       return Review();
     case 13:
       return PayBonus();
+    case 14:
+    case 15:
+      return UpdateQuality();
     case 9: {
       if (!random.Chance(100)) return;
       v1::FinaliseJobRequest request;
@@ -394,9 +413,10 @@ void Requester::HelpToTheEnd() {
   const core::JobState* job = state();
   if (job == nullptr || job->ended() || job->head.phase == JobPhase::kClosing) return;
   const core::JobHead& head = job->head;
+  const int64_t answers_max = head.policy.quality.answers_max;
   const int64_t enough = head.ledger.committed_micros() +
-                         price_ * static_cast<int64_t>(answers_max_ * keys_.size()) + 1;
-  const bool needs_more = head.ledger.remaining_micros() < price_ * answers_max_ ||
+                         price_ * answers_max * static_cast<int64_t>(keys_.size()) + 1;
+  const bool needs_more = head.ledger.remaining_micros() < price_ * answers_max ||
                           head.policy.deadline != absl::InfiniteFuture();
   if ((head.pause_reasons & (core::kPauseBudget | core::kPauseDeadline)) || needs_more) {
     return UpdateBudget(std::max(budget_, enough));
