@@ -3,7 +3,6 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/errors.h"
@@ -308,10 +307,7 @@ std::vector<ItemIndex> Partition::Impl::PickWaiting(JobIndex index, uint32_t roo
 
 Partition::Impl::Candidate Partition::Impl::Weigh(const JobState& job, const Fit& fit,
                                                   ItemIndex item, WorkerIndex worker) const {
-  absl::InlinedVector<Vote, 16> votes;
-  for (const ItemEntry& e : job.items.Get(item).entries) {
-    if (e.counted()) votes.push_back({e.worker, e.label});
-  }
+  const Votes votes = CountedVotes(job.items.Get(item).entries);
   const double gain = ExpectedGain(fit, Posterior(fit, votes), worker);
   return {gain * job.items.Traits(item).importance, item};
 }
