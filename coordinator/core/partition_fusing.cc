@@ -89,8 +89,10 @@ void Partition::Impl::MaybeFit(JobIndex index) {
   if (r.fit_asked.has_value() || r.refit_page.has_value()) return;
   if (!LearnsFromAnswers(job(index))) return;
   const uint64_t news = head.answers - std::min(head.answers, head.fit_answers);
-  const auto growth =
-      static_cast<uint64_t>(options_.refit_growth * static_cast<double>(head.fit_answers));
+  const double share = head.fit_answers < options_.refit_answers_large
+                           ? options_.refit_growth
+                           : options_.refit_growth_large;
+  const auto growth = static_cast<uint64_t>(share * static_cast<double>(head.fit_answers));
   if (news >= std::max(options_.refit_answers_min, growth)) AskForFit(index);
 }
 

@@ -94,5 +94,25 @@ TEST(PartitionFusingTest, AConfidenceThatDriftsInSmallStepsIsStreamed) {
   EXPECT_GT(streamed, first + 0.008f);
 }
 
+// Each fit writes all items anew, so a large job cannot have one for each so many answers.
+TEST(PartitionFusingTest, AJobWithManyAnswersIsFittedLessOften) {
+  PartitionWorld world({.refit_growth = 0.5,
+                        .refit_growth_large = 2,
+                        .refit_answers_large = 10,
+                        .refit_answers_min = 1});
+  const JobIndex job = world.Create(PartitionWorld::TwoClasses("a"), 100);
+  std::vector<size_t> fitted;
+  for (int answers = 1; answers <= 60; ++answers) {
+    ASSERT_THAT(world.Answer(*world.TryLease(answers), "yes"), IsOk());
+    for (FitWork& work : world->TakeFitWork()) {
+      fitted.push_back(work.votes.votes.size());
+      world->FitComputed(job, ComputeFit(work.votes, work.number), world.now());
+    }
+    world.Commit(/*fits=*/false);
+    world.Pass(absl::ZeroDuration());
+  }
+  EXPECT_THAT(fitted, ::testing::ElementsAre(1, 2, 3, 4, 6, 9, 13, 39));
+}
+
 }  // namespace
 }  // namespace tessera::core
