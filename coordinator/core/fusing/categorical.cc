@@ -45,7 +45,8 @@ class Learner {
       : table_(table),
         options_(options),
         classes_(table.classes),
-        posterior_(table.items() * classes_),
+        stride_(StrideOf(table, options)),
+        posterior_((table.items() + stride_ - 1) / stride_ * classes_),
         class_prior_(classes_),
         strength_(classes_, options.confusion_strength),
         imagined_right_(classes_),
@@ -102,11 +103,16 @@ class Learner {
     }
   }
 
+  static size_t StrideOf(const VoteTable& table, const FitOptions& options) {
+    const size_t bytes = table.items() * table.classes * sizeof(double);
+    return (1 + bytes / (options.posterior_bytes_max + 1)) | 1;
+  }
+
   Label Known(size_t item) const { return table_.known.empty() ? kNoLabel : table_.known[item]; }
 
   void StartFromShares() {
-    for (size_t item = 0; item < table_.items(); ++item) {
-      double* posterior = &posterior_[item * classes_];
+    for (size_t item = 0; item < table_.items(); item += stride_) {
+      double* posterior = Row(item);
       if (const Label truth = Known(item); truth != kNoLabel) {
         TESSERA_CHECK(truth < classes_);
         posterior[truth] = 1;
@@ -124,9 +130,9 @@ class Learner {
     std::fill(counts_.begin(), counts_.end(), 0.0);
     std::fill(class_prior_.begin(), class_prior_.end(), options_.prior_strength);
     crowd_answers_ = crowd_right_ = 0;
-    for (size_t item = 0; item < table_.items(); ++item) {
+    for (size_t item = 0; item < table_.items(); item += stride_) {
       if (table_.begin[item] == table_.begin[item + 1]) continue;  // Nothing is known of it.
-      const double* posterior = &posterior_[item * classes_];
+      const double* posterior = Row(item);
       for (size_t truth = 0; truth < classes_; ++truth) class_prior_[truth] += posterior[truth];
       for (uint64_t v = table_.begin[item]; v < table_.begin[item + 1]; ++v) {
         const size_t said = table_.votes[v].said;
@@ -199,10 +205,10 @@ class Learner {
   // Judges each item by its votes. Products are rescaled after each vote: no logarithms, no
   // underflow.
   void JudgeItems() {
-    for (size_t item = 0; item < table_.items(); ++item) {
+    for (size_t item = 0; item < table_.items(); item += stride_) {
       if (Known(item) != kNoLabel) continue;
       if (table_.begin[item] == table_.begin[item + 1]) continue;
-      double* posterior = &posterior_[item * classes_];
+      double* posterior = Row(item);
       Distribution next(class_prior_.begin(), class_prior_.end());
       for (uint64_t v = table_.begin[item]; v < table_.begin[item + 1]; ++v) {
         const size_t said = table_.votes[v].said;
@@ -285,14 +291,18 @@ class Learner {
     return &counts_[(worker * classes_ + said) * classes_];
   }
 
+  double* Row(size_t item) { return &posterior_[item / stride_ * classes_]; }
+
   static constexpr uint32_t kOfTheCrowd = UINT32_MAX;
 
   const VoteTable& table_;
   const FitOptions& options_;
   const size_t classes_;
+  // Every such item is learnt from, the others are passed over. Odd, as many a list alternates.
+  const size_t stride_;
   std::vector<WorkerIndex> workers_;    // Whose confusion is kept. Ascending.
   std::vector<uint32_t> positions_;     // [vote]: its worker's place in workers_, or kOfTheCrowd.
-  std::vector<double> posterior_;       // [item][class]
+  std::vector<double> posterior_;       // [item / stride][class]
   std::vector<double> class_prior_;     // [class]
   std::vector<double> counts_;          // [worker][said][truth]
   std::vector<double> totals_;          // [worker][truth]

@@ -56,6 +56,10 @@ struct FitOptions {
   // others are taken for one of the crowd: 2 workers of a job with 1,000 classes, 209 with 100,
   // 20,971 with 10.
   size_t confusion_bytes_max = 8 << 20;
+  // Of all posteriors together, while learning: a double for each class of each item. Beyond, only
+  // every third, fifth, ... item is learnt from: at most 134,217 of a job with 1,000 classes, 13
+  // million with 10.
+  size_t posterior_bytes_max = size_t{1} << 30;
 };
 
 // Fit number 0: what is believed before anything was learnt. Uniform classes, and workers who are

@@ -308,6 +308,18 @@ TEST(ComputeFitTest, OnlyThoseWithTheMostAnswersHaveAConfusionOfTheirOwnAndTheRe
   EXPECT_NEAR(Accuracy(fit, WorkerIndex(0)), 0.78, 0.03);
 }
 
+TEST(ComputeFitTest, OfMoreItemsThanThereIsRoomForEveryFewAreLearntFrom) {
+  const Crowd crowd = MakeCrowd(6000, {0.95, 0.9, 0.8, 0.7});
+  const Fit whole = ComputeFit(crowd.table, 1);
+  const Fit fit = ComputeFit(crowd.table, 1, {.posterior_bytes_max = 1300 * 2 * sizeof(double)});
+  EXPECT_NE(Bits(fit), Bits(whole));
+  EXPECT_EQ(fit.answers, crowd.table.votes.size());
+  EXPECT_EQ(fit.workers, whole.workers);
+  for (uint32_t w = 0; w < 4; ++w) {
+    EXPECT_NEAR(Accuracy(fit, WorkerIndex(w)), Accuracy(whole, WorkerIndex(w)), 0.04) << w;
+  }
+}
+
 TEST(ComputeFitTest, AFitStaysSmallHoweverManyClassesAndWorkersThereAre) {
   VoteTable table = {.classes = 1000};
   std::vector<Vote> votes;
