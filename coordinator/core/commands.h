@@ -184,7 +184,9 @@ struct JobView {
   absl::Time created_at, updated_at, sealed_at, ended_at;  // InfinitePast: not so far.
   uint64_t committed_offset;
   ItemCounts counts;
-  uint64_t answers;  // Counted.
+  uint64_t answers;           // That count.
+  uint64_t answers_rejected;  // That counted until they were rejected.
+  uint64_t answers_late;      // Of both, those that came within the grace.
   uint64_t open_assignments;
   Ledger ledger;
   uint32_t revision;  // The highest in the job so far.

@@ -392,10 +392,11 @@ inline void Fields(auto& v, BonusPaid& e) {
 struct Fit {
   uint32_t number = 0;
   uint16_t classes = 0;
-  uint64_t answers = 0;              // How many it was computed from.
-  std::vector<float> log_prior;      // [class]
-  std::vector<float> log_default;    // [truth * classes + said], for workers it does not know.
-  std::vector<WorkerIndex> workers;  // Ascending.
+  uint64_t answers = 0;          // How many it was computed from.
+  std::vector<float> log_prior;  // [class]
+  float crowd_log_right = 0;     // Of workers who are not in `workers`: that they say the truth,
+  float crowd_log_wrong = 0;     // and that they say one given other class.
+  std::vector<WorkerIndex> workers;  // Whose own confusion it holds. Ascending.
   std::vector<float> log_confusion;  // [worker position][truth][said]
 };
 inline void Fields(auto& v, Fit& f) {
@@ -403,7 +404,8 @@ inline void Fields(auto& v, Fit& f) {
   v("classes", f.classes);
   v("answers", f.answers);
   v("log_prior", f.log_prior);
-  v("log_default", f.log_default);
+  v("crowd_log_right", f.crowd_log_right);
+  v("crowd_log_wrong", f.crowd_log_wrong);
   v("workers", f.workers);
   v("log_confusion", f.log_confusion);
 }

@@ -85,7 +85,9 @@ struct JobHead {
   std::vector<std::string> strata_names;
   uint32_t items = 0;
   ItemCounts counts;
-  uint64_t answers = 0;
+  uint64_t answers = 0;           // That count.
+  uint64_t answers_rejected = 0;  // That counted until they were rejected.
+  uint64_t answers_late = 0;      // Of both, those that came within the grace.
   uint64_t open_assignments = 0;
   uint32_t next_sequence = 0;  // Of assignments.
   uint32_t revision = 0;
@@ -115,6 +117,8 @@ inline void Fields(auto& v, JobHead& h) {
   v("items", h.items);
   v("counts", h.counts);
   v("answers", h.answers);
+  v("answers_rejected", h.answers_rejected);
+  v("answers_late", h.answers_late);
   v("open_assignments", h.open_assignments);
   v("next_sequence", h.next_sequence);
   v("revision", h.revision);
@@ -164,9 +168,7 @@ struct JobState {
 
   // Nothing where the worker did nothing here.
   const Tally* FindTally(WorkerIndex worker) const;
-  bool ended() const {
-    return head.phase == JobPhase::kFinalised || head.phase == JobPhase::kCancelled;
-  }
+  bool ended() const { return Ended(head.phase); }
   // An item as the job's end left it: RESOLVED stays, the rest is UNRESOLVED or CANCELLED.
   ItemState EffectiveState(ItemState stored) const;
 };
@@ -187,7 +189,9 @@ class PartitionState {
 
   // Applies one event of record `id`, to the objects that are older than it. Events of a record are
   // applied in order, all of them, before those of the next. DATA_LOSS if the event cannot follow
-  // from this state (a journal with a hole, or one of another partition).
+  // from this state: it names a job, worker, item or assignment that there cannot be, skips one, or
+  // takes more than there is (a journal with a hole, or one of another partition). The state is of
+  // no use then. Events of a job that was deleted later are OK and change nothing.
   absl::Status Apply(RecordId id, const Event& event);
 
   // --- Objects: write-behind and recovery --------------------------------------------------------

@@ -26,18 +26,43 @@ uint64_t& CountOf(ItemCounts& counts, ItemState state) {
   return counts.cancelled;
 }
 
-void Move(ItemCounts& counts, ItemState before, ItemState after) {
-  if (before == after) return;
-  --CountOf(counts, before);
-  ++CountOf(counts, after);
+// Changes that the state they are made to cannot bear are false, and are not made.
+
+[[nodiscard]] bool TakeOne(uint64_t& count) {
+  if (count == 0) return false;
+  --count;
+  return true;
 }
 
-void UsePage(std::vector<PageUse>& pages, uint32_t page, int change) {
-  auto at = std::lower_bound(pages.begin(), pages.end(), page,
-                             [](const PageUse& u, uint32_t p) { return u.page < p; });
+[[nodiscard]] bool Move(ItemCounts& counts, ItemState before, ItemState after) {
+  if (before == after) return true;
+  if (!TakeOne(CountOf(counts, before))) return false;
+  ++CountOf(counts, after);
+  return true;
+}
+
+[[nodiscard]] bool Take(Micros& money, Micros amount) {
+  if (amount < 0 || money < amount) return false;
+  money -= amount;
+  return true;
+}
+
+auto PageUseAt(std::vector<PageUse>& pages, uint32_t page) {
+  return std::lower_bound(pages.begin(), pages.end(), page,
+                          [](const PageUse& u, uint32_t p) { return u.page < p; });
+}
+
+void UsePage(std::vector<PageUse>& pages, uint32_t page) {
+  auto at = PageUseAt(pages, page);
   if (at == pages.end() || at->page != page) at = pages.insert(at, PageUse{page, 0});
-  at->live = static_cast<uint32_t>(static_cast<int64_t>(at->live) + change);
-  if (at->live == 0) pages.erase(at);
+  ++at->live;
+}
+
+[[nodiscard]] bool LeavePage(std::vector<PageUse>& pages, uint32_t page) {
+  const auto at = PageUseAt(pages, page);
+  if (at == pages.end() || at->page != page) return false;
+  if (--at->live == 0) pages.erase(at);
+  return true;
 }
 
 ItemEntry::Status StatusOf(Disposition disposition) {
@@ -57,9 +82,17 @@ ItemEntry::Status StatusOf(Disposition disposition) {
   return ItemEntry::kForfeited;
 }
 
+// Whether the fit can judge answers of this job.
+bool IsFitOf(const JobState& job, const Fit& fit) {
+  const size_t classes = job.head.identity.classes.size();
+  return fit.classes == classes && fit.log_prior.size() == classes &&
+         fit.log_confusion.size() == fit.workers.size() * classes * classes;
+}
+
 }  // namespace
 
-// Applies one event to one object after another, each only if it is older than the record.
+// Applies one event to one object after another, each only if it is older than the record. What
+// cannot follow from the state is Broken(), whichever of the objects shows it.
 class PartitionState::Folder {
  public:
   Folder(Rep& rep, RecordId id) : rep_(rep), id_(id) {}
@@ -83,6 +116,8 @@ class PartitionState::Folder {
   void operator()(const Ticked& e) { Time(e.at); }
 
   void operator()(const WorkerSeen& e) {
+    // Indexes are given one after another.
+    if (e.worker.value() > rep_.workers.size()) return Broken("a worker is skipped");
     if (ChangesPartition()) {
       rep_.partition.workers = std::max(rep_.partition.workers, e.worker.value() + 1);
     }
@@ -93,6 +128,7 @@ class PartitionState::Folder {
   }
 
   void operator()(const WorkerUpdated& e) {
+    if (!Seen(e.worker)) return;
     WorkerRecord& worker = rep_.Worker(e.worker);
     if (!ChangesWorker(e.worker)) return;
     worker.skills = e.skills;
@@ -111,11 +147,14 @@ class PartitionState::Folder {
 
   void operator()(const JobCreated& e) {
     Time(e.at);
+    if (e.job.value() > rep_.jobs.size()) return Broken("a job is skipped");
     if (ChangesPartition()) {
       rep_.partition.jobs = std::max(rep_.partition.jobs, e.job.value() + 1);
     }
+    const bool there = rep_.Job(e.job) != nullptr;
     JobState& job = rep_.NewJob(e.job);
     if (!ChangesHead(e.job, job)) return;
+    if (there) return Broken(absl::StrCat("job ", e.job.value(), " is created twice"));
     job.head.identity = e.identity;
     job.head.policy = e.policy;
     job.head.created_at = job.head.updated_at = e.at;
@@ -140,7 +179,9 @@ class PartitionState::Folder {
     Time(e.at);
     JobState* job = Job(e.job);
     if (job == nullptr) return;
+    if (!e.traits.empty() && e.traits.size() != e.count) return Broken("items without traits");
     if (JobHead* head = Head(e.job)) {
+      if (e.first != head->items) return Broken("items are added elsewhere than at the end");
       head->items = e.first + e.count;
       head->committed_offset = e.committed_offset;
       head->counts.waiting += e.count;
@@ -148,6 +189,7 @@ class PartitionState::Folder {
       head->updated_at = e.at;
     }
     if (e.count == 0) return;
+    if (uint64_t{e.first} + e.count > job->head.items) return Broken("items that the job has not");
     job->items.Grow(e.first + e.count);
     const uint32_t last_page = (e.first + e.count - 1) / kItemsPerPage;
     for (uint32_t page = e.first / kItemsPerPage; page <= last_page; ++page) {
@@ -192,7 +234,7 @@ class PartitionState::Folder {
   }
 
   void operator()(const JobDeleted& e) {
-    JobState* job = rep_.Job(e.job);
+    JobState* job = JobOrMark(e.job);
     if (job == nullptr) return;
     // The mark was stored, and whether all pages were erased before its owner died nobody knows.
     if (job->head.deleted) {
@@ -225,16 +267,22 @@ class PartitionState::Folder {
     Time(e.at);
     const JobIndex index = e.assignment.job;
     JobState* job = Job(index);
-    if (job == nullptr) return;
+    if (job == nullptr || !Seen(e.worker)) return;
+    for (const GrantedItem& i : e.items) {
+      if (!Added(*job, i.item)) return;
+    }
     const auto items = static_cast<uint32_t>(e.items.size());
     const uint32_t lease_page = e.assignment.sequence / kLeasesPerPage;
     const uint32_t tally_page = e.worker.value() / kWorkersPerPage;
     if (JobHead* head = Head(index)) {
+      if (e.assignment.sequence != head->next_sequence) return Broken("an assignment is skipped");
       head->next_sequence = e.assignment.sequence + 1;
       head->open_assignments += 1;
       head->ledger.reserved_micros += e.price_micros * items;
-      for (const GrantedItem& i : e.items) Move(head->counts, i.before, AfterGrant(i.before));
-      UsePage(head->lease_pages, lease_page, +1);
+      for (const GrantedItem& i : e.items) {
+        if (!Move(head->counts, i.before, AfterGrant(i.before))) return Uncounted();
+      }
+      UsePage(head->lease_pages, lease_page);
       auto& pages = head->tally_pages;
       const auto at = std::lower_bound(pages.begin(), pages.end(), tally_page);
       if (at == pages.end() || *at != tally_page) pages.insert(at, tally_page);
@@ -266,8 +314,9 @@ class PartitionState::Folder {
     JobState* job = Job(e.assignment.job);
     if (job == nullptr) return;
     LiveAssignment* a = Assignment(*job, e.assignment);
-    LeasedItem* i = a == nullptr ? nullptr : a->Find(e.item);
-    if (i == nullptr) return;
+    if (a == nullptr) return;
+    LeasedItem* i = a->Find(e.item);
+    if (i == nullptr) return Broken("a draft of an item that was not leased");
     i->draft = e.label;
     i->edit = e.edit;
   }
@@ -276,17 +325,17 @@ class PartitionState::Folder {
     Time(e.at);
     const JobIndex index = e.assignment.job;
     JobState* job = Job(index);
-    if (job == nullptr) return;
+    if (job == nullptr || !Seen(e.worker)) return;
+    for (const ItemEnd& end : e.items) {
+      if (!Added(*job, end.outcome.item)) return;
+    }
     if (JobHead* head = Head(index)) EndInHead(*head, e);
     EndInLease(*job, e);
     for (const ItemEnd& end : e.items) {
       const ItemIndex item = end.outcome.item;
       if (!ChangesItem(index, *job, item)) continue;
       ItemEntry* entry = job->items.MutableEntry(item, e.assignment.sequence);
-      if (entry == nullptr) {
-        Broken(absl::StrCat("item ", item, " knows nothing of assignment ", e.assignment.sequence));
-        continue;
-      }
+      if (entry == nullptr) return NoEntry(item, e.assignment);
       entry->status = StatusOf(end.disposition);
       entry->label = end.label;
       if (end.disposition == Disposition::kAnsweredLate) entry->flags |= ItemEntry::kLate;
@@ -329,21 +378,24 @@ class PartitionState::Folder {
   void operator()(const AnswerReviewed& e) {
     const JobIndex index = e.assignment.job;
     JobState* job = Job(index);
-    if (job == nullptr) return;
+    if (job == nullptr || !Seen(e.worker) || !Added(*job, e.outcome.item)) return;
     if (JobHead* head = Head(index)) {
-      head->ledger.earned_micros -= e.price_micros;
+      if (!Take(head->ledger.earned_micros, e.price_micros)) return Uncounted();
       if (e.approved) {
         head->ledger.approved_micros += e.price_micros;
       } else {
         head->ledger.rejected_micros += e.price_micros;
-        if (!e.money_only) head->answers -= 1;
-        Move(head->counts, e.outcome.before, e.outcome.after);
+        if (!e.money_only) {
+          if (!TakeOne(head->answers)) return Uncounted();
+          head->answers_rejected += 1;
+        }
+        if (!Move(head->counts, e.outcome.before, e.outcome.after)) return Uncounted();
         head->revision = std::max(head->revision, e.outcome.revision);
       }
     }
     if (ChangesItem(index, *job, e.outcome.item)) {
       ItemEntry* entry = job->items.MutableEntry(e.outcome.item, e.assignment.sequence);
-      if (entry == nullptr) return Broken("a review of an answer that is not there");
+      if (entry == nullptr) return NoEntry(e.outcome.item, e.assignment);
       if (e.approved) {
         entry->flags |= ItemEntry::kApproved;
       } else if (e.money_only) {
@@ -356,6 +408,7 @@ class PartitionState::Folder {
     }
     Tally* tally = e.approved ? nullptr : TallyOf(index, *job, e.worker);
     if (tally == nullptr) return;
+    if (tally->answered == 0) return Uncounted();
     if (!e.money_only) --tally->answered;
     ++tally->rejected;
     tally->earned_micros -= e.price_micros;
@@ -363,7 +416,7 @@ class PartitionState::Folder {
 
   void operator()(const BonusPaid& e) {
     JobState* job = Job(e.job);
-    if (job == nullptr) return;
+    if (job == nullptr || !Seen(e.worker)) return;
     if (JobHead* head = Head(e.job)) {
       head->ledger.bonus_micros += e.amount_micros;
       head->bonus_requests.push_back(BonusKey(e.request_id, e.worker, e.amount_micros));
@@ -374,7 +427,9 @@ class PartitionState::Folder {
   void operator()(const FitApplied& e) {
     JobState* job = Job(e.job);
     if (job == nullptr) return;
+    if (!IsFitOf(*job, e.fit)) return Broken("a fit of another job");
     if (JobHead* head = Head(e.job)) {
+      if (e.fit.number != head->fit + 1) return Broken("a fit is skipped");
       head->fit = e.fit.number;
       head->fit_answers = e.fit.answers;
     }
@@ -393,9 +448,14 @@ class PartitionState::Folder {
   void operator()(const PageRefitted& e) {
     JobState* job = Job(e.job);
     if (job == nullptr) return;
+    for (const ItemOutcome& o : e.outcomes) {
+      if (!Added(*job, o.item)) return;
+      if (o.item / kItemsPerPage != e.page) return Broken("an item of another page");
+    }
+    if (e.outcomes.empty()) return;
     if (JobHead* head = Head(e.job)) {
       for (const ItemOutcome& o : e.outcomes) {
-        Move(head->counts, o.before, o.after);
+        if (!Move(head->counts, o.before, o.after)) return Uncounted();
         head->revision = std::max(head->revision, o.revision);
       }
     }
@@ -414,12 +474,35 @@ class PartitionState::Folder {
     return before == ItemState::kWaiting ? ItemState::kInProgress : before;
   }
 
-  // Nothing for a job that is not there, or of which only the mark is left: a page of it may be
-  // gone.
-  JobState* Job(JobIndex index) {
+  // A mark is what is left of a job that was deleted. A job that is not there at all never was:
+  // what happens to one is of another partition's journal, or behind a hole.
+  JobState* JobOrMark(JobIndex index) {
     JobState* job = rep_.Job(index);
+    if (job == nullptr) Broken(absl::StrCat("there never was a job ", index.value()));
+    return job;
+  }
+  // Nothing, too, for a job of which only the mark is left: a page of it may be gone.
+  JobState* Job(JobIndex index) {
+    JobState* job = JobOrMark(index);
     return job == nullptr || job->head.deleted ? nullptr : job;
   }
+  // Whether the worker was seen, and the item was added. If not, the event is of another journal;
+  // else its indexes would only make the tables larger.
+  bool Seen(WorkerIndex worker) {
+    const uint32_t w = worker.value();
+    if (w < rep_.workers.size() && !rep_.workers[w].name.empty()) return true;
+    Broken(absl::StrCat("nobody has seen worker ", w));
+    return false;
+  }
+  bool Added(const JobState& job, ItemIndex item) {
+    if (item < job.head.items) return true;
+    Broken(absl::StrCat("there is no item ", item));
+    return false;
+  }
+  void NoEntry(ItemIndex item, AssignmentId id) {
+    Broken(absl::StrCat("item ", item, " knows nothing of assignment ", id.sequence));
+  }
+  void Uncounted() { Broken("more is taken from the job's counts than they hold"); }
   bool Changes(const ObjectKey& key, Version& version) {
     if (!version.Advance(id_)) return false;
     rep_.Mark(key, version, id_);
@@ -468,26 +551,21 @@ class PartitionState::Folder {
 
   void EndInHead(JobHead& head, const ItemsEnded& e) {
     for (const ItemEnd& end : e.items) {
-      Move(head.counts, end.outcome.before, end.outcome.after);
+      if (!Move(head.counts, end.outcome.before, end.outcome.after)) return Uncounted();
       head.revision = std::max(head.revision, end.outcome.revision);
-      switch (end.disposition) {
-        case Disposition::kAnswered:
-        case Disposition::kAnsweredLate:
-          head.ledger.reserved_micros -= e.price_micros;
-          (e.approved ? head.ledger.approved_micros : head.ledger.earned_micros) += e.price_micros;
-          head.answers += 1;
-          break;
-        case Disposition::kMissed:
-          break;  // Reserved until the grace ends.
-        default:
-          head.ledger.reserved_micros -= e.price_micros;
-          break;
-      }
+      if (end.disposition == Disposition::kMissed) continue;  // Reserved until the grace ends.
+      if (!Take(head.ledger.reserved_micros, e.price_micros)) return Uncounted();
+      if (StatusOf(end.disposition) != ItemEntry::kAnswered) continue;
+      (e.approved ? head.ledger.approved_micros : head.ledger.earned_micros) += e.price_micros;
+      head.answers += 1;
+      if (end.disposition == Disposition::kAnsweredLate) head.answers_late += 1;
     }
     if (e.active_seconds > 0) head.moments.Add(e.active_units, e.active_seconds);
     if (!e.over) return;
-    head.open_assignments -= 1;
-    UsePage(head.lease_pages, e.assignment.sequence / kLeasesPerPage, -1);
+    if (!TakeOne(head.open_assignments) ||
+        !LeavePage(head.lease_pages, e.assignment.sequence / kLeasesPerPage)) {
+      Uncounted();
+    }
   }
 
   void EndInLease(JobState& job, const ItemsEnded& e) {
@@ -495,7 +573,7 @@ class PartitionState::Folder {
     if (a == nullptr) return;
     for (const ItemEnd& end : e.items) {
       LeasedItem* i = a->Find(end.outcome.item);
-      if (i == nullptr) continue;
+      if (i == nullptr) return Broken("the end of an item that was not leased");
       i->missed = end.disposition == Disposition::kMissed;
       i->ended = !i->missed;
       if (i->missed) a->expired = true;

@@ -124,6 +124,14 @@ const ItemEntry* ItemRecord::FindAssignment(uint32_t sequence) const {
   return nullptr;
 }
 
+Votes CountedVotes(absl::Span<const ItemEntry> entries) {
+  Votes votes;
+  for (const ItemEntry& e : entries) {
+    if (e.counted()) votes.push_back({e.worker, e.label});
+  }
+  return votes;
+}
+
 struct ItemTable::Rep {
   uint32_t size = 0;
   std::vector<Page> pages;

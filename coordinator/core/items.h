@@ -16,9 +16,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/types/span.h"
 #include "coordinator/core/commands.h"
 #include "coordinator/core/events.h"
+#include "coordinator/core/fusing/categorical.h"
 #include "coordinator/core/objects.h"
 
 namespace tessera::core {
@@ -73,6 +75,10 @@ struct ItemRecord {
   const ItemEntry* FindWorker(WorkerIndex worker) const;
   const ItemEntry* FindAssignment(uint32_t sequence) const;
 };
+
+// The answers that count, in the order of their assignments, as fusing takes them.
+using Votes = absl::InlinedVector<Vote, 16>;
+Votes CountedVotes(absl::Span<const ItemEntry> entries);
 
 class ItemTable {
  public:

@@ -19,6 +19,8 @@ enum class Mutation : uint8_t {
   kBudgetOffByOne,      // One answer more than the money pays is leased.
   kDraftLost,           // Drafts do not count at the deadline.
   kDeadlineNotShifted,  // An outage moves no deadline.
+  kAboveCap,            // An item is leased to more than its cap of answers.
+  kGraceNeverEnds,      // An answer counts however late it is.
 };
 
 #ifdef TESSERA_MUTATIONS

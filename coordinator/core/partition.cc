@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "coordinator/core/mutation.h"
 #include "coordinator/core/partition_impl.h"
 
 namespace tessera::core {
@@ -71,13 +72,12 @@ void Partition::Impl::RebuildJob(JobIndex index) {
   const JobState* job = state_.job(index);
   if (job == nullptr) return;
   runtime(index);  // Whoever walks through the jobs finds one.
-  const JobPhase phase = job->head.phase;
   for (const auto& [number, page] : job->leases.pages()) {
     for (const auto& [sequence, assignment] : page.by_sequence) {
       due_.insert({NextMoment(assignment), AssignmentId{index, sequence}});
     }
   }
-  if (phase == JobPhase::kFinalised || phase == JobPhase::kCancelled) return;
+  if (job->ended()) return;
   jobs_by_tenant_[job->head.identity.tenant].insert(index.value());
   TakeIn(index, 0, job->items.size());
   UpdateOffering(index);
@@ -90,10 +90,8 @@ Partition::Impl::Runtime& Partition::Impl::runtime(JobIndex index) {
   if (runtimes_.size() <= index.value()) runtimes_.resize(index.value() + 1);
   auto& r = runtimes_[index.value()];
   if (r == nullptr) {
-    const JobHead& head = job(index).head;
     r = std::make_unique<Runtime>();
-    r->prior = PriorFit(static_cast<uint16_t>(head.identity.classes.size()), options_.fit);
-    const std::vector<std::string>& excluded = head.policy.excluded_workers;
+    const std::vector<std::string>& excluded = job(index).head.policy.excluded_workers;
     r->excluded.insert(excluded.begin(), excluded.end());
   }
   return *r;
@@ -209,7 +207,8 @@ void Partition::Impl::Unwatch(JobIndex index) {
 }
 
 absl::Time Partition::Impl::NextMoment(const LiveAssignment& assignment) {
-  return assignment.expired ? assignment.late_until : assignment.deadline;
+  if (!assignment.expired) return assignment.deadline;
+  return Mutated(Mutation::kGraceNeverEnds) ? absl::InfiniteFuture() : assignment.late_until;
 }
 
 void Partition::Impl::Unschedule(AssignmentId id) {

@@ -46,8 +46,12 @@ struct PartitionOptions {
   // Ready items looked at to find these, and as many again elsewhere for a worker who had all of
   // them: see RequestLease(). Of the items that a request names, so many are compared.
   uint32_t looks_max = 2048;
-  double refit_growth = 0.10;  // A new fit is due when the answers have grown by this share ...
-  uint64_t refit_answers_min = 50;    // ... and by this many.
+  // A new fit is due when the answers have grown by this share and by this many. In a job with many
+  // answers it changes little and still writes every item anew (docs/decisions/0002).
+  double refit_growth = 0.10;
+  double refit_growth_large = 0.25;  // From refit_answers_large on.
+  uint64_t refit_answers_large = 10'000;
+  uint64_t refit_answers_min = 50;
   uint32_t refit_pages_per_step = 4;  // Pages moved to a new fit in one Tick.
   // One Tick ends leases until its events are so many bytes. After a step of the clock hundreds of
   // thousands may be due, and what one Tick decides is in one record.

@@ -111,6 +111,14 @@ absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& comm
 
 }  // namespace
 
+ItemsEnded Partition::Impl::EndOf(AssignmentId id, const LiveAssignment& a, absl::Time now) {
+  return {.assignment = id,
+          .worker = a.worker,
+          .price_micros = a.price_micros,
+          .approved = job(id.job).head.policy.approve_on_acceptance,
+          .at = now};
+}
+
 void Partition::Impl::EmitEnded(ItemsEnded ended) {
   // Each outcome was reckoned by itself; a revision is one item's.
   uint32_t revision = job(ended.assignment.job).head.revision;
@@ -126,11 +134,7 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
   const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
   if (a == nullptr) return;
   if (!a->expired && a->deadline <= now) {
-    ItemsEnded ended{.assignment = id,
-                     .worker = a->worker,
-                     .price_micros = a->price_micros,
-                     .approved = job(id.job).head.policy.approve_on_acceptance,
-                     .at = now};
+    ItemsEnded ended = EndOf(id, *a, now);
     for (const LeasedItem& i : a->items) {
       if (i.ended) continue;
       const bool answered = i.draft != kNoLabel && !Mutated(Mutation::kDraftLost);
@@ -145,12 +149,8 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
     notices_.leases_ended.push_back({id, LeaseEndReason::kExpired});
     a = job(id.job).leases.Find(id.sequence);
   }
-  if (a == nullptr || a->late_until > now) return;
-  ItemsEnded ended{.assignment = id,
-                   .worker = a->worker,
-                   .price_micros = a->price_micros,
-                   .approved = job(id.job).head.policy.approve_on_acceptance,
-                   .at = now};
+  if (a == nullptr || a->late_until > now || Mutated(Mutation::kGraceNeverEnds)) return;
+  ItemsEnded ended = EndOf(id, *a, now);
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
     ended.items.push_back(
@@ -166,11 +166,7 @@ void Partition::Impl::SettleTime(AssignmentId id, absl::Time now) {
 void Partition::Impl::Revoke(AssignmentId id, LeaseEndReason reason, absl::Time now) {
   const LiveAssignment* a = job(id.job).leases.Find(id.sequence);
   if (a == nullptr) return;
-  ItemsEnded ended{.assignment = id,
-                   .worker = a->worker,
-                   .price_micros = a->price_micros,
-                   .approved = job(id.job).head.policy.approve_on_acceptance,
-                   .at = now};
+  ItemsEnded ended = EndOf(id, *a, now);
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
     // What is drafted was done, and is paid.
@@ -235,11 +231,7 @@ absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, a
     given.push_back({answer.item, label});
   }
 
-  ItemsEnded ended{.assignment = id,
-                   .worker = a->worker,
-                   .price_micros = a->price_micros,
-                   .approved = job(id.job).head.policy.approve_on_acceptance,
-                   .at = now};
+  ItemsEnded ended = EndOf(id, *a, now);
   Submitted reply;
   const bool late = a->expired;
   for (const LeasedItem& i : a->items) {
@@ -297,11 +289,7 @@ absl::Status Partition::Impl::Return(const ReturnItems& command, absl::Time now)
       return NotInAssignment(absl::StrCat("item_keys[", k, "]"));
     }
   }
-  ItemsEnded ended{.assignment = id,
-                   .worker = a->worker,
-                   .price_micros = a->price_micros,
-                   .approved = job(id.job).head.policy.approve_on_acceptance,
-                   .at = now};
+  ItemsEnded ended = EndOf(id, *a, now);
   for (const LeasedItem& i : a->items) {
     if (i.ended) continue;
     const bool named =
@@ -372,15 +360,13 @@ absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, ab
     return Error(StatusCode::kNotFound, "ANSWER_NOT_FOUND",
                  "only an answer that counts can be approved or rejected");
   }
-  const JobPhase phase = j.head.phase;
-  const bool ended = phase == JobPhase::kFinalised || phase == JobPhase::kCancelled;
   AnswerReviewed reviewed{.assignment = id,
                           .worker = e->worker,
                           .approved = command.approve,
                           .price_micros = e->price_micros,
                           .reason = command.reason,
-                          .money_only = ended && !command.approve};
-  if (command.approve || ended) {
+                          .money_only = j.ended() && !command.approve};
+  if (command.approve || j.ended()) {
     reviewed.outcome = ItemOutcome{.item = command.item, .before = item.state, .after = item.state};
   } else {
     reviewed.outcome =

@@ -9,35 +9,42 @@
 namespace tessera::core {
 namespace {
 
-// A change of confidence below this is no news to a requester: a new fit moves every item a little.
-constexpr float kConfidenceNews = 0.001f;
+// What a requester is told of a confidence: its whole thousandths. A new fit moves every item a
+// little, and that is no news; but many small steps are, and only by the value itself can it be
+// seen what was said last. So one that was streamed is never 0.001 from the one that is held. (One
+// that goes to and fro over the edge of a thousandth is news each time: at most once in a fit.)
+double Told(float confidence) { return std::floor(static_cast<double>(confidence) * 1000); }
 
 // Whether the change is one that result streams show: into RESOLVED, out of it, or within it.
 bool IsNews(const ItemOutcome& o, const ItemRecord& before) {
   const bool was = before.state == ItemState::kResolved;
   const bool is = o.after == ItemState::kResolved;
   if (was != is) return true;
-  return is &&
-         (o.value != before.value || std::abs(o.confidence - before.confidence) >= kConfidenceNews);
+  return is && (o.value != before.value || Told(o.confidence) != Told(before.confidence));
 }
 
 }  // namespace
 
+const Fit& Partition::Impl::FitOf(const JobState& job, uint32_t number) const {
+  if (const auto found = job.fits.find(number); found != job.fits.end()) return found->second.fit;
+  const auto classes = static_cast<uint16_t>(job.head.identity.classes.size());
+  auto prior = priors_.find(classes);
+  if (prior == priors_.end()) {
+    prior = priors_.emplace(classes, PriorFit(classes, options_.fit)).first;
+  }
+  return prior->second;
+}
+
 const Fit& Partition::Impl::NewestFit(JobIndex index) {
   const JobState& j = job(index);
-  const auto found = j.fits.find(j.head.fit);
-  return found == j.fits.end() ? runtime(index).prior : found->second.fit;
+  return FitOf(j, j.head.fit);
 }
 
 ItemOutcome Partition::Impl::Score(JobIndex index, ItemIndex item,
                                    absl::Span<const ItemEntry> entries, const ItemRecord& before) {
   const JobState& j = job(index);
   const QualityPolicy& quality = j.head.policy.quality;
-  std::vector<Vote> votes;
-  votes.reserve(entries.size());
-  for (const ItemEntry& e : entries) {
-    if (e.counted()) votes.push_back({e.worker, e.label});
-  }
+  const Votes votes = CountedVotes(entries);
   const core::Score score = ScoreVotes(NewestFit(index), votes);
   const auto counted = static_cast<uint32_t>(votes.size());
   // Nobody is left to be asked: what there is has to do.
@@ -82,8 +89,10 @@ void Partition::Impl::MaybeFit(JobIndex index) {
   if (r.fit_asked.has_value() || r.refit_page.has_value()) return;
   if (!LearnsFromAnswers(job(index))) return;
   const uint64_t news = head.answers - std::min(head.answers, head.fit_answers);
-  const auto growth =
-      static_cast<uint64_t>(options_.refit_growth * static_cast<double>(head.fit_answers));
+  const double share = head.fit_answers < options_.refit_answers_large
+                           ? options_.refit_growth
+                           : options_.refit_growth_large;
+  const auto growth = static_cast<uint64_t>(share * static_cast<double>(head.fit_answers));
   if (news >= std::max(options_.refit_answers_min, growth)) AskForFit(index);
 }
 
@@ -91,13 +100,8 @@ void Partition::Impl::AskForFit(JobIndex index) {
   const JobState& j = job(index);
   FitWork work{.job = index, .number = j.head.fit + 1, .votes = {}};
   work.votes.classes = static_cast<uint16_t>(j.head.identity.classes.size());
-  std::vector<Vote> votes;
   for (ItemIndex i = 0; i < j.items.size(); ++i) {
-    const ItemRecord item = j.items.Get(i);
-    votes.clear();
-    for (const ItemEntry& e : item.entries) {
-      if (e.counted()) votes.push_back({e.worker, e.label});
-    }
+    const Votes votes = CountedVotes(j.items.Get(i).entries);
     if (!votes.empty()) work.votes.AddItem(votes, j.items.Traits(i).gold);
   }
   runtime(index).fit_asked = work.number;
@@ -107,10 +111,8 @@ void Partition::Impl::AskForFit(JobIndex index) {
 void Partition::Impl::FitComputed(JobIndex index, Fit fit, absl::Time now) {
   const JobState* j = state_.job(index);
   if (j == nullptr) return;
-  const JobPhase phase = j->head.phase;
   Runtime& r = runtime(index);
-  if (r.fit_asked != fit.number || phase == JobPhase::kFinalised || phase == JobPhase::kCancelled)
-    return;
+  if (r.fit_asked != fit.number || j->ended()) return;
   r.fit_asked.reset();
   Emit(FitApplied{.job = index, .fit = std::move(fit)});
   Refit(index);

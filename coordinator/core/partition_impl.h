@@ -44,7 +44,6 @@ class Partition::Impl {
     uint64_t open_leases = 0;            // Leased entries of items in progress.
     std::optional<uint32_t> fit_asked;   // The number of a fit that is being computed.
     std::optional<uint32_t> refit_page;  // The next page to move to the newest fit.
-    Fit prior;                           // Fit 0.
     absl::Time last_granted = absl::InfinitePast();
     double rate_tokens = 0;  // Of the job's limit of assignments a second; see TakesRate.
     absl::Time rate_at = absl::InfinitePast();
@@ -168,11 +167,16 @@ class Partition::Impl {
   // Carries out an assignment's deadline and the end of its grace, where they have come.
   void SettleTime(AssignmentId id, absl::Time now);
   void Revoke(AssignmentId id, LeaseEndReason reason, absl::Time now);
+  // The end of the assignment's items that the caller adds.
+  ItemsEnded EndOf(AssignmentId id, const LiveAssignment& a, absl::Time now);
   // Gives each outcome a revision of its own, and emits.
   void EmitEnded(ItemsEnded ended);
 
   // --- partition_fusing.cc -----------------------------------------------------------------------
 
+  // The job's fit of this number; the prior where there is none, as for fit 0. Lives until the job
+  // changes.
+  const Fit& FitOf(const JobState& job, uint32_t number) const;
   const Fit& NewestFit(JobIndex index);
   // How the item stands if its entry of `sequence` had this disposition and label.
   ItemOutcome OutcomeWith(JobIndex index, ItemIndex item, uint32_t sequence,
@@ -214,6 +218,7 @@ class Partition::Impl {
   absl::flat_hash_set<JobIndex> attention_;
   std::set<std::pair<absl::Time, JobIndex>> moments_;  // Start times and deadlines to come.
   std::set<std::string, std::less<>> worker_names_;    // For listing by name.
+  mutable std::map<uint16_t, Fit> priors_;  // Fit 0 of jobs with so many classes; made when needed.
   // Prices of pools whose home is another partition, as they were last seen; nothing where there is
   // no such pool any more.
   std::map<std::string, std::optional<Micros>, std::less<>> prices_seen_;

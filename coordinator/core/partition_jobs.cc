@@ -19,10 +19,6 @@ constexpr uint32_t kJobsEverMax = std::numeric_limits<uint32_t>::max() - 1;
 // until they are this share of all: planning a million anew for each batch would take hours.
 constexpr double kUnplannedShareMax = 0.1;
 
-bool Ended(const JobHead& head) {
-  return head.phase == JobPhase::kFinalised || head.phase == JobPhase::kCancelled;
-}
-
 absl::Status JobEndedError() {
   return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
 }
@@ -85,7 +81,7 @@ absl::StatusOr<ItemsAddedReply> Partition::Impl::AddItems(const core::AddItems& 
         .Field("offset", "must be the job's committed_offset")
         .Meta("committed_offset", absl::StrCat(committed));
   }
-  if (Ended(head)) return JobEndedError();
+  if (Ended(head.phase)) return JobEndedError();
   if (head.phase == JobPhase::kClosing) return JobClosingError();
   if (head.sealed) {
     return Error(StatusCode::kFailedPrecondition, "JOB_SEALED",
@@ -118,7 +114,7 @@ absl::Status Partition::Impl::SealJob(JobIndex index, absl::Time now) {
   if (!found.ok()) return found.status();
   const JobHead& head = (*found)->head;
   if (head.sealed) return absl::OkStatus();
-  if (Ended(head)) return JobEndedError();
+  if (Ended(head.phase)) return JobEndedError();
   if (head.phase == JobPhase::kClosing) return JobClosingError();
   Emit(JobSealed{.job = index, .at = now});
   if (runtime(index).planned < head.items) runtime(index).ordered = false;
@@ -140,7 +136,7 @@ absl::Status Partition::Impl::PauseJob(JobIndex index, absl::Time now) {
   const absl::StatusOr<JobState*> found = Find(index);
   if (!found.ok()) return found.status();
   const JobHead& head = (*found)->head;
-  if (Ended(head)) return JobEndedError();
+  if (Ended(head.phase)) return JobEndedError();
   if (head.phase == JobPhase::kClosing) return JobClosingError();
   SetPause(index, head.pause_reasons | kPauseRequested, now);
   return absl::OkStatus();
@@ -150,7 +146,7 @@ absl::Status Partition::Impl::ResumeJob(JobIndex index, absl::Time now) {
   const absl::StatusOr<JobState*> found = Find(index);
   if (!found.ok()) return found.status();
   const JobHead& head = (*found)->head;
-  if (Ended(head)) return JobEndedError();
+  if (Ended(head.phase)) return JobEndedError();
   if (head.phase == JobPhase::kClosing) return JobClosingError();
   // What else holds it stays: more money or time ends that by itself.
   SetPause(index, head.pause_reasons & ~kPauseRequested, now);
@@ -164,7 +160,7 @@ absl::Status Partition::Impl::CloseJob(JobIndex index, bool cancelling, absl::Ti
   const JobHead& head = (*found)->head;
   const JobPhase wanted = cancelling ? JobPhase::kCancelled : JobPhase::kFinalised;
   if (head.phase == wanted) return absl::OkStatus();
-  if (Ended(head)) return JobEndedError();
+  if (Ended(head.phase)) return JobEndedError();
   if (head.phase == JobPhase::kClosing) {
     if (head.cancelling == cancelling) return absl::OkStatus();
     // A job on its way to FINALISED may still be cancelled; what is cancelled stays cancelled.
@@ -179,7 +175,7 @@ absl::Status Partition::Impl::CloseJob(JobIndex index, bool cancelling, absl::Ti
 absl::Status Partition::Impl::DeleteJob(JobIndex index) {
   const absl::StatusOr<JobState*> found = Find(index);
   if (!found.ok()) return found.status();
-  if (!Ended((*found)->head)) {
+  if (!(*found)->ended()) {
     return Error(StatusCode::kFailedPrecondition, "JOB_NOT_ENDED",
                  "only a job that is FINALISED or CANCELLED can be deleted");
   }
@@ -192,7 +188,7 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
   const absl::StatusOr<JobState*> found = Find(command.job);
   if (!found.ok()) return found.status();
   const JobHead& head = (*found)->head;
-  if (Ended(head)) return JobEndedError();
+  if (Ended(head.phase)) return JobEndedError();
   if (head.phase == JobPhase::kClosing) return JobClosingError();
   const Micros committed = head.ledger.committed_micros();
   if (command.budget_micros < committed) {
@@ -222,7 +218,7 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
 
 void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
   JobState* j = state_.mutable_job(index);
-  if (j == nullptr || Ended(j->head)) return;
+  if (j == nullptr || j->ended()) return;
   JobHead& head = j->head;
   Runtime& r = runtime(index);
   if (head.phase != JobPhase::kClosing) {
@@ -256,10 +252,7 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
   Emit(JobEnded{.job = index,
                 .phase = head.cancelling ? JobPhase::kCancelled : JobPhase::kFinalised,
                 .at = now});
-  // Nothing is offered any more: what was derived for that goes, the prior stays for explanations.
-  Fit prior = std::move(r.prior);
-  r = Runtime();
-  r.prior = std::move(prior);
+  r = Runtime();  // Nothing is offered any more: what was derived for that goes.
   auto& jobs = jobs_by_tenant_[head.identity.tenant];
   jobs.erase(index.value());
   if (jobs.empty()) jobs_by_tenant_.erase(head.identity.tenant);

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/errors.h"
@@ -59,7 +58,7 @@ bool Partition::Impl::Wants(const JobState& job, const ItemRecord& item) const {
   const QualityPolicy& quality = job.head.policy.quality;
   const uint32_t counted = item.Counted();
   const uint32_t leased = item.Leased();
-  if (counted + leased >= quality.answers_max) return false;
+  if (counted + leased >= quality.answers_max) return Mutated(Mutation::kAboveCap);
   // Up to the minimum all are asked at once; beyond it one at a time, each a decision of its own.
   return counted + leased < quality.answers_min || leased == 0;
 }
@@ -308,10 +307,7 @@ std::vector<ItemIndex> Partition::Impl::PickWaiting(JobIndex index, uint32_t roo
 
 Partition::Impl::Candidate Partition::Impl::Weigh(const JobState& job, const Fit& fit,
                                                   ItemIndex item, WorkerIndex worker) const {
-  absl::InlinedVector<Vote, 16> votes;
-  for (const ItemEntry& e : job.items.Get(item).entries) {
-    if (e.counted()) votes.push_back({e.worker, e.label});
-  }
+  const Votes votes = CountedVotes(job.items.Get(item).entries);
   const double gain = ExpectedGain(fit, Posterior(fit, votes), worker);
   return {gain * job.items.Traits(item).importance, item};
 }

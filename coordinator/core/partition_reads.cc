@@ -59,6 +59,8 @@ JobView Partition::Impl::View(JobIndex index) const {
                  .committed_offset = head.committed_offset,
                  .counts = head.counts,
                  .answers = head.answers,
+                 .answers_rejected = head.answers_rejected,
+                 .answers_late = head.answers_late,
                  .open_assignments = head.open_assignments,
                  .ledger = head.ledger,
                  .revision = head.revision,
@@ -80,11 +82,9 @@ ItemView Partition::Impl::ViewItem(JobIndex index, ItemIndex i) const {
                 .majority = kNoLabel,
                 .cost_micros = 0,
                 .traits = j.items.Traits(i)};
-  std::vector<Vote> votes;
+  const Votes votes = CountedVotes(item.entries);
   for (const ItemEntry& e : item.entries) {
-    if (!e.counted()) continue;
-    votes.push_back({e.worker, e.label});
-    if (!(e.flags & ItemEntry::kUnpaid)) view.cost_micros += e.price_micros;
+    if (e.counted() && !(e.flags & ItemEntry::kUnpaid)) view.cost_micros += e.price_micros;
   }
   view.answers = static_cast<uint32_t>(votes.size());
   view.majority = Majority(static_cast<uint16_t>(j.head.identity.classes.size()), votes);
@@ -95,11 +95,9 @@ ItemStory Partition::Impl::Explain(JobIndex index, ItemIndex i) const {
   const JobState& j = *state_.job(index);
   ItemStory story{.item = ViewItem(index, i), .log_prior = {}, .posterior = {}, .entries = {}};
   const ItemRecord item = j.items.Get(i);
-  const auto named = j.fits.find(item.fit);
-  const Fit& fit = named == j.fits.end() ? runtimes_[index.value()]->prior : named->second.fit;
+  const Fit& fit = FitOf(j, item.fit);
   const auto classes = static_cast<uint16_t>(j.head.identity.classes.size());
   for (const float p : fit.log_prior) story.log_prior.push_back(p);
-  std::vector<Vote> votes;
   for (const ItemEntry& e : item.entries) {
     ItemEntryView view{
         .assignment = {index, e.sequence},
@@ -118,10 +116,9 @@ ItemStory Partition::Impl::Explain(JobIndex index, ItemIndex i) const {
         view.log_likelihood.push_back(LogConfusion(fit, e.worker, truth, e.label));
       }
     }
-    if (e.counted()) votes.push_back({e.worker, e.label});
     story.entries.push_back(std::move(view));
   }
-  story.posterior = Posterior(fit, votes);
+  story.posterior = Posterior(fit, CountedVotes(item.entries));
   return story;
 }
 

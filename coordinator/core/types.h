@@ -80,6 +80,10 @@ enum class JobPhase : uint8_t {
   kCancelled = 4,
 };
 
+inline bool Ended(JobPhase phase) {
+  return phase == JobPhase::kFinalised || phase == JobPhase::kCancelled;
+}
+
 // Why a job is paused: bits, as several may hold at once. Stored: append only.
 enum PauseReason : uint8_t {
   kPauseRequested = 1,

@@ -54,10 +54,6 @@ v1::SplitStrategy StrategyToProto(core::SplitStrategy strategy) {
   return v1::SPLIT_STRATEGY_UNSPECIFIED;
 }
 
-bool Ended(core::JobPhase phase) {
-  return phase == core::JobPhase::kFinalised || phase == core::JobPhase::kCancelled;
-}
-
 v1::StopReason StopReasonOf(const core::ItemView& item, const core::JobHead& job) {
   const core::QualityPolicy& quality = job.policy.quality;
   switch (item.state) {
@@ -103,7 +99,8 @@ v1::JobCounts CountsToProto(const core::JobView& view, const core::JobState& sta
   counts.set_items_resolved(static_cast<int64_t>(view.counts.resolved));
   counts.set_items_unresolved(static_cast<int64_t>(view.counts.unresolved));
   counts.set_items_cancelled(static_cast<int64_t>(view.counts.cancelled));
-  counts.set_answers(static_cast<int64_t>(view.answers));
+  counts.set_answers(static_cast<int64_t>(view.answers + view.answers_rejected));
+  counts.set_answers_late(static_cast<int64_t>(view.answers_late));
   counts.set_assignments_open(static_cast<int64_t>(view.open_assignments));
   counts.set_assignments(state.head.next_sequence);
   int64_t workers = 0;
@@ -250,7 +247,7 @@ v1::Job JobToProto(const core::JobView& view, const core::JobState& state) {
   *job.mutable_ledger() = LedgerToProto(view.ledger, view.policy.currency_code);
   job.set_committed_offset(static_cast<int64_t>(view.committed_offset));
   const v1::StallReason stall = StallToProto(view.stall);
-  if (stall != v1::STALL_REASON_UNSPECIFIED && !Ended(view.phase)) job.add_stall(stall);
+  if (stall != v1::STALL_REASON_UNSPECIFIED && !core::Ended(view.phase)) job.add_stall(stall);
   job.set_fit(view.fit);
   return job;
 }
@@ -271,7 +268,7 @@ v1::Result ResultToProto(const core::ItemView& item, const core::JobHead& job,
                          const JobWords& words) {
   v1::Result out;
   out.set_state(StateToProto(item.state));
-  out.set_finality(Ended(job.phase) ? v1::FINALITY_FINAL : v1::FINALITY_PROVISIONAL);
+  out.set_finality(core::Ended(job.phase) ? v1::FINALITY_FINAL : v1::FINALITY_PROVISIONAL);
   out.set_stop_reason(StopReasonOf(item, job));
   if (item.value != core::kNoLabel) *out.mutable_value() = ChoiceAnswer(words, item.value);
   out.set_confidence(item.confidence);

@@ -97,6 +97,7 @@ void Coordinator::Impl::TakeFitWork() {
                      [this, alive = alive_, p, job](core::Fit fit) {
                        if (!*alive || !partitions_.Serving(p)) return;
                        partitions_.partition(p).FitComputed(job, std::move(fit), partitions_.now());
+                       partitions_.host(p).EndCommand();
                        turn_due_ = true;
                      });
     }

@@ -128,7 +128,7 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
   const auto plan = [&](JobRef ref) -> absl::StatusOr<v1::SplitPlan> {
     const core::Partition& partition = partitions.partition(ref.partition);
     const core::JobView view = *partition.Job(ref.job);
-    if (view.phase == core::JobPhase::kFinalised || view.phase == core::JobPhase::kCancelled) {
+    if (core::Ended(view.phase)) {
       return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
     }
     if (!request.has_policy_override()) {

@@ -89,8 +89,14 @@ class PartitionHost::Impl {
 
   void WhenCommitted(std::function<void(absl::Status)> done) {
     replies_.push_back({RecordNow(), std::move(done)});
-    // Here a command is complete, with its payloads: between two of them a record may be closed.
-    if (state_ == HostState::kServing && OpenBytes() >= options_.record_bytes_max) CloseRecord();
+    EndCommand();
+  }
+
+  // Between two commands, and only there, a record may be closed.
+  void EndCommand() {
+    if (state_ != HostState::kServing) return;
+    Gather();
+    if (OpenBytes() >= options_.record_bytes_max) CloseRecord();
   }
 
   void Flush(absl::Time now) {
@@ -499,6 +505,7 @@ core::Partition& PartitionHost::partition() { return impl_->partition(); }
 void PartitionHost::WhenCommitted(std::function<void(absl::Status)> done) {
   impl_->WhenCommitted(std::move(done));
 }
+void PartitionHost::EndCommand() { impl_->EndCommand(); }
 void PartitionHost::Flush(absl::Time now) { impl_->Flush(now); }
 void PartitionHost::Tick(absl::Time now) { impl_->Tick(now); }
 absl::Time PartitionHost::NextWake() const { return impl_->NextWake(); }

@@ -290,9 +290,7 @@ void WorkDesk::OnLeaseEnded(uint32_t partition, const core::LeaseEnded& ended) {
 
 void WorkDesk::OnJobChanged(JobRef job) {
   const core::JobState* state = partitions_->state(job.partition).job(job.job);
-  if (state == nullptr || state->head.phase == core::JobPhase::kClosing ||
-      state->head.phase == core::JobPhase::kFinalised ||
-      state->head.phase == core::JobPhase::kCancelled) {
+  if (state == nullptr || state->head.phase == core::JobPhase::kClosing || state->ended()) {
     broker_.JobDone(job);
   }
 }

@@ -26,12 +26,6 @@ class Mail {
   };
 
   void Put(Letter letter) { letters_.push_back(std::move(letter)); }
-  size_t size() const { return letters_.size(); }
-  absl::Time NextDue() const {
-    absl::Time next = absl::InfiniteFuture();
-    for (const Letter& letter : letters_) next = std::min(next, letter.due);
-    return next;
-  }
 
   // Opens one letter that is due, any of those that may come next. False if there is none.
   bool Deliver(absl::Time now, Random& random, int overtake_per_mille) {

@@ -72,7 +72,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Bug{"LeaseTwice", Sabotage::kNone, Mutation::kLeaseTwice},
                       Bug{"BudgetOffByOne", Sabotage::kNone, Mutation::kBudgetOffByOne},
                       Bug{"DraftLost", Sabotage::kNone, Mutation::kDraftLost},
-                      Bug{"DeadlineNotShifted", Sabotage::kNone, Mutation::kDeadlineNotShifted}),
+                      Bug{"DeadlineNotShifted", Sabotage::kNone, Mutation::kDeadlineNotShifted},
+                      Bug{"AboveCap", Sabotage::kNone, Mutation::kAboveCap},
+                      Bug{"GraceNeverEnds", Sabotage::kNone, Mutation::kGraceNeverEnds}),
     [](const auto& info) { return std::string(info.param.name); });
 
 // The same program without a bug finds none, so it is the bugs that are found.

@@ -54,6 +54,8 @@ class Recount {
     Expect("unresolved items", counts_.unresolved, head.counts.unresolved);
     Expect("cancelled items", counts_.cancelled, head.counts.cancelled);
     Expect("answers", answers_, head.answers);
+    Expect("rejected answers", rejected_, head.answers_rejected);
+    Expect("late answers", late_, head.answers_late);
     Expect("reserved micros", reserved_, head.ledger.reserved_micros);
     Expect("approved micros", approved_, head.ledger.approved_micros);
     Expect("earned micros", owed_ - approved_, head.ledger.earned_micros);
@@ -78,6 +80,8 @@ class Recount {
       }
       const bool paid = e.counted() && !(e.flags & ItemEntry::kUnpaid);
       if (e.counted()) ++answers_;
+      if (e.status == ItemEntry::kRejected) ++rejected_;
+      if (e.flags & ItemEntry::kLate) ++late_;
       if (paid) owed_ += e.price_micros;
       if (paid && (e.flags & ItemEntry::kApproved)) approved_ += e.price_micros;
       if (e.live()) {
@@ -102,6 +106,8 @@ class Recount {
   const JobState& job_;
   ItemCounts counts_;
   uint64_t answers_ = 0;
+  uint64_t rejected_ = 0;
+  uint64_t late_ = 0;
   Micros reserved_ = 0;
   Micros owed_ = 0;
   Micros approved_ = 0;
@@ -127,13 +133,9 @@ Complaints CheckJob(const JobState& job) { return Recount(job).Take(); }
 Complaints CheckScores(const JobState& job) {
   Complaints complaints;
   const Fit prior = core::PriorFit(static_cast<uint16_t>(job.head.identity.classes.size()));
-  std::vector<core::Vote> votes;
   for (ItemIndex i = 0; i < job.items.size(); ++i) {
     const ItemRecord item = job.items.Get(i);
-    votes.clear();
-    for (const ItemEntry& e : item.entries) {
-      if (e.counted()) votes.push_back({e.worker, e.label});
-    }
+    const core::Votes votes = core::CountedVotes(item.entries);
     if (votes.empty()) continue;
     if (item.fit != 0 && !job.fits.contains(item.fit)) {
       complaints.push_back(absl::StrCat("item ", i, " names fit ", item.fit, ", which is gone"));

@@ -34,10 +34,6 @@ v1::ItemState ToProto(ItemState state) {
   return v1::ITEM_STATE_UNSPECIFIED;
 }
 
-bool Ended(JobPhase phase) {
-  return phase == JobPhase::kFinalised || phase == JobPhase::kCancelled;
-}
-
 }  // namespace
 
 const std::vector<std::string>& Requester::Classes() {
@@ -63,14 +59,14 @@ Requester::Requester(World* world, int number) : world_(world), number_(number) 
   for (const std::string& key : keys_) {
     if (!ItemOf(key).has_value()) distinct_.push_back(key);
   }
-  answers_max_ = random.Int(1, 4);
+  const int answers_max = random.Int(1, 4);
   price_ = 1000 * random.Int(0, 3);
-  budget_ = price_ == 0 ? 1000 : random.Int(2, 2 * items * answers_max_ + 3) * price_;
+  budget_ = price_ == 0 ? 1000 : random.Int(2, 2 * items * answers_max + 3) * price_;
   manual_ = random.Chance(150);
-  create_ = CreateRequest();
+  create_ = CreateRequest(answers_max);
 }
 
-v1::CreateJobRequest Requester::CreateRequest() const {
+v1::CreateJobRequest Requester::CreateRequest(int answers_max) const {
   Random& random = world_->random();
   v1::CreateJobRequest request;
   request.set_parent(tenant_);
@@ -87,8 +83,8 @@ v1::CreateJobRequest Requester::CreateRequest() const {
   policy.set_currency_code("EUR");
   policy.set_value_micros(random.Int(0, 2) * 10'000);
   policy.mutable_price()->set_price_per_item_micros(price_);
-  policy.mutable_quality()->set_answers_min(random.Int(1, answers_max_));
-  policy.mutable_quality()->set_answers_max(answers_max_);
+  policy.mutable_quality()->set_answers_min(random.Int(1, answers_max));
+  policy.mutable_quality()->set_answers_max(answers_max);
   if (random.Chance(200)) policy.mutable_quality()->set_answers_per_worker_max(random.Int(5, 30));
   v1::SplitPolicy& split = *policy.mutable_split();
   split.set_strategy(static_cast<v1::SplitStrategy>(random.Int(1, 3)));
@@ -142,7 +138,7 @@ const core::JobState* Requester::state() const {
 bool Requester::JobIsOver() const {
   const core::JobState* job = state();
   if (deleting_ && job == nullptr) return true;
-  return job != nullptr && Ended(job->head.phase);
+  return job != nullptr && job->ended();
 }
 
 bool Requester::done() const { return JobIsOver() && stream_ended_; }
@@ -157,7 +153,7 @@ std::string Requester::Describe() const {
                       head.counts.in_progress, ", resolved ", head.counts.resolved, ", answers ",
                       head.answers, ", fit of ", head.fit_answers, ", open ", head.open_assignments,
                       ", remaining ", head.ledger.remaining_micros(), ", answers_max ",
-                      answers_max_, stream_ended_ ? ", streamed" : "");
+                      head.policy.quality.answers_max, stream_ended_ ? ", streamed" : "");
 }
 
 template <typename... Parts>
@@ -342,6 +338,22 @@ void Requester::UpdateBudget(int64_t budget) {
                                         });
 }
 
+void Requester::UpdateQuality() {
+  Random& random = world_->random();
+  v1::UpdateJobRequest request;
+  request.mutable_job()->set_name(name_);
+  v1::QualityPolicy& quality = *request.mutable_job()->mutable_policy()->mutable_quality();
+  quality.set_answers_max(random.Int(1, 4));
+  quality.set_answers_min(random.Int(1, quality.answers_max()));
+  quality.set_target_confidence(random.Int(60, 99) / 100.0);
+  for (const char* field : {"answers_min", "answers_max", "target_confidence"}) {
+    request.mutable_update_mask()->add_paths(absl::StrCat("policy.quality.", field));
+  }
+  Insist<v1::UpdateJobRequest, v1::Job>(
+      &Coordinator::UpdateJob, request,
+      [this](const absl::StatusOr<v1::Job>& job) { OnJob(job, "an update of quality"); });
+}
+
 void Requester::ChangeOfMind() {
   Random& random = world_->random();
   const auto change = [this](auto method, auto request, absl::string_view what) {
@@ -369,6 +381,9 @@ void Requester::ChangeOfMind() {
       return Review();
     case 13:
       return PayBonus();
+    case 14:
+    case 15:
+      return UpdateQuality();
     case 9: {
       if (!random.Chance(100)) return;
       v1::FinaliseJobRequest request;
@@ -396,11 +411,12 @@ void Requester::ChangeOfMind() {
 
 void Requester::HelpToTheEnd() {
   const core::JobState* job = state();
-  if (job == nullptr || Ended(job->head.phase) || job->head.phase == JobPhase::kClosing) return;
+  if (job == nullptr || job->ended() || job->head.phase == JobPhase::kClosing) return;
   const core::JobHead& head = job->head;
+  const int64_t answers_max = head.policy.quality.answers_max;
   const int64_t enough = head.ledger.committed_micros() +
-                         price_ * static_cast<int64_t>(answers_max_ * keys_.size()) + 1;
-  const bool needs_more = head.ledger.remaining_micros() < price_ * answers_max_ ||
+                         price_ * answers_max * static_cast<int64_t>(keys_.size()) + 1;
+  const bool needs_more = head.ledger.remaining_micros() < price_ * answers_max ||
                           head.policy.deadline != absl::InfiniteFuture();
   if ((head.pause_reasons & (core::kPauseBudget | core::kPauseDeadline)) || needs_more) {
     return UpdateBudget(std::max(budget_, enough));
@@ -552,7 +568,7 @@ void Requester::OnResults(const absl::StatusOr<v1::StreamResultsResponse>& respo
 
 void Requester::CheckStream() {
   const core::JobState* job = state();
-  if (job == nullptr || !Ended(job->head.phase)) {
+  if (job == nullptr || !job->ended()) {
     return Complain("the stream of results ended before the job");
   }
   for (core::ItemIndex i = 0; i < job->items.size(); ++i) {
@@ -596,7 +612,7 @@ void Requester::CheckLedger() {
     Complain(end, " items with ", distinct.size(), " keys became ", head.items, " items");
   }
   if (sealed_ && !head.sealed) Complain("an acknowledged seal is gone");
-  const bool closing = head.phase == JobPhase::kClosing || Ended(head.phase);
+  const bool closing = head.phase == JobPhase::kClosing || core::Ended(head.phase);
   if ((finalised_ || cancelled_) && !closing) Complain("an acknowledged end is gone");
   if (cancelled_ && head.phase == JobPhase::kFinalised) Complain("a cancelled job is finalised");
   int64_t paid = 0;

@@ -43,7 +43,7 @@ class Requester {
   enum class Stage { kCreate, kFeed, kSeal, kRun };
   using JobReply = std::function<void(const absl::StatusOr<v1::Job>&)>;
 
-  v1::CreateJobRequest CreateRequest() const;
+  v1::CreateJobRequest CreateRequest(int answers_max) const;
   v1::Item ItemAt(size_t place) const;
   v1::AddItemsRequest Batch(int64_t offset, size_t size) const;
 
@@ -54,6 +54,7 @@ class Requester {
   void HelpToTheEnd();
   void BringBadItem();
   void UpdateBudget(int64_t budget);
+  void UpdateQuality();
   void Review();
   void PayBonus();
   void Delete();
@@ -80,7 +81,6 @@ class Requester {
   bool manual_ = false;
   int64_t price_ = 0;
   int64_t budget_ = 0;
-  int answers_max_ = 0;
   v1::CreateJobRequest create_;
   std::string name_;
   std::string tenant_;

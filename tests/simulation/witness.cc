@@ -45,10 +45,6 @@ std::vector<core::ItemOutcome> OutcomesOf(const Event& event) {
   return outcomes;
 }
 
-bool Ended(const JobState& job) {
-  return job.head.phase == JobPhase::kFinalised || job.head.phase == JobPhase::kCancelled;
-}
-
 absl::StatusOr<core::PartitionState> Load(testing::FaultyDisk& disk, bool objects) {
   testing::FaultyStore store(&disk);
   absl::StatusOr<core::PartitionState> loaded = absl::UnknownError("LoadState never answered");
@@ -194,7 +190,11 @@ void Witness::Check(const core::Extended& e) {
 void Witness::Check(const core::Granted& e) {
   const JobState* job = state_.job(e.assignment.job);
   if (job == nullptr) return Complain("a lease of a job that is not there");
+  const core::JobPolicy& policy = job->head.policy;
   if (job->head.phase != JobPhase::kRunning) Complain("a lease of a job that does not run");
+  if (e.at < policy.start_time) Complain("a lease before the job's start");
+  if (e.at >= policy.deadline) Complain("a lease after the job's deadline");
+  if (state_.worker(e.worker).blocked) Complain("a lease to a worker who is blocked");
   for (const core::GrantedItem& granted : e.items) {
     if (granted.item >= job->items.size()) {
       Complain("a lease of an item that is not there");
@@ -206,6 +206,14 @@ void Witness::Check(const core::Granted& e) {
     }
     if (item.state != core::ItemState::kWaiting && item.state != core::ItemState::kInProgress) {
       Complain("item ", granted.item, " is given out though it is done");
+    }
+    const uint32_t bought = item.Counted() + item.Leased();
+    if (bought >= policy.quality.answers_max) {
+      Complain("item ", granted.item, " is given out above its cap of ", policy.quality.answers_max,
+               " answers: it has ", item.Counted(), " and ", item.Leased(), " are leased");
+    }
+    if (bought >= policy.quality.answers_min && item.Leased() > 0) {
+      Complain("item ", granted.item, " is given out while an answer beyond its least is awaited");
     }
   }
   leases_[e.assignment] = {.deadline = e.deadline, .late_until = e.late_until};
@@ -225,33 +233,55 @@ void Witness::Check(const core::ItemsEnded& e) {
       continue;
     }
     const core::LeasedItem* leased = live == nullptr ? nullptr : live->Find(end.outcome.item);
-    switch (end.disposition) {
-      case Disposition::kMissed:
-        if (e.at < lease->second.deadline) {
-          Complain("item ", end.outcome.item, " is missed ",
-                   absl::FormatDuration(lease->second.deadline - e.at), " before its deadline");
-        }
-        if (leased != nullptr && leased->draft != core::kNoLabel) {
-          Complain("item ", end.outcome.item, " is missed though it has a draft");
-        }
-        lease->second.expired = true;
-        break;
-      case Disposition::kForfeited:
-        if (e.at < lease->second.late_until) {
-          Complain("item ", end.outcome.item, " is forfeited ",
-                   absl::FormatDuration(lease->second.late_until - e.at), " before its grace ends");
-        }
-        break;
-      default:
-        break;
-    }
+    CheckEnd(e, end, lease->second, leased == nullptr ? core::kNoLabel : leased->draft);
   }
   if (e.over) leases_.erase(lease);
 }
 
+// What becomes of an item depends on when: before the deadline, within the grace, or after it.
+void Witness::CheckEnd(const core::ItemsEnded& e, const ItemEnd& end, Lease& lease,
+                       core::Label draft) {
+  const auto complain = [&](absl::string_view what, absl::Time than) {
+    Complain("item ", end.outcome.item, " of assignment ", e.assignment.sequence, " ", what, ", ",
+             absl::FormatDuration(e.at - than), " after it");
+  };
+  switch (end.disposition) {
+    case Disposition::kAnswered:
+      // A draft counts at the deadline, however late that is carried out.
+      if (e.at >= lease.deadline && (draft == core::kNoLabel || draft != end.label)) {
+        complain("is answered as if its deadline had not passed", lease.deadline);
+      }
+      break;
+    case Disposition::kAnsweredLate:
+      if (e.at < lease.deadline) complain("is late though its deadline is to come", lease.deadline);
+      if (e.at >= lease.late_until) complain("counts though its grace has ended", lease.late_until);
+      break;
+    case Disposition::kReturned:
+      if (e.at >= lease.late_until) {
+        complain("is given back though its grace has ended", lease.late_until);
+      }
+      break;
+    case Disposition::kMissed:
+      if (e.at < lease.deadline) complain("is missed before its deadline", lease.deadline);
+      if (draft != core::kNoLabel) complain("is missed though it has a draft", lease.deadline);
+      lease.expired = true;
+      break;
+    case Disposition::kForfeited:
+      if (e.at < lease.late_until) {
+        complain("is forfeited before its grace ends", lease.late_until);
+      }
+      break;
+    case Disposition::kRevoked:
+      if (!state_.worker(e.worker).blocked) {
+        Complain("item ", end.outcome.item, " is taken from a worker who is not blocked");
+      }
+      break;
+  }
+}
+
 void Witness::Check(const core::AnswerReviewed& e) {
   const JobState* job = state_.job(e.assignment.job);
-  if (job != nullptr && Ended(*job) && !e.approved && !e.money_only) {
+  if (job != nullptr && job->ended() && !e.approved && !e.money_only) {
     Complain("a rejection changes an item of a job that has ended");
   }
 }
@@ -261,7 +291,7 @@ void Witness::Check(const core::AnswerReviewed& e) {
 void Witness::CheckEnded(const Event& event) {
   const std::optional<JobIndex> index = JobOf(event);
   const JobState* job = index.has_value() ? state_.job(*index) : nullptr;
-  if (job == nullptr || !Ended(*job)) return;
+  if (job == nullptr || !job->ended()) return;
   const bool allowed = std::holds_alternative<core::JobDeleted>(event) ||
                        std::holds_alternative<core::AnswerReviewed>(event) ||
                        std::holds_alternative<core::BonusPaid>(event);

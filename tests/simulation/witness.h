@@ -2,8 +2,9 @@
 //
 // After every step a witness reads what the store has got since, keeps a copy that is never
 // trimmed, folds it, and checks each event against what was true before it and a model of its own:
-// of who writes, of deadlines, of what an ended job may still do. So the state that it holds is the
-// committed one, and it does not depend on any coordinator being right.
+// of who writes, of deadlines, of what may be bought from whom and when an answer counts, of what
+// an ended job may still do. So the state that it holds is the committed one, and it does not
+// depend on any coordinator being right.
 //
 //   Witness witness;
 //   complaints = witness.Observe(disk);   // After each arrival at the disk.
@@ -32,8 +33,6 @@ class Witness {
   Complaints Audit(testing::FaultyDisk& disk);
 
   const core::PartitionState& state() const { return state_; }
-  core::RecordId last() const { return last_; }
-  uint64_t records() const { return journal_.size(); }
   // Counts what happened, so that a simulation can show that it was not an idle one.
   const std::map<std::string, uint64_t>& events() const { return events_; }
   // The last events, for people who look for a bug.
@@ -54,6 +53,8 @@ class Witness {
   void Check(const core::OwnerStarted& e);
   void Check(const core::Granted& e);
   void Check(const core::ItemsEnded& e);
+  void CheckEnd(const core::ItemsEnded& e, const core::ItemEnd& end, Lease& lease,
+                core::Label draft);
   void Check(const core::Extended& e);
   void Check(const core::AnswerReviewed& e);
   template <typename Event>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/container/inlined_vector.h"
 #include "common/check.h"
@@ -35,21 +36,26 @@ using Distribution = absl::InlinedVector<double, 16>;
 //   shared: where hard items fool many, that would teach every worker the crowd's mistake.
 // * While an item is judged, each worker's confusion is taken without their vote on that very item,
 //   or else a vote would be evidence for itself.
+//
+// Of the workers beyond FitOptions::confusion_bytes_max nothing is learnt but what they add to the
+// crowd: they are judged, here and by the fit, as one of it.
 class Learner {
  public:
   Learner(const VoteTable& table, const FitOptions& options)
       : table_(table),
         options_(options),
         classes_(table.classes),
-        posterior_(table.items() * classes_),
+        stride_(StrideOf(table, options)),
+        posterior_((table.items() + stride_ - 1) / stride_ * classes_),
         class_prior_(classes_),
-        strength_(classes_, options.confusion_strength) {
+        strength_(classes_, options.confusion_strength),
+        imagined_right_(classes_),
+        imagined_wrong_(classes_) {
     TESSERA_CHECK(classes_ > 0);
     TESSERA_CHECK(table.known.empty() || table.known.size() == table.items());
     IndexWorkers();
     counts_.resize(workers_.size() * classes_ * classes_);
     totals_.resize(workers_.size() * classes_);
-    imaginary_.resize(classes_ * classes_);
     StartFromShares();
   }
 
@@ -65,27 +71,48 @@ class Learner {
   }
 
  private:
+  // Chooses the workers of whom a confusion is kept: those with the most answers, of equals the
+  // first.
   void IndexWorkers() {
-    workers_.reserve(table_.votes.size());
+    std::vector<WorkerIndex> voters;
+    voters.reserve(table_.votes.size());
     for (const Vote& vote : table_.votes) {
       TESSERA_CHECK(vote.said < classes_);
-      workers_.push_back(vote.worker);
+      voters.push_back(vote.worker);
     }
+    std::sort(voters.begin(), voters.end());
+    std::vector<std::pair<size_t, WorkerIndex>> by_answers;
+    for (size_t first = 0, end = 0; first < voters.size(); first = end) {
+      while (end < voters.size() && voters[end] == voters[first]) ++end;
+      by_answers.push_back({end - first, voters[first]});
+    }
+    const size_t kept = options_.confusion_bytes_max / (classes_ * classes_ * sizeof(float));
+    if (by_answers.size() > kept) {
+      std::stable_sort(by_answers.begin(), by_answers.end(),
+                       [](const auto& a, const auto& b) { return a.first > b.first; });
+      by_answers.resize(kept);
+    }
+    workers_.reserve(by_answers.size());
+    for (const auto& [answers, worker] : by_answers) workers_.push_back(worker);
     std::sort(workers_.begin(), workers_.end());
-    workers_.erase(std::unique(workers_.begin(), workers_.end()), workers_.end());
-    workers_.shrink_to_fit();
     positions_.reserve(table_.votes.size());
     for (const Vote& vote : table_.votes) {
       const auto at = std::lower_bound(workers_.begin(), workers_.end(), vote.worker);
-      positions_.push_back(static_cast<uint32_t>(at - workers_.begin()));
+      const bool own = at != workers_.end() && *at == vote.worker;
+      positions_.push_back(own ? static_cast<uint32_t>(at - workers_.begin()) : kOfTheCrowd);
     }
+  }
+
+  static size_t StrideOf(const VoteTable& table, const FitOptions& options) {
+    const size_t bytes = table.items() * table.classes * sizeof(double);
+    return (1 + bytes / (options.posterior_bytes_max + 1)) | 1;
   }
 
   Label Known(size_t item) const { return table_.known.empty() ? kNoLabel : table_.known[item]; }
 
   void StartFromShares() {
-    for (size_t item = 0; item < table_.items(); ++item) {
-      double* posterior = &posterior_[item * classes_];
+    for (size_t item = 0; item < table_.items(); item += stride_) {
+      double* posterior = Row(item);
       if (const Label truth = Known(item); truth != kNoLabel) {
         TESSERA_CHECK(truth < classes_);
         posterior[truth] = 1;
@@ -102,12 +129,19 @@ class Learner {
   void CountAnswers() {
     std::fill(counts_.begin(), counts_.end(), 0.0);
     std::fill(class_prior_.begin(), class_prior_.end(), options_.prior_strength);
-    for (size_t item = 0; item < table_.items(); ++item) {
+    crowd_answers_ = crowd_right_ = 0;
+    for (size_t item = 0; item < table_.items(); item += stride_) {
       if (table_.begin[item] == table_.begin[item + 1]) continue;  // Nothing is known of it.
-      const double* posterior = &posterior_[item * classes_];
+      const double* posterior = Row(item);
       for (size_t truth = 0; truth < classes_; ++truth) class_prior_[truth] += posterior[truth];
       for (uint64_t v = table_.begin[item]; v < table_.begin[item + 1]; ++v) {
-        double* counts = Counts(positions_[v], table_.votes[v].said);
+        const size_t said = table_.votes[v].said;
+        if (positions_[v] == kOfTheCrowd) {
+          crowd_answers_ += 1;
+          crowd_right_ += posterior[said];
+          continue;
+        }
+        double* counts = Counts(positions_[v], said);
         for (size_t truth = 0; truth < classes_; ++truth) counts[truth] += posterior[truth];
       }
     }
@@ -135,6 +169,8 @@ class Learner {
   void LearnCrowd() {
     double answers = kDiagonalAnswers * classes_;
     double right = answers * options_.confusion_diagonal;
+    answers += crowd_answers_;
+    right += crowd_right_;
     for (size_t worker = 0; worker < workers_.size(); ++worker) {
       for (size_t truth = 0; truth < classes_; ++truth) {
         answers += totals_[worker * classes_ + truth];
@@ -143,10 +179,9 @@ class Learner {
     }
     right_ = classes_ == 1 ? 1 : std::clamp(right / answers, 1.0 / classes_, 0.999);
     LearnStrengths();
-    for (size_t said = 0; said < classes_; ++said) {
-      for (size_t truth = 0; truth < classes_; ++truth) {
-        imaginary_[said * classes_ + truth] = strength_[truth] * CrowdShare(truth, said);
-      }
+    for (size_t truth = 0; truth < classes_; ++truth) {
+      imagined_right_[truth] = strength_[truth] * right_;
+      imagined_wrong_[truth] = strength_[truth] * WrongShare();
     }
   }
 
@@ -170,29 +205,47 @@ class Learner {
   // Judges each item by its votes. Products are rescaled after each vote: no logarithms, no
   // underflow.
   void JudgeItems() {
-    const double slip = kSlip / classes_;
-    for (size_t item = 0; item < table_.items(); ++item) {
+    for (size_t item = 0; item < table_.items(); item += stride_) {
       if (Known(item) != kNoLabel) continue;
       if (table_.begin[item] == table_.begin[item + 1]) continue;
-      double* posterior = &posterior_[item * classes_];
+      double* posterior = Row(item);
       Distribution next(class_prior_.begin(), class_prior_.end());
       for (uint64_t v = table_.begin[item]; v < table_.begin[item + 1]; ++v) {
         const size_t said = table_.votes[v].said;
-        const double* counts = Counts(positions_[v], said);
-        const double* totals = &totals_[positions_[v] * classes_];
-        const double* imaginary = &imaginary_[said * classes_];
-        double sum = 0;
-        for (size_t truth = 0; truth < classes_; ++truth) {
-          const double own = posterior[truth];
-          const double times = imaginary[truth] + std::max(0.0, counts[truth] - own);
-          const double of = strength_[truth] + std::max(0.0, totals[truth] - own);
-          next[truth] *= (1 - kSlip) * (times / of) + slip;
-          sum += next[truth];
+        if (positions_[v] == kOfTheCrowd) {
+          Weigh(
+              said, next, [this](size_t /*truth*/) { return WrongShare(); }, right_);
+        } else {
+          const double* counts = Counts(positions_[v], said);
+          const double* totals = &totals_[positions_[v] * classes_];
+          const auto share = [&](size_t truth, double imagined) {
+            const double own = posterior[truth];
+            const double times = imagined + std::max(0.0, counts[truth] - own);
+            const double of = strength_[truth] + std::max(0.0, totals[truth] - own);
+            return times / of;
+          };
+          Weigh(
+              said, next, [&](size_t truth) { return share(truth, imagined_wrong_[truth]); },
+              share(said, imagined_right_[said]));
         }
+        double sum = 0;
+        for (const double p : next) sum += p;
         for (double& p : next) p /= sum;
       }
       std::copy(next.begin(), next.end(), posterior);
     }
+  }
+
+  // Multiplies `next` by how often one says `said` when the truth is each class: `wrong(truth)`, but
+  // `right` for `said` itself.
+  template <typename Wrong>
+  void Weigh(size_t said, Distribution& next, Wrong wrong, double right) const {
+    const double slip = kSlip / classes_;
+    const double before = next[said];
+    for (size_t truth = 0; truth < classes_; ++truth) {
+      next[truth] *= (1 - kSlip) * wrong(truth) + slip;
+    }
+    next[said] = before * ((1 - kSlip) * right + slip);
   }
 
   Fit Export(uint32_t number) const {
@@ -205,18 +258,15 @@ class Learner {
     for (const double share : class_prior_) {
       fit.log_prior.push_back(static_cast<float>(PortableLog(share)));
     }
-    fit.log_default.reserve(classes_ * classes_);
-    for (size_t truth = 0; truth < classes_; ++truth) {
-      for (size_t said = 0; said < classes_; ++said) {
-        fit.log_default.push_back(LogSlipped(CrowdShare(truth, said)));
-      }
-    }
+    fit.crowd_log_right = LogSlipped(right_);
+    fit.crowd_log_wrong = LogSlipped(WrongShare());
     fit.log_confusion.reserve(counts_.size());
     for (size_t worker = 0; worker < workers_.size(); ++worker) {
       for (size_t truth = 0; truth < classes_; ++truth) {
         const double of = strength_[truth] + totals_[worker * classes_ + truth];
         for (size_t said = 0; said < classes_; ++said) {
-          const double times = imaginary_[said * classes_ + truth] + Counts(worker, said)[truth];
+          const double imagined = truth == said ? imagined_right_[truth] : imagined_wrong_[truth];
+          const double times = imagined + Counts(worker, said)[truth];
           fit.log_confusion.push_back(LogSlipped(times / of));
         }
       }
@@ -224,9 +274,9 @@ class Learner {
     return fit;
   }
 
-  double CrowdShare(size_t truth, size_t said) const {
-    if (truth == said) return right_;
-    return (1 - right_) / static_cast<double>(classes_ - 1);
+  // How often the crowd says one given class that is not the truth.
+  double WrongShare() const {
+    return classes_ == 1 ? 0 : (1 - right_) / static_cast<double>(classes_ - 1);
   }
 
   float LogSlipped(double share) const {
@@ -241,24 +291,34 @@ class Learner {
     return &counts_[(worker * classes_ + said) * classes_];
   }
 
+  double* Row(size_t item) { return &posterior_[item / stride_ * classes_]; }
+
+  static constexpr uint32_t kOfTheCrowd = UINT32_MAX;
+
   const VoteTable& table_;
   const FitOptions& options_;
   const size_t classes_;
-  std::vector<WorkerIndex> workers_;  // Ascending.
-  std::vector<uint32_t> positions_;   // [vote]: its worker's place in workers_.
-  std::vector<double> posterior_;     // [item][class]
-  std::vector<double> class_prior_;   // [class]
-  std::vector<double> counts_;        // [worker][said][truth]
-  std::vector<double> totals_;        // [worker][truth]
-  std::vector<double> imaginary_;     // [said][truth]: every worker's imaginary answers.
-  std::vector<double> strength_;      // [truth]: their sum over `said`.
-  double right_ = 0;                  // The crowd's share of right answers.
+  // Every such item is learnt from, the others are passed over. Odd, as many a list alternates.
+  const size_t stride_;
+  std::vector<WorkerIndex> workers_;    // Whose confusion is kept. Ascending.
+  std::vector<uint32_t> positions_;     // [vote]: its worker's place in workers_, or kOfTheCrowd.
+  std::vector<double> posterior_;       // [item / stride][class]
+  std::vector<double> class_prior_;     // [class]
+  std::vector<double> counts_;          // [worker][said][truth]
+  std::vector<double> totals_;          // [worker][truth]
+  std::vector<double> strength_;        // [truth]: every worker's imaginary answers ...
+  std::vector<double> imagined_right_;  // ... of them right ...
+  std::vector<double> imagined_wrong_;  // ... and of them each single wrong one.
+  double crowd_answers_ = 0;            // By workers whose confusion is not kept ...
+  double crowd_right_ = 0;              // ... and of them right.
+  double right_ = 0;                    // The crowd's share of right answers.
 };
 
-// The worker's log confusion under the fit, [truth * classes + said].
-const float* Confusion(const Fit& fit, WorkerIndex worker) {
+// The worker's own log confusion under the fit, [truth * classes + said]; null for one whom it
+// takes for one of the crowd.
+const float* OwnConfusion(const Fit& fit, WorkerIndex worker) {
   const auto at = std::lower_bound(fit.workers.begin(), fit.workers.end(), worker);
-  if (at == fit.workers.end() || *at != worker) return fit.log_default.data();
+  if (at == fit.workers.end() || *at != worker) return nullptr;
   const size_t position = static_cast<size_t>(at - fit.workers.begin());
   return &fit.log_confusion[position * fit.classes * fit.classes];
 }
@@ -267,9 +327,14 @@ Distribution PosteriorOf(const Fit& fit, absl::Span<const Vote> votes) {
   Distribution posterior(fit.log_prior.begin(), fit.log_prior.end());
   for (const Vote& vote : votes) {
     TESSERA_CHECK(vote.said < fit.classes);
-    const float* confusion = Confusion(fit, vote.worker) + vote.said;
-    for (size_t truth = 0; truth < fit.classes; ++truth) {
-      posterior[truth] += confusion[truth * fit.classes];
+    if (const float* own = OwnConfusion(fit, vote.worker); own != nullptr) {
+      for (size_t truth = 0; truth < fit.classes; ++truth) {
+        posterior[truth] += own[truth * fit.classes + vote.said];
+      }
+    } else {
+      const double before = posterior[vote.said];
+      for (double& p : posterior) p += fit.crowd_log_wrong;
+      posterior[vote.said] = before + fit.crowd_log_right;
     }
   }
   const double most = *std::max_element(posterior.begin(), posterior.end());
@@ -314,16 +379,30 @@ Score ScoreVotes(const Fit& fit, absl::Span<const Vote> votes) {
 
 double ExpectedGain(const Fit& fit, absl::Span<const double> posterior, WorkerIndex worker) {
   TESSERA_CHECK(posterior.size() == fit.classes);
-  const auto best = std::max_element(posterior.begin(), posterior.end()) - posterior.begin();
-  const float* confusion = Confusion(fit, worker);
+  const size_t best =
+      static_cast<size_t>(std::max_element(posterior.begin(), posterior.end()) - posterior.begin());
+  const float* own = OwnConfusion(fit, worker);
   double gain = 0;
+  if (own == nullptr) {
+    // All wrong classes are alike and less likely than the right one, so what is said is either
+    // the new value or changes nothing. For a thousand classes a sum, not a million of them.
+    const double right = PortableExp(fit.crowd_log_right);
+    const double stay = posterior[best] * PortableExp(fit.crowd_log_wrong);
+    for (size_t said = 0; said < fit.classes; ++said) {
+      if (said != best) gain += std::max(0.0, posterior[said] * right - stay);
+    }
+    return std::min(gain, 1.0);
+  }
   for (size_t said = 0; said < fit.classes; ++said) {
     const auto joint = [&](size_t truth) {
-      return posterior[truth] * PortableExp(confusion[truth * fit.classes + said]);
+      return posterior[truth] * PortableExp(own[truth * fit.classes + said]);
     };
-    const double stay = joint(static_cast<size_t>(best));
+    const double stay = joint(best);
     double most = stay;
-    for (size_t truth = 0; truth < fit.classes; ++truth) most = std::max(most, joint(truth));
+    for (size_t truth = 0; truth < fit.classes; ++truth) {
+      // At most its posterior: most classes need no exponential.
+      if (posterior[truth] > most) most = std::max(most, joint(truth));
+    }
     gain += most - stay;  // Exactly 0 where this answer leaves the value as it is.
   }
   return std::min(gain, 1.0);
@@ -341,15 +420,17 @@ Label Majority(uint16_t classes, absl::Span<const Vote> votes) {
 
 float LogConfusion(const Fit& fit, WorkerIndex worker, Label truth, Label said) {
   TESSERA_CHECK(truth < fit.classes && said < fit.classes);
-  return Confusion(fit, worker)[truth * fit.classes + said];
+  const float* own = OwnConfusion(fit, worker);
+  if (own == nullptr) return truth == said ? fit.crowd_log_right : fit.crowd_log_wrong;
+  return own[truth * fit.classes + said];
 }
 
 double Accuracy(const Fit& fit, WorkerIndex worker) {
-  const float* confusion = Confusion(fit, worker);
+  const float* own = OwnConfusion(fit, worker);
   double accuracy = 0;
   for (size_t truth = 0; truth < fit.classes; ++truth) {
-    accuracy +=
-        PortableExp(fit.log_prior[truth]) * PortableExp(confusion[truth * fit.classes + truth]);
+    const float right = own == nullptr ? fit.crowd_log_right : own[truth * fit.classes + truth];
+    accuracy += PortableExp(fit.log_prior[truth]) * PortableExp(right);
   }
   return std::min(accuracy, 1.0);
 }

@@ -281,6 +281,79 @@ TEST(ComputeFitTest, AnUnknownWorkerIsTakenForOneOfTheCrowd) {
   EXPECT_NEAR(Accuracy(poor, WorkerIndex(77)), 0.7, 0.05);
 }
 
+TEST(ComputeFitTest, OnlyThoseWithTheMostAnswersHaveAConfusionOfTheirOwnAndTheRestAreTheCrowd) {
+  // All answer each item, but worker 4 only every second and worker 0 only every third.
+  const Crowd all = MakeCrowd(600, {0.95, 0.6, 0.8, 0.8, 0.8, 0.8});
+  VoteTable table = {.classes = 2};
+  for (size_t item = 0; item < 600; ++item) {
+    std::vector<Vote> votes;
+    for (const Vote& vote : VotesOf(all.table, item)) {
+      if (vote.worker == WorkerIndex(4) && item % 2 != 0) continue;
+      if (vote.worker == WorkerIndex(0) && item % 3 != 0) continue;
+      votes.push_back(vote);
+    }
+    table.AddItem(votes);
+  }
+  const Fit whole = ComputeFit(table, 1);
+  EXPECT_EQ(whole.workers.size(), 6u);
+  // Room for three matrices of four floats: of equals, the first.
+  const Fit fit = ComputeFit(table, 1, {.confusion_bytes_max = 3 * 4 * sizeof(float) + 1});
+  EXPECT_THAT(fit.workers, testing::ElementsAre(WorkerIndex(1), WorkerIndex(2), WorkerIndex(3)));
+  EXPECT_EQ(fit.log_confusion.size(), 3u * 4);
+  EXPECT_EQ(fit.answers, table.votes.size());
+  EXPECT_NEAR(Accuracy(fit, WorkerIndex(1)), 0.6, 0.05);
+  // The others have answers all the same, and are in what is known of the crowd.
+  EXPECT_EQ(Accuracy(fit, WorkerIndex(0)), Accuracy(fit, WorkerIndex(99)));
+  EXPECT_NEAR(Accuracy(fit, WorkerIndex(0)), Accuracy(whole, WorkerIndex(99)), 0.02);
+  EXPECT_NEAR(Accuracy(fit, WorkerIndex(0)), 0.78, 0.03);
+}
+
+TEST(ComputeFitTest, OfMoreItemsThanThereIsRoomForEveryFewAreLearntFrom) {
+  const Crowd crowd = MakeCrowd(6000, {0.95, 0.9, 0.8, 0.7});
+  const Fit whole = ComputeFit(crowd.table, 1);
+  const Fit fit = ComputeFit(crowd.table, 1, {.posterior_bytes_max = 1300 * 2 * sizeof(double)});
+  EXPECT_NE(Bits(fit), Bits(whole));
+  EXPECT_EQ(fit.answers, crowd.table.votes.size());
+  EXPECT_EQ(fit.workers, whole.workers);
+  for (uint32_t w = 0; w < 4; ++w) {
+    EXPECT_NEAR(Accuracy(fit, WorkerIndex(w)), Accuracy(whole, WorkerIndex(w)), 0.04) << w;
+  }
+}
+
+TEST(ComputeFitTest, AFitStaysSmallHoweverManyClassesAndWorkersThereAre) {
+  VoteTable table = {.classes = 1000};
+  std::vector<Vote> votes;
+  for (uint32_t item = 0; item < 50; ++item) {
+    votes.clear();
+    for (uint32_t worker = 0; worker < 24; ++worker) {
+      votes.push_back(By(worker, static_cast<Label>(worker % 5 == 0 ? worker : item)));
+    }
+    table.AddItem(votes);
+  }
+  const Fit fit = ComputeFit(table, 1);
+  EXPECT_EQ(fit.workers.size(), 2u);
+  EXPECT_LE(Encode(fit).size(), FitOptions().confusion_bytes_max + 8192);
+  const Score score = ScoreVotes(fit, VotesOf(table, 7));
+  EXPECT_EQ(score.value, 7);
+  EXPECT_GT(score.confidence, 0.99f);
+  EXPECT_LT(Encode(PriorFit(1000)).size(), 8192u);
+}
+
+TEST(ExpectedGainTest, IsTheMeanOverWhatOneOfTheCrowdMaySay) {
+  const Fit fit = PriorFit(5);
+  const std::vector<double> posterior = {0.1, 0.3, 0.25, 0.05, 0.3};
+  double after = 0;
+  for (Label said = 0; said < 5; ++said) {
+    double most = 0;
+    for (Label truth = 0; truth < 5; ++truth) {
+      most = std::max(most,
+                      posterior[truth] * std::exp(LogConfusion(fit, WorkerIndex(0), truth, said)));
+    }
+    after += most;
+  }
+  EXPECT_NEAR(ExpectedGain(fit, posterior, WorkerIndex(0)), after - 0.3, 1e-6);
+}
+
 TEST(VoteTableTest, KnownAnswersMayStartLate) {
   VoteTable table = {.classes = 2};
   table.AddItem({By(1, 0)});

@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <random>
 #include <utility>
 
 #include "coordinator/core/archive.h"
+#include "nlohmann/json.hpp"
 
 namespace tessera::core {
 namespace {
@@ -126,12 +128,40 @@ TEST(EventsTest, NoBytesBreakTheReader) {
 }
 
 TEST(EventsTest, JsonIsWellFormedForAnyBytes) {
-  for (const Event& event : OneOfEach(3)) {
-    const std::string json = EventToJson(event);
-    EXPECT_EQ(json.front(), '{');
-    EXPECT_EQ(json.back(), '}');
-    for (const char c : json)
-      EXPECT_TRUE(static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7f);
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    for (const Event& event : OneOfEach(seed)) {
+      const std::string json = EventToJson(event);
+      const auto parsed = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+      ASSERT_TRUE(parsed.is_object()) << json;
+      EXPECT_EQ(parsed["event"], std::string(EventName(event)));
+      // On one line, and safe to show on any terminal.
+      for (const char c : json)
+        ASSERT_TRUE(static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7f);
+    }
+  }
+}
+
+TEST(EventsTest, JsonShowsWhatIsHeld) {
+  const auto parsed =
+      nlohmann::json::parse(EventToJson(WorkerUpdated{.worker = WorkerIndex(7),
+                                                      .skills = {"a \"b\"", "c\\d\n"},
+                                                      .languages = {},
+                                                      .blocked = true,
+                                                      .blocked_reason = "\xe9"}));
+  EXPECT_EQ(parsed["worker"], 7);
+  EXPECT_EQ(parsed["skills"], nlohmann::json({"a \"b\"", "c\\d\n"}));
+  EXPECT_EQ(parsed["languages"], nlohmann::json::array());
+  EXPECT_EQ(parsed["blocked"], true);
+  EXPECT_EQ(parsed["blocked_reason"], "\u00e9");
+}
+
+TEST(EventsTest, JsonIsWellFormedForNumbersThatJsonHasNot) {
+  for (const float number :
+       {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+        std::numeric_limits<float>::quiet_NaN()}) {
+    const std::string json = EventToJson(
+        PageRefitted{.job = JobIndex(1), .page = 0, .outcomes = {{.confidence = number}}});
+    EXPECT_TRUE(nlohmann::json::accept(json)) << json;
   }
 }
 

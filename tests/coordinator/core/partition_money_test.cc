@@ -94,6 +94,8 @@ TEST_F(PartitionMoneyTest, ARejectedAnswerCountsNoMoreAndItsPriceGoesBack) {
                   world_.now()),
               IsOk());
   EXPECT_EQ(world_->Item(job, 0).answers, 1);
+  EXPECT_EQ(Job(job).answers, 1u);
+  EXPECT_EQ(Job(job).answers_rejected, 1u);
   EXPECT_EQ(Job(job).ledger.earned_micros, 1000);
   EXPECT_EQ(Job(job).ledger.rejected_micros, 1000);
   EXPECT_GE(Job(job).revision, revision);
@@ -211,12 +213,12 @@ TEST_F(FarPoolTest, AfterARestartNothingIsDecidedUntilThePriceIsSeenAgain) {
   world_.Pass(absl::Seconds(1));
   ASSERT_EQ(Job(job).phase, JobPhase::kPaused);  // Two answers is what it takes at least.
   world_.Commit();
-  const size_t records = world_.records();
+  const size_t records = world_.journal().size();
   world_.Crash(absl::Seconds(1));
   world_.Pass(absl::Seconds(1));
   world_.Commit();
   EXPECT_EQ(Job(job).phase, JobPhase::kPaused);
-  EXPECT_EQ(world_.records(), records + 1);  // The new owner's start.
+  EXPECT_EQ(world_.journal().size(), records + 1);  // The new owner's start.
   far_.price_micros = 999;
   world_->SeePool("far", &far_);
   world_.Pass(absl::Seconds(1));

@@ -58,17 +58,30 @@ class PartitionWorld {
     if (due || !work.empty()) Commit();
   }
 
-  // Writes up to `max` dirty objects; call right after Commit().
-  void WriteObjects(size_t max) {
+  // Begins to write up to `max` dirty objects, if none are on their way; call right after Commit().
+  void BeginWrite(size_t max) {
+    if (!writing_.empty()) return;
     for (const DirtyObject& dirty : partition_->mutable_state().TakeDirty(max)) {
-      const std::optional<std::string> bytes = partition_->state().EncodeObject(dirty.key);
-      if (bytes.has_value()) {
-        objects_[dirty.key.ToString()] = *bytes;
-      } else {
-        objects_.erase(dirty.key.ToString());
-      }
-      partition_->mutable_state().Stored(dirty);
+      writing_.push_back({dirty, partition_->state().EncodeObject(dirty.key)});
     }
+  }
+  // They are written, all or none; and the writer is told so, or does not know. In any case it is
+  // never told of what is not.
+  void EndWrite(bool written = true, bool told = true) {
+    for (const auto& [dirty, bytes] : writing_) {
+      if (written && bytes.has_value()) objects_[dirty.key.ToString()] = *bytes;
+      if (written && !bytes.has_value()) objects_.erase(dirty.key.ToString());
+      if (written && told) {
+        partition_->mutable_state().Stored(dirty);
+      } else {
+        partition_->mutable_state().NotStored(dirty);
+      }
+    }
+    writing_.clear();
+  }
+  void WriteObjects(size_t max) {
+    BeginWrite(max);
+    EndWrite();
   }
 
   PartitionState FoldJournal() const { return Fold(PartitionState(), RecordId{}); }
@@ -93,13 +106,15 @@ class PartitionWorld {
   // Goes down without warning and comes up again from objects and journal, `outage` later.
   void Crash(absl::Duration outage) {
     PartitionState state = FoldObjects();
+    writing_.clear();
     now_ += outage;
     next_ = RecordId{next_.epoch + 1, 1};
     Open(std::move(state));
   }
 
   const std::vector<LeaseEnded>& ended() const { return ended_; }
-  size_t records() const { return journal_.size(); }
+  // Every record's events, encoded.
+  const std::vector<std::pair<RecordId, std::string>>& journal() const { return journal_; }
 
   // --- Short-hands -------------------------------------------------------------------------------
 
@@ -188,6 +203,7 @@ class PartitionWorld {
   std::unique_ptr<Partition> partition_;
   std::vector<std::pair<RecordId, std::string>> journal_;
   std::map<std::string, std::string> objects_;
+  std::vector<std::pair<DirtyObject, std::optional<std::string>>> writing_;  // On their way.
   std::vector<LeaseEnded> ended_;
 };
 

@@ -477,6 +477,7 @@ TEST_F(CoordinatorTest, AnswersAreReviewedAllOfACallOrNone) {
   CoordinatorWorld::AddSubmit(submit, assigned);
   world_.Send(session, submit);
 
+  const int64_t answers = world_.Job(job).counts().answers();
   v1::ReviewAnswersRequest request;
   request.set_job(job);
   v1::Review& good = *request.add_reviews();
@@ -498,6 +499,8 @@ TEST_F(CoordinatorTest, AnswersAreReviewedAllOfACallOrNone) {
   EXPECT_EQ(reviewed->rejected(), 1);
   EXPECT_EQ(reviewed->ledger().approved_micros(), 10'000);
   EXPECT_EQ(reviewed->ledger().rejected_micros(), 10'000);
+  // It was accepted, though it counts no more.
+  EXPECT_EQ(world_.Job(job).counts().answers(), answers);
   const auto again = world_.Call(&Coordinator::ReviewAnswers, request);
   ASSERT_THAT(again, IsOk());
   EXPECT_EQ(again->approved() + again->rejected(), 0);

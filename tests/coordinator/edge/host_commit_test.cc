@@ -70,6 +70,21 @@ TEST_F(HostCommitTest, WhatGathersDuringACommitGoesIntoTheNextRecordTogether) {
   EXPECT_EQ(host_.status().head, (RecordId{1, 3}));
 }
 
+TEST_F(HostCommitTest, LargeCommandsForWhichNobodyWaitsDoNotGatherInOneRecord) {
+  HostOptions options = world_.Options();
+  options.record_bytes_max = 1;
+  owner_ = world_.Open(options);
+  PartitionHost& host = owner_->host();
+  world_.WriteAll(*owner_);
+  const uint64_t before = host.status().head.sequence;
+  for (const char* id : {"a", "b", "c"}) {
+    world_.CreateJob(*owner_, id);
+    host.EndCommand();
+  }
+  EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  EXPECT_EQ(host.status().head.sequence, before + 3);
+}
+
 TEST_F(HostCommitTest, ARepliesOrderIsThatOfTheCommands) {
   std::vector<int> order;
   for (int i = 0; i < 5; ++i) {

@@ -275,6 +275,7 @@ TEST_F(StoriesTest, ALateAnswerAfterAFiveMinuteOutageIsAcceptedAndPaid) {
   EXPECT_TRUE(reply.committed(0).late());
   EXPECT_EQ(Get(job).ledger().earned_micros(), kPrice);
   EXPECT_EQ(Get(job).counts().answers(), 1);
+  EXPECT_EQ(Get(job).counts().answers_late(), 1);
 
   // And once the grace is over as well, not any more.
   const std::vector<v1::Assigned> second = Ask("bob", 1);
