@@ -91,6 +91,7 @@ Partition::Impl::Runtime& Partition::Impl::runtime(JobIndex index) {
   auto& r = runtimes_[index.value()];
   if (r == nullptr) {
     r = std::make_unique<Runtime>();
+    r->asked_at = now_;
     const std::vector<std::string>& excluded = job(index).head.policy.excluded_workers;
     r->excluded.insert(excluded.begin(), excluded.end());
   }
@@ -379,8 +380,8 @@ absl::Status Partition::PayBonus(const core::PayBonus& command, absl::Time now) 
   impl_->Advance(now);
   return impl_->PayBonus(command);
 }
-absl::StatusOr<SplitPlan> Partition::PlanJob(JobIndex job) const {
-  return impl_->PlanJob(job, /*otherwise=*/0);
+absl::StatusOr<SplitPlan> Partition::PlanJob(JobIndex job, const JobPolicy* instead) const {
+  return impl_->PlanJob(job, /*otherwise=*/0, instead);
 }
 
 std::vector<Partition::Offer> Partition::Offers(absl::string_view pool, absl::Time now) const {

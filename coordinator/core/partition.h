@@ -122,8 +122,9 @@ class Partition {
   // id.
   absl::Status PayBonus(const core::PayBonus& command, absl::Time now);
 
-  // The plan of what is not leased so far, under what was learnt, as if it were made now.
-  absl::StatusOr<SplitPlan> PlanJob(JobIndex job) const;
+  // The plan of what is not done, from now on, under what was learnt; or under another policy
+  // instead of the job's.
+  absl::StatusOr<SplitPlan> PlanJob(JobIndex job, const JobPolicy* instead = nullptr) const;
 
   // --- Gateways ----------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ class Partition::Impl {
     absl::flat_hash_map<WorkerIndex, uint32_t> look_from;
     bool offers = false;          // It is in `offering_`.
     bool refused_lately = false;  // Somebody asked since the last grant and could not have any.
+    absl::Time asked_at;          // By a worker who may have its items; at first its own beginning.
   };
 
   // --- partition.cc ------------------------------------------------------------------------------
@@ -88,7 +89,8 @@ class Partition::Impl {
   absl::Status UpdateJob(const core::UpdateJob& command, absl::Time now);
   absl::Status UpdateWorker(const WorkerView& worker, absl::Time now);
   // `otherwise` is the price where LeastPrice() does not know.
-  absl::StatusOr<SplitPlan> PlanJob(JobIndex job, Micros otherwise) const;
+  absl::StatusOr<SplitPlan> PlanJob(JobIndex job, Micros otherwise,
+                                    const JobPolicy* instead = nullptr) const;
   // Moves a job on when something it waited for has happened: pauses one that is out of money or
   // time, asks for a last fit, ends one that is done.
   void MoveOn(JobIndex job, absl::Time now);
@@ -136,7 +138,7 @@ class Partition::Impl {
   void SeePool(absl::string_view id, const Pool* pool);
   // The least that an answer may cost. Nothing while a pool may be cheaper whose price is not
   // known, or where none of the job's pools is there any more.
-  std::optional<Micros> LeastPrice(const JobState& job) const;
+  std::optional<Micros> LeastPrice(const JobPolicy& policy) const;
   // The least money with which buying may go on: one answer where an item in progress wants it, and
   // where none is in progress the fewest answers that can resolve one. Nothing, as LeastPrice.
   std::optional<Micros> ItemMinimum(const JobState& job) const;

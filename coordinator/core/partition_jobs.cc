@@ -288,29 +288,46 @@ absl::Status Partition::Impl::UpdateWorker(const WorkerView& worker, absl::Time 
   return absl::OkStatus();
 }
 
-absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index, Micros otherwise) const {
+absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index, Micros otherwise,
+                                                   const JobPolicy* instead) const {
   const JobState* job = state_.job(index);
   if (job == nullptr) return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "there is no such job");
-  // What was touched is no longer to be planned; the rest, under its own indexes, is.
+  const JobPolicy& policy = instead != nullptr ? *instead : job->head.policy;
+  const auto classes = static_cast<uint32_t>(job->head.identity.classes.size());
+  double per_item = GuessAnswersPerItem(policy.quality, classes);
+  if (instead == nullptr) per_item = LearntAnswersPerItem(index).value_or(per_item);
+  // What waits, under its own indexes, is put into an order; what was begun is finished.
   std::vector<ItemIndex> waiting;
   std::vector<ItemTraits> traits;
+  std::vector<BegunItems> begun;
   const bool plain = job->items.AllTraits().empty();
   for (ItemIndex i = 0; i < job->items.size(); ++i) {
-    if (job->items.State(i) != ItemState::kWaiting) continue;
-    waiting.push_back(i);
-    if (!plain) traits.push_back(job->items.Traits(i));
+    const ItemState state = job->items.State(i);
+    if (state == ItemState::kWaiting) {
+      waiting.push_back(i);
+      if (!plain) traits.push_back(job->items.Traits(i));
+    } else if (state == ItemState::kInProgress) {
+      const ItemRecord item = job->items.Get(i);
+      const uint16_t stratum = PlannedStratum(policy.split, job->items.Traits(i));
+      if (begun.size() <= stratum) begun.resize(stratum + size_t{1});
+      ++begun[stratum].items;
+      begun[stratum].units += job->items.Traits(i).length;
+      // One that nobody works on wants another answer, however many it has.
+      begun[stratum].answers +=
+          std::max(item.Leased() == 0 ? 1.0 : 0.0, per_item - item.Counted() - item.Leased());
+    }
   }
-  const Micros price = LeastPrice(*job).value_or(otherwise);
-  const auto classes = static_cast<uint32_t>(job->head.identity.classes.size());
-  SplitPlan plan = PlanSplit(job->head.policy.split, job->head.policy.quality,
+  const bool learns = policy.split.strategy == SplitStrategy::kAdaptive;
+  SplitPlan plan = PlanSplit(policy.split, policy.quality,
                              {.items = waiting.size(),
                               .traits = traits,
                               .strata_names = job->head.strata_names,
-                              .price_micros = price,
-                              .answers_per_item = LearntAnswersPerItem(index).value_or(
-                                  GuessAnswersPerItem(job->head.policy.quality, classes)),
-                              .budget_micros = job->head.ledger.remaining_micros(),
-                              .cost = LearntCost(index)});
+                              .price_micros = LeastPrice(policy).value_or(otherwise),
+                              .answers_per_item = per_item,
+                              .budget_micros = std::max<Micros>(
+                                  0, policy.budget_micros - job->head.ledger.committed_micros()),
+                              .cost = learns ? LearntCost(index) : policy.split.cost,
+                              .begun = begun});
   if (plan.order.empty() && waiting.size() == job->items.size()) return plan;
   if (plan.order.empty()) {
     plan.order = std::move(waiting);

@@ -79,11 +79,11 @@ void Partition::Impl::SeePool(absl::string_view id, const Pool* pool) {
   PricesChanged();
 }
 
-std::optional<Micros> Partition::Impl::LeastPrice(const JobState& job) const {
+std::optional<Micros> Partition::Impl::LeastPrice(const JobPolicy& policy) const {
   std::optional<Micros> least;
-  for (const std::string& id : job.head.policy.pools) {
+  for (const std::string& id : policy.pools) {
     Micros pool_price = 0;
-    if (job.head.policy.AsksPoolForPrice(id)) {
+    if (policy.AsksPoolForPrice(id)) {
       if (const auto here = state_.pools().find(id); here != state_.pools().end()) {
         pool_price = here->second.price_micros;
       } else if (const auto seen = prices_seen_.find(id); seen == prices_seen_.end()) {
@@ -94,14 +94,14 @@ std::optional<Micros> Partition::Impl::LeastPrice(const JobState& job) const {
         continue;  // Nobody can be asked there.
       }
     }
-    const Micros price = job.head.policy.PriceIn(id, pool_price);
+    const Micros price = policy.PriceIn(id, pool_price);
     least = std::min(least.value_or(price), price);
   }
   return least;
 }
 
 std::optional<Micros> Partition::Impl::ItemMinimum(const JobState& job) const {
-  std::optional<Micros> price = LeastPrice(job);
+  std::optional<Micros> price = LeastPrice(job.head.policy);
   if (price.has_value() && job.head.counts.in_progress == 0)
     *price *= job.head.policy.quality.answers_min;
   return price;
@@ -168,7 +168,7 @@ bool Partition::Impl::HasWork(JobIndex index) const {
   const JobState& job = *state_.job(index);
   const Runtime& r = *runtimes_[index.value()];
   // Where the price is not known it may be nothing: who asks will tell.
-  const Micros price = LeastPrice(job).value_or(0);
+  const Micros price = LeastPrice(job.head.policy).value_or(0);
   if (job.head.ledger.remaining_micros() < price) return false;
   return !r.ready.empty() || (job.head.counts.waiting > 0 && ItemsAffordable(index, price) > 0);
 }
@@ -451,7 +451,9 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
     const JobIndex index(number);
     if (request.only_job.has_value() && *request.only_job != index) continue;
     const uint32_t allowance = Allowance(index, asker, now);
-    if (allowance == 0 || !HasWork(index) || !TakesRate(index, now)) continue;
+    if (allowance == 0) continue;
+    runtime(index).asked_at = now;
+    if (!HasWork(index) || !TakesRate(index, now)) continue;
     ranked.push_back({Index(index, now), index, allowance});
   }
   std::stable_sort(ranked.begin(), ranked.end(),

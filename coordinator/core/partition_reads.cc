@@ -9,6 +9,12 @@
 #include "coordinator/core/partition_impl.h"
 
 namespace tessera::core {
+namespace {
+
+// Who waits for work is asked for at least every five seconds (Broker::kRetryInterval).
+constexpr absl::Duration kNobodyAsksAfter = absl::Seconds(12);
+
+}  // namespace
 
 StallReason Partition::Impl::Stall(JobIndex index) const {
   const JobState& j = *state_.job(index);
@@ -36,9 +42,12 @@ StallReason Partition::Impl::Stall(JobIndex index) const {
   if (at_open_max || at_rate) return StallReason::kRateLimited;
   if (!HasWork(index))
     return head.open_assignments > 0 ? StallReason::kWaitingForAnswers : StallReason::kNone;
-  // While somebody is at work answers are being bought, even where the next one who asked may not.
-  return r.refused_lately && head.open_assignments == 0 ? StallReason::kNoEligibleWorker
-                                                        : StallReason::kNone;
+  // While somebody is at work answers are being bought, even where the next one who asked may not;
+  // and with nobody who asks for more, these are all that is to be expected.
+  const bool asked = now_ - r.asked_at < kNobodyAsksAfter;
+  if (head.open_assignments > 0)
+    return asked ? StallReason::kNone : StallReason::kWaitingForAnswers;
+  return r.refused_lately || !asked ? StallReason::kNoEligibleWorker : StallReason::kNone;
 }
 
 JobView Partition::Impl::View(JobIndex index) const {

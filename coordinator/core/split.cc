@@ -59,6 +59,7 @@ Micros AddSaturated(Micros a, Micros b) {
 // The items of one stratum, on the way to a Stratum.
 struct Group {
   uint16_t stratum = 0;
+  BegunItems begun;
   std::vector<ItemIndex> items;  // In the order in which they are offered.
   double units = 0;
   double importance = 0;
@@ -93,7 +94,8 @@ class Planner {
     SplitPlan plan;
     plan.answers_per_item = answers_per_item_;
     for (const Group& group : groups_) Append(Describe(group), &plan);
-    plan.budget_suffices = plan.items_admitted == input_.items;
+    plan.budget_suffices = plan.items_admitted == input_.items &&
+                           (input_.price_micros == 0 || plan.cost_micros <= input_.budget_micros);
     plan.order = Order();
     return plan;
   }
@@ -117,19 +119,26 @@ class Planner {
   void MakeGroups() {
     constexpr size_t kNone = std::numeric_limits<size_t>::max();
     std::vector<size_t> group_of;  // By stratum.
-    for (ItemIndex item = 0; item < input_.items; ++item) {
-      const uint16_t stratum = StratumOf(item);
+    const auto group_at = [&](uint16_t stratum) -> Group& {
       if (stratum >= group_of.size()) group_of.resize(stratum + size_t{1}, kNone);
       if (group_of[stratum] == kNone) {
         group_of[stratum] = groups_.size();
         groups_.push_back({.stratum = stratum});
       }
-      Group& group = groups_[group_of[stratum]];
+      return groups_[group_of[stratum]];
+    };
+    for (ItemIndex item = 0; item < input_.items; ++item) {
+      Group& group = group_at(StratumOf(item));
       group.items.push_back(item);
       group.units += Length(item);
       group.importance += Importance(item);
     }
     for (Group& group : groups_) group.importance /= static_cast<double>(group.items.size());
+    for (size_t stratum = 0; stratum < input_.begun.size(); ++stratum) {
+      if (input_.begun[stratum].items == 0) continue;
+      group_at(static_cast<uint16_t>(stratum)).begun = input_.begun[stratum];
+      begun_answers_ += input_.begun[stratum].answers;
+    }
   }
 
   void OrderGroups() {
@@ -183,8 +192,9 @@ class Planner {
   uint64_t Affordable() const {
     const double item_cost = answers_per_item_ * static_cast<double>(input_.price_micros);
     if (item_cost <= 0) return input_.items;
-    if (input_.budget_micros <= 0) return 0;
-    const double budget = static_cast<double>(input_.budget_micros);
+    const double budget = static_cast<double>(input_.budget_micros) -
+                          begun_answers_ * static_cast<double>(input_.price_micros);
+    if (budget <= 0) return 0;
     const double items = std::floor(budget / item_cost);
     if (items >= static_cast<double>(input_.items)) return input_.items;
     uint64_t count = static_cast<uint64_t>(items);
@@ -198,17 +208,25 @@ class Planner {
     stratum.name = Name(group.stratum);
     stratum.items = group.items.size();
     stratum.items_admitted = group.admitted_count;
-    stratum.units = group.units;
+    stratum.items_begun = group.begun.items;
+    stratum.units = group.units + group.begun.units;
     stratum.importance = group.importance;
+    // Those that wait are bundled by their own lengths, as they are leased.
+    const double mean = group.items.empty()
+                            ? group.begun.units / static_cast<double>(group.begun.items)
+                            : group.units / static_cast<double>(group.items.size());
     stratum.bundle_items =
-        BundleItems(policy_, input_.cost, group.units / static_cast<double>(group.items.size()),
-                    group.admitted_count);
-    stratum.answers_expected = static_cast<double>(group.admitted_count) * answers_per_item_;
+        BundleItems(policy_, input_.cost, mean,
+                    group.admitted_count > 0 ? group.admitted_count : group.begun.items);
+    stratum.answers_expected =
+        static_cast<double>(group.admitted_count) * answers_per_item_ + group.begun.answers;
     stratum.cost_micros =
         ToMicros(stratum.answers_expected * static_cast<double>(input_.price_micros));
-    if (group.admitted_count > 0) {
+    const uint64_t reached = group.admitted_count + group.begun.items;
+    if (reached > 0) {
       const double sittings = stratum.answers_expected / stratum.bundle_items;
-      const double units = group.admitted_units / static_cast<double>(group.admitted_count);
+      const double units =
+          (group.admitted_units + group.begun.units) / static_cast<double>(reached);
       stratum.worker_seconds = sittings * SittingSeconds(input_.cost, units * stratum.bundle_items);
     }
     return stratum;
@@ -216,6 +234,7 @@ class Planner {
 
   static void Append(Stratum stratum, SplitPlan* plan) {
     plan->items_admitted += stratum.items_admitted;
+    plan->items_begun += stratum.items_begun;
     plan->answers_expected += stratum.answers_expected;
     plan->cost_micros = AddSaturated(plan->cost_micros, stratum.cost_micros);
     plan->worker_seconds += stratum.worker_seconds;
@@ -242,6 +261,7 @@ class Planner {
   const SplitInput& input_;
   const double answers_per_item_;
   std::vector<Group> groups_;
+  double begun_answers_ = 0;
   std::vector<ItemIndex> rest_;  // Not admitted.
 };
 

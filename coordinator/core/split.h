@@ -40,10 +40,11 @@ struct Stratum {
   std::string name;  // "" for the only one of UNIFORM.
   uint64_t items = 0;
   uint64_t items_admitted = 0;  // What the budget reaches, best value per cost first.
-  double units = 0;             // Of all its items.
+  uint64_t items_begun = 0;     // Beside those.
+  double units = 0;             // Of all its items, begun ones included.
   double importance = 1;        // Mean.
   uint32_t bundle_items = 1;    // To a microtask.
-  double answers_expected = 0;  // Of the admitted items.
+  double answers_expected = 0;  // From now on, of the admitted items and those begun.
   Micros cost_micros = 0;       // Of those answers.
   double worker_seconds = 0;
 };
@@ -52,6 +53,7 @@ struct SplitPlan {
   std::vector<Stratum> strata;   // In the order in which they are offered.
   std::vector<ItemIndex> order;  // Items in the order of offering. Empty: by index.
   uint64_t items_admitted = 0;   // A prefix of the order.
+  uint64_t items_begun = 0;      // Beside the order: whose turn they are is no matter of the plan.
   double answers_per_item = 0;   // As the plan expects it.
   double answers_expected = 0;
   Micros cost_micros = 0;
@@ -59,14 +61,22 @@ struct SplitPlan {
   bool budget_suffices = true;
 };
 
-struct SplitInput {
+// Items of one stratum that were leased before and are not done.
+struct BegunItems {
   uint64_t items = 0;
+  double units = 0;    // Their lengths, summed.
+  double answers = 0;  // Expected from now on; the budget pays for these first.
+};
+
+struct SplitInput {
+  uint64_t items = 0;                          // That nobody was given so far.
   absl::Span<const ItemTraits> traits;         // Empty: all defaults. Else `items` of them.
   absl::Span<const std::string> strata_names;  // By ItemTraits::stratum; index 0 is "".
   Micros price_micros = 0;                     // Of one answer.
-  double answers_per_item = 2;  // Expected: learnt, or a guess from the quality policy.
-  Micros budget_micros = 0;     // What is left of it.
-  CostModel cost;               // As learnt, or the policy's.
+  double answers_per_item = 2;         // Expected: learnt, or a guess from the quality policy.
+  Micros budget_micros = 0;            // What is left of it.
+  CostModel cost;                      // As learnt, or the policy's.
+  absl::Span<const BegunItems> begun;  // By PlannedStratum().
 };
 
 // Plans all `input.items`. UNIFORM: contiguous parts of near-equal estimated duration. STRATIFIED:

@@ -294,28 +294,30 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
   int64_t microtasks = 0;
   for (const core::Stratum& stratum : plan.strata) {
     v1::PlannedStratum& one = *out.add_strata();
-    const double admitted = static_cast<double>(stratum.items_admitted);
-    const double answers = admitted > 0 ? stratum.answers_expected / admitted : 0;
+    const uint64_t all = stratum.items + stratum.items_begun;
+    const uint64_t admitted = stratum.items_admitted + stratum.items_begun;
     const double bundle = std::max<uint32_t>(1, stratum.bundle_items);
-    const double units = stratum.items > 0 ? stratum.units / static_cast<double>(stratum.items) : 1;
+    const double units = all > 0 ? stratum.units / static_cast<double>(all) : 1;
     const auto tasks = static_cast<int64_t>(std::ceil(stratum.answers_expected / bundle));
     one.set_stratum(stratum.name.empty() ? "default" : stratum.name);
-    one.set_items(static_cast<int64_t>(stratum.items));
-    one.set_items_admitted(static_cast<int64_t>(stratum.items_admitted));
+    one.set_items(static_cast<int64_t>(all));
+    one.set_items_admitted(static_cast<int64_t>(admitted));
     one.set_items_per_microtask(static_cast<int32_t>(stratum.bundle_items));
     one.set_expected_microtasks(tasks);
-    one.set_expected_answers_per_item(answers);
+    one.set_expected_answers_per_item(
+        admitted > 0 ? stratum.answers_expected / static_cast<double>(admitted) : 0);
     one.set_expected_cost_micros(stratum.cost_micros);
     one.set_expected_seconds_per_microtask(core::SittingSeconds(cost, bundle * units));
     one.set_price_per_item_micros(price_micros);
-    items += static_cast<int64_t>(stratum.items);
+    items += static_cast<int64_t>(all);
     microtasks += tasks;
     // What is not admitted is expected to need as many answers as what is.
-    const double per_item = admitted > 0 ? answers : plan.answers_per_item;
-    full_cost += static_cast<double>(stratum.items) * per_item * static_cast<double>(price_micros);
+    full_cost +=
+        (stratum.answers_expected + static_cast<double>(all - admitted) * plan.answers_per_item) *
+        static_cast<double>(price_micros);
   }
   out.set_items(items);
-  out.set_items_admitted(static_cast<int64_t>(plan.items_admitted));
+  out.set_items_admitted(static_cast<int64_t>(plan.items_admitted + plan.items_begun));
   out.set_expected_answers(plan.answers_expected);
   out.set_expected_cost_micros(plan.cost_micros);
   out.set_full_cost_micros(static_cast<int64_t>(std::llround(full_cost)));

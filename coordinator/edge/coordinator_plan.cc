@@ -16,14 +16,12 @@ using absl::StatusCode;
 // A draft of more items is planned as a smaller one of the same make-up.
 constexpr int64_t kDraftItemsMax = 1'000'000;
 
-// What is planned under a policy that no job has.
+// What is planned for a job that does not exist.
 struct Subject {
   core::JobPolicy policy;
   uint32_t classes = 2;
   std::vector<core::ItemTraits> traits;
   std::vector<std::string> strata_names;
-  core::Micros remaining_micros = 0;
-  core::CostModel cost;
   int64_t scale = 1;  // Each item stands for so many.
 };
 
@@ -35,8 +33,8 @@ core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
        .strata_names = subject.strata_names,
        .price_micros = price,
        .answers_per_item = core::GuessAnswersPerItem(subject.policy.quality, subject.classes),
-       .budget_micros = subject.remaining_micros / subject.scale,
-       .cost = subject.cost});
+       .budget_micros = subject.policy.budget_micros / subject.scale,
+       .cost = subject.policy.split.cost});
   const auto scale = static_cast<uint64_t>(subject.scale);
   const auto factor = static_cast<double>(subject.scale);
   for (core::Stratum& stratum : plan.strata) {
@@ -56,8 +54,6 @@ core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
 
 Subject SubjectOf(const v1::JobDraft& draft, core::JobPolicy policy) {
   Subject subject{.policy = std::move(policy)};
-  subject.cost = subject.policy.split.cost;
-  subject.remaining_micros = subject.policy.budget_micros;
   subject.strata_names.push_back("");
   int64_t items = 0;
   for (const v1::StratumStatistics& stratum : draft.strata())
@@ -115,8 +111,8 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
       Subject subject = SubjectOf(request.draft(), std::move(policy));
       subject.classes = static_cast<uint32_t>(classes.size());
       TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(subject.policy));
-      return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
-                         subject.remaining_micros);
+      return PlanToProto(PlanSubject(subject, price), subject.policy, subject.policy.split.cost,
+                         price, subject.policy.budget_micros);
     };
     absl::StatusOr<v1::SplitPlan> planned = plan();
     return partitions.AnswerAll(std::move(reply), std::move(planned));
@@ -131,32 +127,21 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
     if (core::Ended(view.phase)) {
       return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
     }
-    if (!request.has_policy_override()) {
-      TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(view.policy));
-      for (const std::string& pool : view.policy.pools) {
-        partitions.ShowPool(pool, ref.partition);
-      }
-      TESSERA_ASSIGN_OR_RETURN(const core::SplitPlan plan, partition.PlanJob(ref.job));
-      return PlanToProto(plan, view.policy, view.cost, price, view.ledger.remaining_micros());
+    std::optional<core::JobPolicy> instead;
+    if (request.has_policy_override()) {
+      TESSERA_ASSIGN_OR_RETURN(instead, PolicyFromProto(request.policy_override(),
+                                                        view.policy.split.seed, "policy_override"));
+      TESSERA_RETURN_IF_ERROR(impl_->CheckPools(*instead, "policy_override"));
     }
-    Subject subject{.classes = static_cast<uint32_t>(view.identity.classes.size()),
-                    .strata_names = view.strata_names};
-    TESSERA_ASSIGN_OR_RETURN(
-        subject.policy,
-        PolicyFromProto(request.policy_override(), view.policy.split.seed, "policy_override"));
-    TESSERA_RETURN_IF_ERROR(impl_->CheckPools(subject.policy, "policy_override"));
-    subject.cost = subject.policy.split.strategy == core::SplitStrategy::kAdaptive
-                       ? view.cost
-                       : subject.policy.split.cost;
-    subject.remaining_micros =
-        std::max<core::Micros>(0, subject.policy.budget_micros - view.ledger.committed_micros());
-    const core::ItemTable& items = partitions.job(ref).items;
-    for (core::ItemIndex i = 0; i < items.size(); ++i) {
-      if (items.State(i) == core::ItemState::kWaiting) subject.traits.push_back(items.Traits(i));
-    }
-    TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(subject.policy));
-    return PlanToProto(PlanSubject(subject, price), subject.policy, subject.cost, price,
-                       subject.remaining_micros);
+    const core::JobPolicy& policy = instead.has_value() ? *instead : view.policy;
+    TESSERA_ASSIGN_OR_RETURN(const core::Micros price, price_of(policy));
+    for (const std::string& pool : policy.pools) partitions.ShowPool(pool, ref.partition);
+    TESSERA_ASSIGN_OR_RETURN(const core::SplitPlan plan,
+                             partition.PlanJob(ref.job, instead.has_value() ? &*instead : nullptr));
+    const bool learns = policy.split.strategy == core::SplitStrategy::kAdaptive;
+    return PlanToProto(
+        plan, policy, learns ? view.cost : policy.split.cost, price,
+        std::max<core::Micros>(0, policy.budget_micros - view.ledger.committed_micros()));
   };
   // Pools may be at home elsewhere.
   partitions.AnswerAll(std::move(reply), plan(*job));

@@ -26,25 +26,25 @@ uint64_t Waits::Add(Wait wait) {
   return id;
 }
 
-Waits::Wait Waits::Take(uint64_t id) {
+std::shared_ptr<const Waits::Wait> Waits::Take(uint64_t id) {
   const auto found = waits_.find(id);
-  Wait wait = std::move(found->second);
+  const auto wait = std::make_shared<const Wait>(std::move(found->second));
   waits_.erase(found);
-  timers_.erase({wait.not_before, id});
-  Watched& watched = watched_.at(wait.job);
+  timers_.erase({wait->not_before, id});
+  Watched& watched = watched_.at(wait->job);
   watched.waits.erase(id);
   watched.left_at = partitions_->now();
   if (watched.waits.empty() && !std::exchange(watched.leaving, true)) {
-    leaving_.push_back(wait.job);
+    leaving_.push_back(wait->job);
   }
-  answering_.insert(id);
+  answering_[id] = wait;
   return wait;
 }
 
 uint64_t Waits::Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status,
                        std::optional<uint32_t> partition) {
   const uint64_t id = next_id_++;
-  answering_.insert(id);
+  answering_[id] = nullptr;
   partitions_->Refuse<bool>(
       [this, id, reply](const absl::StatusOr<bool>& refused) {
         if (Answering(id)) reply(refused.status());
@@ -107,7 +107,9 @@ void Waits::OnJobChanged(JobRef job) {
 
 absl::Time Waits::NextWake() const {
   if (!due_.empty()) return absl::InfinitePast();
-  return timers_.empty() ? absl::InfiniteFuture() : timers_.begin()->first;
+  const bool waiting = !waits_.empty() || !answering_.empty();
+  return std::min(timers_.empty() ? absl::InfiniteFuture() : timers_.begin()->first,
+                  waiting ? next_look_ : absl::InfiniteFuture());
 }
 
 void Waits::EndTurn() {
@@ -116,8 +118,33 @@ void Waits::EndTurn() {
     due_.insert(timers_.begin()->second);
     timers_.erase(timers_.begin());
   }
+  if (now >= next_look_) {
+    next_look_ = now + kLookInterval;
+    Look();
+  }
   for (const uint64_t id : std::exchange(due_, {})) Try(id);
   ForgetWatched(now);
+}
+
+void Waits::Look() {
+  std::vector<std::shared_ptr<const Wait>> refused;
+  for (auto& [job, watched] : watched_) {
+    if (!partitions_->Serving(job.partition)) continue;  // Those who wait are told when tried.
+    if (!partitions_->Accepting(job.partition).ok()) {
+      for (const uint64_t id : std::set<uint64_t>(watched.waits)) Take(id);
+    } else if (!watched.waits.empty()) {
+      const absl::StatusOr<core::JobView> view = partitions_->partition(job.partition).Job(job.job);
+      if (view.ok() && view->stall != watched.stall) OnJobChanged(job);
+    }
+  }
+  for (auto at = answering_.begin(); at != answering_.end();) {
+    const std::shared_ptr<const Wait>& wait = at->second;
+    const bool stuck = wait != nullptr && partitions_->Serving(wait->job.partition) &&
+                       !partitions_->Accepting(wait->job.partition).ok();
+    if (stuck) refused.push_back(wait);
+    at = stuck ? answering_.erase(at) : std::next(at);
+  }
+  for (const auto& wait : refused) wait->Refuse(partitions_->Accepting(wait->job.partition));
 }
 
 void Waits::ForgetWatched(absl::Time now) {
@@ -139,9 +166,9 @@ void Waits::ForgetWatched(absl::Time now) {
 void Waits::CloseAll(const absl::Status& status) {
   while (!waits_.empty()) {
     const uint64_t id = waits_.begin()->first;
-    const Wait wait = Take(id);
+    const std::shared_ptr<const Wait> wait = Take(id);
     answering_.erase(id);
-    wait.Refuse(status);
+    wait->Refuse(status);
   }
   due_.clear();
 }
@@ -152,9 +179,9 @@ void Waits::Try(uint64_t id) {
   const Wait& wait = found->second;
   if (!partitions_->Serving(wait.job.partition)) {
     const absl::Status status = partitions_->Accepting(wait.job.partition);
-    const Wait taken = Take(id);
+    const std::shared_ptr<const Wait> taken = Take(id);
     answering_.erase(id);
-    return taken.Refuse(status);
+    return taken->Refuse(status);
   }
   if (partitions_->state(wait.job.partition).job(wait.job.job) == nullptr) return AnswerGone(id);
   if (wait.results_reply) {
@@ -171,14 +198,10 @@ void Waits::Try(uint64_t id) {
 }
 
 void Waits::AnswerGone(uint64_t id) {
-  Wait wait = Take(id);
-  const uint32_t partition = wait.job.partition;
-  partitions_->host(partition).WhenCommitted(
-      [this, id, wait = std::move(wait)](const absl::Status& committed) {
-        if (Answering(id)) {
-          wait.Refuse(committed.ok() ? Partitions::Gone() : Partitions::Unknown(committed));
-        }
-      });
+  const std::shared_ptr<const Wait> wait = Take(id);
+  partitions_->host(wait->job.partition).WhenCommitted([this, id, wait](const absl::Status& s) {
+    if (Answering(id)) wait->Refuse(s.ok() ? Partitions::Gone() : Partitions::Unknown(s));
+  });
 }
 
 // --- Statuses ------------------------------------------------------------------------------------
@@ -189,6 +212,7 @@ v1::JobStatus Waits::StatusOf(JobRef job, Watched& watched) {
   const absl::Time now = partitions_->now();
   v1::JobStatus out;
   *out.mutable_job() = JobToProto(view, state);
+  watched.stall = view.stall;
   *out.mutable_status_time() = TimeToProto(now);
 
   std::deque<Sample>& samples = watched.samples;
@@ -221,15 +245,16 @@ v1::JobStatus Waits::StatusOf(JobRef job, Watched& watched) {
 }
 
 void Waits::AnswerJob(uint64_t id) {
-  Wait wait = Take(id);
-  Watched& watched = watched_.at(wait.job);
-  partitions_->host(wait.job.partition)
-      .WhenCommitted([this, id, reply = std::move(wait.job_reply), version = watched.version,
-                      status = StatusOf(wait.job, watched)](const absl::Status& committed) mutable {
-        if (!Answering(id)) return;
-        if (!committed.ok()) return reply(Partitions::Unknown(committed), 0);
-        reply(std::move(status), version);
-      });
+  const std::shared_ptr<const Wait> wait = Take(id);
+  Watched& watched = watched_.at(wait->job);
+  partitions_->host(wait->job.partition)
+      .WhenCommitted(
+          [this, id, wait, version = watched.version,
+           status = StatusOf(wait->job, watched)](const absl::Status& committed) mutable {
+            if (!Answering(id)) return;
+            if (!committed.ok()) return wait->Refuse(Partitions::Unknown(committed));
+            wait->job_reply(std::move(status), version);
+          });
 }
 
 // --- Results -------------------------------------------------------------------------------------
@@ -282,20 +307,19 @@ std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
 }
 
 void Waits::AnswerResults(uint64_t id, Batch batch) {
-  Wait wait = Take(id);
-  auto answer = [this, id, reply = std::move(wait.results_reply), ended = batch.ended,
-                 response = std::move(batch.response)](
+  const std::shared_ptr<const Wait> wait = Take(id);
+  auto answer = [this, id, wait, ended = batch.ended, response = std::move(batch.response)](
                     const absl::StatusOr<std::vector<core::Payload>>& payloads) mutable {
     if (!Answering(id)) return;
-    if (!payloads.ok()) return reply(Partitions::Unread(payloads.status()), false);
+    if (!payloads.ok()) return wait->Refuse(Partitions::Unread(payloads.status()));
     for (size_t i = 0; i < payloads->size(); ++i) {
       response.mutable_results(static_cast<int>(i))->set_item_key((*payloads)[i].key);
     }
-    reply(std::move(response), ended);
+    wait->results_reply(std::move(response), ended);
   };
   // The read comes back after the commit of what was seen.
-  partitions_->host(wait.job.partition)
-      .ReadPayloads(wait.job.job, std::move(batch.items), std::move(answer));
+  partitions_->host(wait->job.partition)
+      .ReadPayloads(wait->job.job, std::move(batch.items), std::move(answer));
 }
 
 }  // namespace tessera::edge

@@ -7,6 +7,10 @@
 // Keys of results are the host's, so a batch of results costs a read of its items' payload pages:
 // in memory while there is room, else one read of the store for up to 64 neighbouring items.
 //
+// Some things change with nobody doing anything: why a job stands still, and that its store takes no
+// writes, when there is nothing that may be said and those who wait are told so. They are looked at
+// every second while somebody waits.
+//
 // Threads: none; belongs to a Coordinator.
 #pragma once
 
@@ -14,12 +18,12 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/edge/partitions.h"
@@ -55,6 +59,7 @@ class Waits {
  private:
   // Speed is measured over about this long.
   static constexpr absl::Duration kSpeedWindow = absl::Minutes(1);
+  static constexpr absl::Duration kLookInterval = absl::Seconds(1);
   // Items looked at, evenly spread, for the mean of the confidences.
   static constexpr uint32_t kConfidenceSample = 1000;
 
@@ -66,6 +71,7 @@ class Waits {
   // A job that is waited for, or was a moment ago.
   struct Watched {
     uint64_t version = 0;
+    core::StallReason stall = core::StallReason::kNone;  // As it was told last.
     std::set<uint64_t> waits;
     absl::Time left_at;          // When the last one was taken from `waits`.
     bool leaving = false;        // It is in `leaving_`.
@@ -96,11 +102,13 @@ class Waits {
 
   uint64_t Add(Wait wait);
   // Takes the wait away, to be answered. Answering(id) then says once that it still is to be.
-  Wait Take(uint64_t id);
+  std::shared_ptr<const Wait> Take(uint64_t id);
   bool Answering(uint64_t id) { return answering_.erase(id) > 0; }
   // Answers with an error; with a partition, after its commit: the error may rest on what it saw.
   uint64_t Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status,
                   std::optional<uint32_t> partition);
+  // Finds what changed by itself.
+  void Look();
   // Forgets jobs that nobody has waited for since a while.
   void ForgetWatched(absl::Time now);
   // Answers it if there is something to say.
@@ -121,7 +129,9 @@ class Waits {
   std::deque<JobRef> leaving_;  // Watched by nobody since a while; looked at when that is over.
   std::set<uint64_t> due_;      // To be tried at the end of the turn.
   std::set<std::pair<absl::Time, uint64_t>> timers_;  // Of watchers that came too early.
-  absl::flat_hash_set<uint64_t> answering_;  // Taken; what they are told waits for its commit.
+  absl::Time next_look_ = absl::InfinitePast();
+  // Taken; what they are told waits for its commit. Null: a refusal from the first.
+  std::map<uint64_t, std::shared_ptr<const Wait>> answering_;
 };
 
 }  // namespace tessera::edge
