@@ -113,6 +113,37 @@ TEST_F(WaitsTest, AChangeBetweenTwoWaitsIsNotMissed) {
   EXPECT_EQ((*second)->status->job().counts().items(), 5);
 }
 
+TEST_F(WaitsTest, AWatcherHearsThatNobodyAsksForWork) {
+  ASSERT_THAT(world_.Add(job_, 0, 5), IsOk());
+  const auto first = WaitJob(0);
+  ASSERT_TRUE(first->has_value());
+  EXPECT_THAT((*first)->status->job().stall(), IsEmpty());
+  const auto next = WaitJob((*first)->version);
+  for (int second = 0; second < 5; ++second) world_.Pass(absl::Seconds(1));
+  EXPECT_FALSE(next->has_value());
+  for (int second = 0; second < 15; ++second) world_.Pass(absl::Seconds(1));
+  ASSERT_TRUE(next->has_value());
+  EXPECT_THAT((*next)->status->job().stall(), ElementsAre(v1::STALL_REASON_NO_ELIGIBLE_WORKER));
+}
+
+TEST_F(WaitsTest, WhoWaitsIsToldThatTheStoreTakesNoWrites) {
+  const auto first = WaitJob(0);
+  ASSERT_TRUE(first->has_value());
+  const auto watcher = WaitJob((*first)->version);
+  const auto reader = WaitResults("", /*follow=*/true);
+  world_.store(0).SetFaults({.refuse_per_mille = 1000});
+  world_.Turn([&] {
+    v1::PauseJobRequest pause;
+    pause.set_name(job_);
+    world_->PauseJob(pause, [](const auto&) {});
+  });
+  for (int second = 0; second < 5; ++second) world_.Pass(absl::Seconds(1));
+  ASSERT_TRUE(watcher->has_value());
+  EXPECT_THAT((*watcher)->status.status(), HasReason("STORE_UNAVAILABLE"));
+  ASSERT_TRUE(reader->has_value());
+  EXPECT_THAT((*reader)->response.status(), HasReason("STORE_UNAVAILABLE"));
+}
+
 TEST_F(WaitsTest, ACancelledWaitIsNotAnswered) {
   const auto first = WaitJob(0);
   const auto second = WaitJob((*first)->version);

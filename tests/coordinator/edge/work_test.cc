@@ -22,6 +22,7 @@ using ::tessera::testing::IsOk;
 using ::tessera::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 TEST_F(WorkTest, WelcomeNamesTheLimitsAndComesFirst) {
@@ -422,6 +423,26 @@ TEST_F(WorkTest, ADemandForSomeItemsStandsWhileOneOfThemMayStillCome) {
   ASSERT_THAT(told.demands_ended(), SizeIs(2));
   EXPECT_EQ(told.demands_ended(0).reason(), v1::DEMAND_END_REASON_JOB_DONE);
   EXPECT_EQ(told.demands_ended(1).reason(), v1::DEMAND_END_REASON_JOB_DONE);
+}
+
+TEST_F(WorkTest, APlanHoldsWhatIsBegunAsWell) {
+  const std::string job = JobWith(10);
+  v1::PlanJobRequest request;
+  request.set_parent("tenants/acme");
+  request.set_job(job);
+  const auto before = world_.Call(&Coordinator::PlanJob, request);
+  ASSERT_THAT(before, IsOk());
+  ASSERT_EQ(before->items(), 10);
+  const v1::Assigned assigned = Lease(1, "ann");
+  ASSERT_THAT(assigned.items(), Not(IsEmpty()));
+  const int begun = assigned.items_size();
+  const auto during = world_.Call(&Coordinator::PlanJob, request);
+  ASSERT_THAT(during, IsOk());
+  EXPECT_EQ(during->items(), 10);
+  EXPECT_EQ(during->items_admitted(), 10);
+  EXPECT_EQ(during->strata(0).items(), 10);
+  // What is being answered is reserved, and no longer expected.
+  EXPECT_NEAR(during->expected_answers(), before->expected_answers() - begun, 1e-6);
 }
 
 TEST_F(WorkTest, ADemandForAJobEndsWithTheJob) {
