@@ -6,7 +6,6 @@
 #include <atomic>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -17,7 +16,7 @@ namespace {
 constexpr absl::string_view kNames[] = {"debug", "info", "warning", "error"};
 std::atomic<LogLevel> log_level{LogLevel::kInfo};
 
-// As it is where it is one plain word; else quoted and escaped.
+// As it is where it is one plain word; else quoted. Escapes are those that readers of logfmt know.
 void AppendValue(absl::string_view value, std::string& out) {
   const bool plain = !value.empty() && std::all_of(value.begin(), value.end(), [](char c) {
     return absl::ascii_isgraph(c) && c != '"' && c != '=' && c != '\\';
@@ -25,7 +24,18 @@ void AppendValue(absl::string_view value, std::string& out) {
   if (plain) {
     absl::StrAppend(&out, value);
   } else {
-    absl::StrAppend(&out, "\"", absl::Utf8SafeCEscape(value), "\"");
+    out.push_back('"');
+    for (const char c : value) {
+      if (c == '"' || c == '\\') {
+        out.push_back('\\');
+        out.push_back(c);
+      } else if (c == '\n') {
+        out.append("\\n");
+      } else {
+        out.push_back(absl::ascii_iscntrl(c) ? ' ' : c);
+      }
+    }
+    out.push_back('"');
   }
 }
 
