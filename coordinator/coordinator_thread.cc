@@ -14,11 +14,13 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/status_macros.h"
 #include "coordinator/service/fit_thread.h"
+#include "coordinator/service/log.h"
 #include "coordinator/store/redis_store.h"
 
 namespace tessera {
@@ -35,6 +37,20 @@ uint64_t LittleEndian(absl::string_view bytes) {
   uint64_t value = 0;
   for (size_t i = 8; i-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes[i]);
   return value;
+}
+
+// Whoever restarts one after a failure wants to know what the recovery was about.
+void LogTakeovers(const edge::Coordinator& coordinator, uint32_t partitions) {
+  for (uint32_t partition = 0; partition < partitions; ++partition) {
+    const edge::PartitionHost::Takeover& takeover = coordinator.takeover(partition);
+    service::Log(service::LogLevel::kInfo, "partition taken over",
+                 {{"partition", absl::StrCat("p", partition)},
+                  {"epoch", absl::StrCat(takeover.epoch)},
+                  {"records", absl::StrCat(takeover.records)},
+                  {"objects", absl::StrCat(takeover.objects)},
+                  {"pages", absl::StrCat(takeover.pages)},
+                  {"seconds", absl::StrFormat("%.3f", absl::ToDoubleSeconds(takeover.duration))}});
+  }
 }
 
 }  // namespace
@@ -102,7 +118,10 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
     started(std::move(status));
   };
   const absl::Time start_limit = absl::Now() + options_.start_timeout;
-  coordinator.Start(RealClock::Get()->Now(), tell_start);
+  coordinator.Start(RealClock::Get()->Now(), [&](absl::Status status) {
+    if (status.ok()) LogTakeovers(coordinator, options_.partitions);
+    tell_start(std::move(status));
+  });
   while (!ending_.load()) {
     turned_ = false;
     const absl::Time now = RealClock::Get()->Now();

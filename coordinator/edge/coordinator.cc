@@ -161,6 +161,10 @@ absl::Status Coordinator::damage(uint32_t partition) const {
   return impl_->partitions_.host(partition).damage();
 }
 
+const PartitionHost::Takeover& Coordinator::takeover(uint32_t partition) const {
+  return impl_->partitions_.host(partition).takeover();
+}
+
 const core::PartitionState* Coordinator::state(uint32_t partition) const {
   return impl_->partitions_.Serving(partition) ? &impl_->partitions_.state(partition) : nullptr;
 }

@@ -95,6 +95,8 @@ class Coordinator {
   // The first payload that the partition's store was found to have lost; OK while none was. What
   // needs it ends with DATA_LOSS and all else goes on, but the next start will be refused.
   absl::Status damage(uint32_t partition) const;
+  // For logs. What it took to take the partition over; known once it serves.
+  const PartitionHost::Takeover& takeover(uint32_t partition) const;
   // What the partition holds, decided but perhaps not committed; nothing while it is not served
   // here. For audits and tests, between turns or within one.
   const core::PartitionState* state(uint32_t partition) const;

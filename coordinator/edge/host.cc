@@ -66,7 +66,7 @@ class PartitionHost::Impl {
   void Start(absl::Time now, std::function<void(absl::Status)> done) {
     TESSERA_CHECK(!started_) << "a host starts once";
     started_ = true;
-    now_ = now;
+    start_time_ = now_ = now;
     start_done_ = std::move(done);
     AskLast();
   }
@@ -176,6 +176,7 @@ class PartitionHost::Impl {
     return committer_ == nullptr ? absl::OkStatus() : committer_->trouble();
   }
   const absl::Status& damage() const { return damage_; }
+  const PartitionHost::Takeover& takeover() const { return takeover_; }
 
   PartitionHost::Status status() const {
     PartitionHost::Status status;
@@ -260,6 +261,11 @@ class PartitionHost::Impl {
   }
 
   void Begin(LoadedState loaded) {
+    takeover_ = {.epoch = last_closed_.epoch,
+                 .records = loaded.tail.size(),
+                 .objects = loaded.objects,
+                 .pages = loaded.pages,
+                 .duration = {}};
     sizes_ = std::move(loaded.sizes);
     for (const RecordId id : loaded.tail) {
       if (id < last_closed_) inherited_ = id;
@@ -350,6 +356,7 @@ class PartitionHost::Impl {
     if (state_ == HostState::kRecovering) {
       state_ = HostState::kServing;
       recovery_.reset();
+      takeover_.duration = now_ - start_time_;
       last_tick_ = now_;
       write_behind_->Committed(id);
       std::exchange(start_done_, nullptr)(absl::OkStatus());
@@ -461,6 +468,7 @@ class PartitionHost::Impl {
   bool started_ = false;
   std::function<void(absl::Status)> start_done_;
   absl::Time now_ = absl::InfinitePast();
+  absl::Time start_time_ = absl::InfinitePast();
   absl::Time last_tick_ = absl::InfinitePast();
   std::optional<absl::Time> trouble_since_;
   struct PendingRetry {
@@ -484,6 +492,7 @@ class PartitionHost::Impl {
   RecordId last_closed_;
   absl::Time committed_at_ = absl::InfinitePast();
   RecordId inherited_;  // The last record before our fence.
+  PartitionHost::Takeover takeover_;
   std::deque<Reply> replies_;
   bool asking_for_payloads_ = false;
   std::multimap<absl::Time, std::shared_ptr<PayloadRead>> reads_again_;  // By when.
@@ -527,6 +536,7 @@ void PartitionHost::ReadPayloads(JobIndex job, std::vector<core::ItemIndex> item
 void PartitionHost::ForgetJob(JobIndex job) { impl_->ForgetJob(job); }
 absl::Status PartitionHost::trouble() const { return impl_->trouble(); }
 const absl::Status& PartitionHost::damage() const { return impl_->damage(); }
+const PartitionHost::Takeover& PartitionHost::takeover() const { return impl_->takeover(); }
 PartitionHost::Status PartitionHost::status() const { return impl_->status(); }
 
 }  // namespace tessera::edge

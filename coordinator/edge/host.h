@@ -124,6 +124,16 @@ class PartitionHost {
   // The first payload that the store was found to have lost; OK while none was.
   const absl::Status& damage() const;
 
+  // What it took to take the partition over; known once it serves.
+  struct Takeover {
+    uint64_t epoch = 0;    // Ours.
+    uint64_t records = 0;  // Read from the journal, ours included.
+    uint64_t objects = 0;  // Read of what is stored beside it, ...
+    uint64_t pages = 0;    // ... and pages of payloads.
+    absl::Duration duration;
+  };
+  const Takeover& takeover() const;
+
   struct Status {
     HostState state = HostState::kRecovering;
     core::RecordId head;       // Last committed record.

@@ -96,6 +96,7 @@ absl::Status Recovery::TakePage(uint32_t number, const std::optional<std::string
     const ObjectKey key{ObjectKind::kPayload, job_, number};
     const std::string name = key.ToString();
     loaded_.sizes.Set(key, bytes->size());
+    ++loaded_.pages;
     if (!page.has_value()) {
       return absl::DataLossError(absl::StrCat("object ", name, " is malformed"));
     }

@@ -139,6 +139,7 @@ void StateLoader::OnObjects(std::vector<ObjectKey> keys,
     if (!status.ok()) return Finish(status);
     if (!objects[i].has_value()) continue;
     loaded_.sizes.Set(keys[i], objects[i]->size());
+    ++loaded_.objects;
     core::Reader reader(*objects[i]);  // LoadObject has seen that it begins with an id.
     RecordId current;
     reader.Get(current);

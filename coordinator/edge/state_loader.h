@@ -46,6 +46,8 @@ struct LoadedState {
   core::RecordId kept_from;          // As it says.
   std::vector<core::RecordId> tail;  // The records that were folded, in order.
   StoredSizes sizes;                 // Of the objects that were read.
+  uint64_t objects = 0;              // So many, payload pages not counted.
+  uint64_t pages = 0;                // Payload pages, which a Recovery reads.
 
   // Whether a stored object may say that it is current to this record. Not so for a record that the
   // store has lost since, as after a fail-over to a replica that lagged behind.

@@ -259,6 +259,22 @@ TEST(HostRecoveryTest, AnUntrimmedJournalIsFoldedFromItsBeginning) {
   world.ExpectOneState(*owner, true);
 }
 
+TEST(HostRecoveryTest, WhatATakeoverReadIsTold) {
+  HostWorld world;
+  std::unique_ptr<Owner> owner = world.Open(world.Options());
+  EXPECT_EQ((*owner)->takeover().epoch, 1u);
+  EXPECT_EQ((*owner)->takeover().pages, 0u);
+  const JobIndex job = world.CreateJob(*owner, "a");
+  world.AddItems(*owner, job, 100);
+  ASSERT_THAT(world.Commit(*owner), IsOk());
+  world.WriteAll(*owner);
+  owner = world.Open(world.Options());
+  EXPECT_EQ((*owner)->takeover().epoch, 2u);
+  EXPECT_GT((*owner)->takeover().records, 0u);
+  EXPECT_GT((*owner)->takeover().objects, 0u);
+  EXPECT_GT((*owner)->takeover().pages, 0u);
+}
+
 TEST(HostRecoveryTest, ATrimmedJournalAloneIsNotTakenForAWholeOne) {
   HostWorld world;
   std::unique_ptr<Owner> owner = world.Open();
