@@ -164,6 +164,10 @@ int Run(const CoordinatorFlags& flags) {
 
   absl::StatusOr<std::unique_ptr<service::Credentials>> credentials = LoadCredentials(flags);
   if (!credentials.ok()) return Fail(kBadFlags, "cannot start", credentials.status());
+  // Before a folder is made or a Redis started for nothing.
+  if (absl::Status status = service::CheckListening(flags.server); !status.ok()) {
+    return Fail(absl::IsUnavailable(status) ? kCannotStart : kBadFlags, "cannot start", status);
+  }
 
   CoordinatorThread::Options options;
   options.partitions = flags.partitions;
@@ -210,7 +214,7 @@ int Run(const CoordinatorFlags& flags) {
   absl::StatusOr<std::unique_ptr<service::Server>> server =
       service::Server::Start(flags.server, &context);
   if (!server.ok()) {
-    return Fail(absl::IsNotFound(server.status()) ? kBadFlags : kCannotStart, "cannot start",
+    return Fail(absl::IsUnavailable(server.status()) ? kCannotStart : kBadFlags, "cannot start",
                 server.status());
   }
   Log(LogLevel::kInfo, "serving",

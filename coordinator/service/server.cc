@@ -4,13 +4,20 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/address.h"
+#include "common/pem.h"
 #include "common/status_macros.h"
 #include "coordinator/service/credentials.h"
 #include "coordinator/service/service_context.h"
@@ -22,21 +29,68 @@
 namespace tessera::service {
 namespace {
 
+absl::Status About(const std::string& file, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(file, " ", status.message()));
+}
+
+absl::StatusOr<std::string> ReadCertificates(const std::string& file) {
+  TESSERA_ASSIGN_OR_RETURN(std::string pem, ReadFile(file));
+  TESSERA_RETURN_IF_ERROR(About(file, CheckCertificates(pem)));
+  return pem;
+}
+
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(const TlsFiles& tls) {
   if (!tls.enabled()) return grpc::InsecureServerCredentials();
   grpc::SslServerCredentialsOptions options;
   grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  TESSERA_ASSIGN_OR_RETURN(pair.cert_chain, ReadFile(tls.certificate));
+  TESSERA_ASSIGN_OR_RETURN(pair.cert_chain, ReadCertificates(tls.certificate));
   TESSERA_ASSIGN_OR_RETURN(pair.private_key, ReadFile(tls.key));
+  TESSERA_RETURN_IF_ERROR(About(tls.key, CheckPrivateKey(pair.private_key, pair.cert_chain)));
   options.pem_key_cert_pairs.push_back(std::move(pair));
   if (!tls.client_ca.empty()) {
-    TESSERA_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(tls.client_ca));
+    TESSERA_ASSIGN_OR_RETURN(options.pem_root_certs, ReadCertificates(tls.client_ca));
     options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
   }
   return grpc::SslServerCredentials(options);
 }
 
+absl::Status CannotListen(absl::string_view listen, absl::string_view why) {
+  return absl::UnavailableError(absl::StrCat("cannot listen on ", listen, ": ", why));
+}
+
+// Binds, and lets go. UNAVAILABLE where none of the host's addresses can be had; that a host is
+// none is for gRPC to say.
+absl::Status CheckPort(const std::string& listen) {
+  const size_t colon = listen.rfind(':');
+  const absl::string_view host =
+      absl::StripSuffix(absl::StripPrefix(absl::string_view(listen).substr(0, colon), "["), "]");
+  const addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+  addrinfo* list = nullptr;
+  if (getaddrinfo(host.empty() ? nullptr : std::string(host).c_str(),
+                  listen.substr(colon + 1).c_str(), &hints, &list) != 0) {
+    return absl::OkStatus();
+  }
+  int error = 0;
+  bool bound = false;
+  for (const addrinfo* each = list; each != nullptr && !bound; each = each->ai_next) {
+    const int fd = socket(each->ai_family, each->ai_socktype | SOCK_CLOEXEC, each->ai_protocol);
+    const int on = 1;  // As gRPC has it: what an ended process left behind does not count.
+    if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    bound = fd >= 0 && bind(fd, each->ai_addr, each->ai_addrlen) == 0;
+    if (!bound) error = errno;
+    if (fd >= 0) close(fd);
+  }
+  freeaddrinfo(list);
+  return bound ? absl::OkStatus() : CannotListen(listen, std::strerror(error));
+}
+
 }  // namespace
+
+absl::Status CheckListening(const ServerOptions& options) {
+  TESSERA_RETURN_IF_ERROR(CredentialsOf(options.tls).status());
+  return absl::StartsWith(options.listen, "unix:") ? absl::OkStatus() : CheckPort(options.listen);
+}
 
 absl::Status CheckDoors(const ServerOptions& options, bool has_tokens) {
   const TlsFiles& tls = options.tls;
@@ -107,8 +161,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   server->server_ = builder.BuildAndStart();
   const bool is_unix = absl::StartsWith(options.listen, "unix:");
   if (server->server_ == nullptr || (port == 0 && !is_unix)) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen,
-                                               ": the port is taken, or not ours to take"));
+    return CannotListen(options.listen, "the address is taken, or not ours to take");
   }
   server->address_ =
       is_unix ? options.listen

@@ -39,10 +39,13 @@ struct ServerOptions {
 // certificates); a key without a certificate or the other way round.
 absl::Status CheckDoors(const ServerOptions& options, bool has_tokens);
 
+// What can be known before anything is started: whether the TLS files are there (NOT_FOUND) and are
+// what they should be (INVALID_ARGUMENT), and whether the port is free (UNAVAILABLE).
+absl::Status CheckListening(const ServerOptions& options);
+
 class Server {
  public:
-  // Listens, and serves. `context` outlives the server. NOT_FOUND: a TLS file. UNAVAILABLE: the
-  // address is taken or not ours.
+  // Listens, and serves. `context` outlives the server. Errors are those of CheckListening().
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
                                                        ServiceContext* context);
   ~Server();

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <array>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -126,6 +129,28 @@ TEST_F(TlsTest, TokensTravelEncrypted) {
   // Not at all without it.
   EXPECT_EQ(ListPools(coordinator.Channel(), absl::StrCat("Bearer ", kOperator)).error_code(),
             grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(TlsTest, AFileThatIsNoGoodIsNamed) {
+  MakeCertificate("server");
+  MakeCertificate("other");
+  std::ofstream(folder_.Join("junk")) << "junk";
+  std::ofstream(folder_.Join("torn"))
+      << "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+  for (const auto& [certificate, key, authority, named] : std::vector<std::array<std::string, 4>>{
+           {"junk", "server.key", "server.pem", "junk holds"},
+           {"torn", "server.key", "server.pem", "torn is damaged"},
+           {"server.pem", "junk", "server.pem", "junk holds"},
+           {"server.pem", "server.key", "junk", "junk holds"},
+           {"server.pem", "other.key", "server.pem", "other.key is not the certificate's"}}) {
+    const auto run =
+        RunCoordinator({"--listen", "127.0.0.1:0", "--data-dir", folder_.Join("data"), "--tls-cert",
+                        folder_.Join(certificate), "--tls-key", folder_.Join(key),
+                        "--tls-client-ca", folder_.Join(authority)});
+    EXPECT_EQ(run.exit_status, 2) << named;
+    EXPECT_THAT(run.err, HasSubstr(named));
+    EXPECT_FALSE(std::filesystem::exists(folder_.Join("data")));
+  }
 }
 
 TEST_F(TlsTest, WithAClientAuthorityOnlyItsHoldersConnect) {

@@ -83,11 +83,27 @@ TEST(ProcessTest, AnAddressThatIsTakenIsNotShared) {
       RunCoordinator({"--listen", first.address(), "--data-dir", folder.Join("data")});
   EXPECT_EQ(second.exit_status, 1);
   EXPECT_THAT(second.err, HasSubstr("cannot listen on"));
-  // gRPC says something about it, too; in our form, as one reader has to understand all lines.
-  EXPECT_THAT(second.err, HasSubstr("msg=gRPC text="));
-  for (const absl::string_view line : absl::StrSplit(second.err, '\n', absl::SkipEmpty())) {
+  EXPECT_FALSE(std::filesystem::exists(folder.Join("data")));  // Nothing was begun.
+}
+
+TEST(ProcessTest, WhatGrpcSaysIsALogLineLikeOurs) {
+  const TempDir folder;
+  const CoordinatorRun run = RunCoordinator(
+      {"--listen", "unix:" + folder.Join("no/such/socket"), "--data-dir", folder.Join("data")});
+  EXPECT_EQ(run.exit_status, 1);
+  EXPECT_THAT(run.err, HasSubstr("cannot listen on"));
+  EXPECT_THAT(run.err, HasSubstr("msg=gRPC text="));
+  for (const absl::string_view line : absl::StrSplit(run.err, '\n', absl::SkipEmpty())) {
     EXPECT_THAT(std::string(line), ::testing::StartsWith("time="));
   }
+}
+
+TEST(ProcessTest, ATakeoverSaysWhatItRead) {
+  CoordinatorProcess coordinator;
+  EXPECT_THAT(coordinator.log(), HasSubstr("msg=\"partition taken over\" partition=p0 epoch=1 "));
+  coordinator.Restart();
+  EXPECT_THAT(coordinator.log(), HasSubstr("msg=\"partition taken over\" partition=p0 epoch=2 "));
+  EXPECT_THAT(coordinator.log(), HasSubstr(" seconds="));
 }
 
 TEST(ProcessTest, TwoDoNotShareOneFolder) {
