@@ -9,9 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/address.h"
+#include "client/channel_wait.h"
 #include "client/retry.h"
 #include "client/status.h"
 #include "common/address.h"
+#include "common/pem.h"
 #include "common/status_macros.h"
 #include "tessera/v1/job_service.grpc.pb.h"
 #include "tessera/v1/operator_service.grpc.pb.h"
@@ -22,6 +24,8 @@ namespace {
 constexpr int kBatchItemsMax = 1000;
 constexpr size_t kBatchBytesMax = 1 << 20;  // A quarter of what a message may have.
 constexpr int kPageSize = 1000;
+// For how long AddItems() asks where to go on: what it adds to `retry_for` at the most.
+constexpr absl::Duration kOffsetTimeout = absl::Seconds(5);
 constexpr int kBatchesPerCall = 8;  // Then half-close, to learn what is committed.
 
 // A stream that is cancelled when somebody asks to stop.
@@ -36,24 +40,38 @@ class Cancellable {
 
 absl::Status Stopped() { return absl::CancelledError("stopped"); }
 
+// Calls once.
+template <typename Stub, typename Request, typename Response>
+absl::StatusOr<Response> CallOnce(const Client& client, Stub& stub,
+                                  grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                               Response*),
+                                  const Request& request, absl::Time deadline,
+                                  const std::stop_token& stop, absl::Duration* asked) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(deadline));
+  client.Authorize(&context);
+  const Cancellable cancellable(stop, &context);
+  Response response;
+  TESSERA_RETURN_IF_ERROR(FromGrpc((stub.*method)(&context, request, &response), asked));
+  return response;
+}
+
 // Calls until it is answered, trying again can help no more, or `stop` is requested (CANCELLED).
 template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> Call(const Client& client, Stub& stub,
                               grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                            Response*),
                               const Request& request, const std::stop_token& stop = {}) {
-  Tries tries(client.options().retry());
+  Tries tries(client.retry());
   while (true) {
-    grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(tries.Deadline(client.options().try_timeout)));
-    client.Authorize(&context);
-    const Cancellable cancellable(stop, &context);
-    Response response;
     absl::Duration asked;
-    const absl::Status status = FromGrpc((stub.*method)(&context, request, &response), &asked);
-    if (status.ok()) return response;
+    absl::StatusOr<Response> response = CallOnce(
+        client, stub, method, request, tries.Deadline(client.options().try_timeout), stop, &asked);
+    if (response.ok()) return response;
     if (stop.stop_requested()) return Stopped();
-    if (!tries.Again(status, asked, stop)) return stop.stop_requested() ? Stopped() : tries.error();
+    if (!tries.Again(response.status(), asked, stop)) {
+      return stop.stop_requested() ? Stopped() : tries.error();
+    }
   }
 }
 
@@ -132,12 +150,18 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ConnectOptions options) 
   TESSERA_RETURN_IF_ERROR(CheckAddress(options.address));
   if (options.tenant.empty()) return absl::InvalidArgumentError("there is no tenant");
   TESSERA_RETURN_IF_ERROR(CheckToken(options));
+  if (!options.tls_ca_pem.empty()) {
+    if (const absl::Status pem = CheckCertificates(options.tls_ca_pem); !pem.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("what is to be trusted (--tls-ca) ", pem.message()));
+    }
+  }
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kReceiveBytesMax);
   // A coordinator that is back is noticed soon; one that vanished without a word, too.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);  // How long a connect may take.
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
@@ -166,21 +190,30 @@ std::string Client::JobName(absl::string_view job) const {
 
 std::shared_ptr<grpc::Channel> Client::channel() const { return stubs_->channel; }
 
+RetryOptions Client::retry() const {
+  return {.retry_for = options_.retry_for,
+          .backoff_first = options_.backoff_first,
+          .backoff_max = options_.backoff_max,
+          .wait = [channel = stubs_->channel](absl::Duration wait, const std::stop_token& stop) {
+            return WaitOn(channel.get(), wait, stop);
+          }};
+}
+
 void Client::Authorize(grpc::ClientContext* context) const {
   if (!options_.token.empty()) {
     context->AddMetadata("authorization", absl::StrCat("Bearer ", options_.token));
   }
 }
 
-absl::StatusOr<v1::Job> Client::CreateJob(v1::CreateJobRequest request) {
+absl::StatusOr<v1::Job> Client::CreateJob(v1::CreateJobRequest request, std::stop_token stop) {
   if (request.parent().empty()) request.set_parent(tenant_name());
   if (request.request_id().empty()) request.set_request_id(RandomRequestId());
-  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::CreateJob, request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::CreateJob, request, stop);
 }
 
-absl::StatusOr<v1::Job> Client::GetJob(absl::string_view job) {
+absl::StatusOr<v1::Job> Client::GetJob(absl::string_view job, std::stop_token stop) {
   return Call(*this, *stubs_->jobs, &v1::JobService::Stub::GetJob,
-              Named<v1::GetJobRequest>(JobName(job)));
+              Named<v1::GetJobRequest>(JobName(job)), stop);
 }
 
 absl::StatusOr<std::vector<v1::Job>> Client::ListJobs(const std::vector<v1::JobState>& states) {
@@ -201,10 +234,11 @@ absl::Status Client::DeleteJob(absl::string_view job) {
       .status();
 }
 
-absl::StatusOr<v1::Job> Client::SealJob(absl::string_view job, int64_t expected_offset) {
+absl::StatusOr<v1::Job> Client::SealJob(absl::string_view job, int64_t expected_offset,
+                                        std::stop_token stop) {
   v1::SealJobRequest request = Named<v1::SealJobRequest>(JobName(job));
   request.set_expected_offset(expected_offset);
-  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::SealJob, request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::SealJob, request, stop);
 }
 
 absl::StatusOr<v1::Job> Client::PauseJob(absl::string_view job) {
@@ -217,19 +251,19 @@ absl::StatusOr<v1::Job> Client::ResumeJob(absl::string_view job) {
               Named<v1::ResumeJobRequest>(JobName(job)));
 }
 
-absl::StatusOr<v1::Job> Client::CancelJob(absl::string_view job) {
+absl::StatusOr<v1::Job> Client::CancelJob(absl::string_view job, std::stop_token stop) {
   return Call(*this, *stubs_->jobs, &v1::JobService::Stub::CancelJob,
-              Named<v1::CancelJobRequest>(JobName(job)));
+              Named<v1::CancelJobRequest>(JobName(job)), stop);
 }
 
-absl::StatusOr<v1::Job> Client::FinaliseJob(absl::string_view job) {
+absl::StatusOr<v1::Job> Client::FinaliseJob(absl::string_view job, std::stop_token stop) {
   return Call(*this, *stubs_->jobs, &v1::JobService::Stub::FinaliseJob,
-              Named<v1::FinaliseJobRequest>(JobName(job)));
+              Named<v1::FinaliseJobRequest>(JobName(job)), stop);
 }
 
-absl::StatusOr<v1::SplitPlan> Client::PlanJob(v1::PlanJobRequest request) {
+absl::StatusOr<v1::SplitPlan> Client::PlanJob(v1::PlanJobRequest request, std::stop_token stop) {
   if (request.parent().empty()) request.set_parent(tenant_name());
-  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::PlanJob, request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::PlanJob, request, stop);
 }
 
 absl::StatusOr<v1::ItemExplanation> Client::ExplainItem(absl::string_view job,
@@ -258,7 +292,7 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
   int64_t offset = 0;     // Of `next`.
   bool has_next = false;
   v1::Item next;
-  Tries tries(options_.retry());
+  Tries tries(retry());
   while (true) {
     if (stop.stop_requested()) return Stopped();
     if (!has_next) {
@@ -306,18 +340,25 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
     if (stop.stop_requested()) return Stopped();
     const bool moved = absl::IsOutOfRange(status);
     if (!moved && !WorthAnotherTry(status, asked)) return status;
-    // Where to go on is for the job to say.
-    TESSERA_ASSIGN_OR_RETURN(const v1::Job now,
-                             Call(*this, *stubs_->jobs, &v1::JobService::Stub::GetJob,
-                                  Named<v1::GetJobRequest>(name), stop));
-    if (!moved && now.committed_offset() > committed) tries.Restart();
-    committed = now.committed_offset();
-    if (on_progress) on_progress(committed);
-    if (!tries.Again(moved ? absl::UnavailableError("the offset moved") : status, asked, stop)) {
+    // Where to go on is for the job to say. While it says nothing, the time for tries goes on.
+    while (true) {
+      const absl::StatusOr<v1::Job> now = CallOnce(
+          *this, *stubs_->jobs, &v1::JobService::Stub::GetJob, Named<v1::GetJobRequest>(name),
+          absl::Now() + std::min(options_.try_timeout, kOffsetTimeout), stop, nullptr);
       if (stop.stop_requested()) return Stopped();
-      if (!moved) return tries.error();
-      return absl::AbortedError(absl::StrCat("somebody else adds items to ", name,
-                                             " at the same time: ", status.message()));
+      if (!now.ok() && !MayRetry(now.status())) return now.status();
+      if (now.ok()) {
+        if (!moved && now->committed_offset() > committed) tries.Restart();
+        committed = now->committed_offset();
+        if (on_progress) on_progress(committed);
+      }
+      if (!tries.Again(moved ? absl::UnavailableError("the offset moved") : status, asked, stop)) {
+        if (stop.stop_requested()) return Stopped();
+        if (!moved) return tries.error();
+        return absl::AbortedError(absl::StrCat("somebody else adds items to ", name,
+                                               " at the same time: ", status.message()));
+      }
+      if (now.ok()) break;
     }
     offset = committed;
     has_next = false;
@@ -329,7 +370,7 @@ absl::Status Client::WatchJob(absl::string_view job, std::stop_token stop,
                               const std::function<bool(const v1::JobStatus&)>& on_status,
                               const std::function<void(const absl::Status&)>& on_break) {
   const v1::WatchJobRequest request = Named<v1::WatchJobRequest>(JobName(job));
-  Tries tries(options_.retry());
+  Tries tries(retry());
   while (true) {
     grpc::ClientContext context;  // No deadline: a job may take weeks. Keepalive finds dead peers.
     Authorize(&context);
@@ -358,7 +399,7 @@ absl::Status Client::StreamResults(
     const std::function<bool(const v1::StreamResultsResponse&)>& on_results) {
   v1::StreamResultsRequest next = request;
   next.set_job(JobName(request.job()));
-  Tries tries(options_.retry());
+  Tries tries(retry());
   while (true) {
     grpc::ClientContext context;  // No deadline: as WatchJob.
     Authorize(&context);

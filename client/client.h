@@ -13,7 +13,10 @@
 // jitter (a random time between nothing and the back-off, so that clients that failed together do
 // not return together), or as long as the server asked to wait. That is safe, because the contract
 // makes every call safe to repeat; a request id is made once for each logical create, and kept over
-// the tries.
+// the tries. A server that is back is found again within about two seconds: gRPC tries to connect
+// once a second at the least, and a call follows within `backoff_max`.
+//
+// A call that takes a `stop` ends with CANCELLED once that is requested.
 //
 // Errors are those of the .proto files, with their details (common/errors.h: GetDetails). After
 // the last try it is the error of that try.
@@ -59,18 +62,14 @@ struct ConnectOptions {
   absl::Duration try_timeout = absl::Seconds(10);  // Of each try, within `retry_for`.
   absl::Duration retry_for = absl::Seconds(30);    // Of all tries of one call together.
   absl::Duration backoff_first = absl::Milliseconds(100);
-  absl::Duration backoff_max = absl::Seconds(3);
-
-  RetryOptions retry() const {
-    return {.retry_for = retry_for, .backoff_first = backoff_first, .backoff_max = backoff_max};
-  }
+  absl::Duration backoff_max = absl::Seconds(1);
 };
 
 class Client {
  public:
   // Makes a client. Nothing is sent yet, so that an address where nobody listens is noticed by the
-  // first call. INVALID_ARGUMENT for an address that cannot be one, a token that cannot be one, and
-  // a token that would leave this machine without TLS.
+  // first call. INVALID_ARGUMENT for an address that cannot be one, a token that cannot be one, a
+  // token that would leave this machine without TLS, and `tls_ca_pem` that holds no certificates.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(ConnectOptions options);
   ~Client();
 
@@ -82,21 +81,21 @@ class Client {
   std::string JobName(absl::string_view job) const;
 
   // Jobs. `parent` and `request_id` of a request are filled in where they are empty.
-  absl::StatusOr<v1::Job> CreateJob(v1::CreateJobRequest request);
-  absl::StatusOr<v1::Job> GetJob(absl::string_view job);
+  absl::StatusOr<v1::Job> CreateJob(v1::CreateJobRequest request, std::stop_token stop = {});
+  absl::StatusOr<v1::Job> GetJob(absl::string_view job, std::stop_token stop = {});
   absl::StatusOr<std::vector<v1::Job>> ListJobs(const std::vector<v1::JobState>& states = {});
   absl::StatusOr<v1::Job> UpdateJob(const v1::UpdateJobRequest& request);
   absl::Status DeleteJob(absl::string_view job);
-  absl::StatusOr<v1::Job> SealJob(absl::string_view job, int64_t expected_offset);
+  absl::StatusOr<v1::Job> SealJob(absl::string_view job, int64_t expected_offset,
+                                  std::stop_token stop = {});
   absl::StatusOr<v1::Job> PauseJob(absl::string_view job);
   absl::StatusOr<v1::Job> ResumeJob(absl::string_view job);
-  absl::StatusOr<v1::Job> CancelJob(absl::string_view job);
-  absl::StatusOr<v1::Job> FinaliseJob(absl::string_view job);
-  absl::StatusOr<v1::SplitPlan> PlanJob(v1::PlanJobRequest request);
+  absl::StatusOr<v1::Job> CancelJob(absl::string_view job, std::stop_token stop = {});
+  absl::StatusOr<v1::Job> FinaliseJob(absl::string_view job, std::stop_token stop = {});
+  absl::StatusOr<v1::SplitPlan> PlanJob(v1::PlanJobRequest request, std::stop_token stop = {});
   absl::StatusOr<v1::ItemExplanation> ExplainItem(absl::string_view job, absl::string_view key);
   // Hears every page of the results, one after another, until the last one, or until `on_page`
-  // returns false (OK). CANCELLED once `stop` is requested. Pages have 1,000 results where the
-  // request states no size.
+  // returns false (OK). Pages have 1,000 results where the request states no size.
   absl::Status ListResults(const v1::ListResultsRequest& request, std::stop_token stop,
                            const std::function<bool(const v1::ListResultsResponse&)>& on_page);
 
@@ -105,8 +104,8 @@ class Client {
   // is committed begins the time that trying again may take anew. `on_progress` hears the committed
   // offset after each piece. Does not seal.
   //
-  // ABORTED where the offset moves on without us: somebody else adds to the same job. CANCELLED
-  // once `stop` is requested; what was sent may be committed or not.
+  // ABORTED where the offset moves on without us: somebody else adds to the same job. Where it is
+  // stopped, what was sent may be committed or not.
   absl::StatusOr<v1::AddItemsResponse> AddItems(
       absl::string_view job, ItemSource* source,
       const std::function<void(int64_t committed_offset)>& on_progress = nullptr,
@@ -134,8 +133,10 @@ class Client {
   absl::StatusOr<v1::Partition> GetPartition(absl::string_view partition);
   absl::StatusOr<std::vector<v1::Partition>> ListPartitions();
 
-  // For streams of their own (client/replay_gateway.cc): the channel, and what every call carries.
+  // For streams of their own (client/replay_gateway.cc): the channel, what every call carries, and
+  // how calls are tried again: with a wait during which the channel goes on connecting.
   std::shared_ptr<grpc::Channel> channel() const;
+  RetryOptions retry() const;
   void Authorize(grpc::ClientContext* context) const;
 
  private:

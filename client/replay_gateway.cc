@@ -241,12 +241,12 @@ absl::StatusOr<ReplayOutcome> ReplayGateway::Run(std::stop_token stop) {
     }
     if (absl::Now() - last_stream > options_.reconnect_for) return finish(status);
     if (options_.on_break) options_.on_break(status);
-    std::unique_lock lock(state_->mutex);
-    ++state_->reconnects;
-    const absl::Duration wait = Backoff(client_->options().retry(), attempt++, RandomUniform());
-    state_->changed.wait_for(lock, stop, absl::ToChronoNanoseconds(wait), [] { return false; });
-    if (stop.stop_requested()) {
-      lock.unlock();
+    {
+      const std::lock_guard lock(state_->mutex);
+      ++state_->reconnects;
+    }
+    const RetryOptions retry = client_->retry();
+    if (!retry.wait(Backoff(retry, attempt++, RandomUniform()), stop)) {
       return finish(absl::OkStatus());
     }
   }

@@ -22,8 +22,7 @@ std::mt19937_64& Random() {
   return random;
 }
 
-// Waits, unless `stop` is requested first: then false.
-bool WaitFor(absl::Duration wait, const std::stop_token& stop) {
+bool Sleep(absl::Duration wait, const std::stop_token& stop) {
   std::mutex mutex;
   std::condition_variable_any woken;
   std::unique_lock lock(mutex);
@@ -69,7 +68,7 @@ bool Tries::Again(const absl::Status& error, absl::Duration asked, const std::st
   if (!WorthAnotherTry(error, asked)) return false;
   const absl::Duration wait = std::max(asked, Backoff(options_, attempt_++, RandomUniform()));
   if (absl::Now() + wait >= give_up_) return false;
-  return WaitFor(wait, stop);
+  return options_.wait ? options_.wait(wait, stop) : Sleep(wait, stop);
 }
 
 }  // namespace tessera::client

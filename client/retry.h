@@ -1,6 +1,7 @@
 // Trying again: when, how often, and when to give up.
 #pragma once
 
+#include <functional>
 #include <stop_token>
 #include <string>
 
@@ -12,7 +13,9 @@ namespace tessera::client {
 struct RetryOptions {
   absl::Duration retry_for = absl::Seconds(30);  // Of all tries of one call together.
   absl::Duration backoff_first = absl::Milliseconds(100);
-  absl::Duration backoff_max = absl::Seconds(3);
+  absl::Duration backoff_max = absl::Seconds(1);
+  // Waits so long; false, at once, when `stop` is requested. Empty: sleeps.
+  std::function<bool(absl::Duration wait, const std::stop_token& stop)> wait;
 };
 
 // How long to wait before try `attempt` (0 is the second one): a random share of a back-off that

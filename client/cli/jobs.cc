@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -60,10 +61,11 @@ absl::StatusOr<ExitCode> ShowJob(const Invocation& call, const absl::StatusOr<v1
 }
 
 absl::StatusOr<ExitCode> EndJob(const Invocation& call,
-                                absl::StatusOr<v1::Job> (Client::*end)(absl::string_view)) {
+                                absl::StatusOr<v1::Job> (Client::*end)(absl::string_view,
+                                                                       std::stop_token)) {
   const Interrupt interrupt;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
-  TESSERA_ASSIGN_OR_RETURN(v1::Job job, (client.get()->*end)(call.argument(0)));
+  TESSERA_ASSIGN_OR_RETURN(v1::Job job, (client.get()->*end)(call.argument(0), interrupt.token()));
   if (call.Has("wait") && !HasEnded(job)) {
     TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> patient, call.Connect(kOutageMax));
     TESSERA_RETURN_IF_ERROR(

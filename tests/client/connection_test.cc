@@ -1,10 +1,14 @@
 // A call outlives bad luck and is never made twice in effect: against a server that fails on
 // demand.
 #include <grpcpp/grpcpp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <deque>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -226,6 +230,11 @@ TEST(TokenTest, WhatNoHeaderCanHoldIsRefusedAndNotRepeated) {
   EXPECT_THAT(Client::Connect({.token = "!secret~"}), IsOk());
 }
 
+TEST(TlsTest, WhatHoldsNoCertificateIsRefusedBeforeItIsTried) {
+  EXPECT_THAT(Client::Connect({.tls_ca_pem = "junk"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("--tls-ca")));
+}
+
 TEST(TokenTest, OneLeavesThisMachineWithTlsOnly) {
   EXPECT_THAT(Client::Connect({.address = "tessera.example:7070", .token = "secret"}),
               StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("in the clear")));
@@ -263,6 +272,17 @@ TEST_F(ConnectionTest, AnIntakeThatGoesOnHasTimeHoweverOftenItBreaks) {
   ItemList items(MakeItems(5'000));
   EXPECT_THAT(client->AddItems("1", &items), IsOk());
   EXPECT_EQ(jobs_.keys.size(), 5'000u);
+}
+
+// To ask where to go on is a part of the same try: it has no time of its own beside `retry_for`, and
+// what ended the intake is what is told.
+TEST_F(ConnectionTest, AnIntakeAgainstAServerThatSaysNothingMoreEndsWithItsOwnError) {
+  const auto client =
+      Connect({.try_timeout = absl::Milliseconds(50), .retry_for = absl::Milliseconds(300)});
+  jobs_.batches_until_break.assign(1000, 0);
+  jobs_.silent = true;
+  ItemList items(MakeItems(1));
+  EXPECT_THAT(client->AddItems("1", &items), StatusIs(absl::StatusCode::kUnavailable, "broke"));
 }
 
 TEST_F(ConnectionTest, AStopEndsAnIntakeBetweenPieces) {
@@ -333,12 +353,42 @@ TEST_F(ConnectionTest, AStopEndsAWatch) {
               StatusIs(absl::StatusCode::kCancelled));
 }
 
+TEST_F(ConnectionTest, AStopEndsACallThatIsNotAnswered) {
+  jobs_.silent = true;
+  std::stop_source stop;
+  const std::jthread stopper([&] { stop.request_stop(); });
+  EXPECT_THAT(client_->GetJob("1", stop.get_token()), StatusIs(absl::StatusCode::kCancelled));
+}
+
 // As an assignment of 1,000 items of 64 KiB, and all that goes with it.
 TEST_F(ConnectionTest, AReplyAsLargeAsALargeAssignmentIsTaken) {
   jobs_.reply_bytes = 100 << 20;
   const absl::StatusOr<v1::Job> job = client_->GetJob("1");
   ASSERT_THAT(job, IsOk());
   EXPECT_EQ(job->display_name().size(), jobs_.reply_bytes);
+}
+
+// Whoever waits between two tries waits for the connection: else gRPC would look at an attempt after
+// five seconds only, and nobody else is there to do so.
+TEST(ChannelWaitTest, AChannelGoesOnConnectingWhileItIsWaitedOn) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t length = sizeof(address);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), length), 0);
+  ASSERT_EQ(listen(listener, 10), 0);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length), 0);
+  const auto client =
+      std::move(*Client::Connect({.address = absl::StrCat("127.0.0.1:", ntohs(address.sin_port))}));
+  std::stop_source stop;
+  std::jthread door([&] {
+    for (int i = 0; i < 4; ++i) close(accept(listener, nullptr, nullptr));
+    stop.request_stop();
+  });
+  const bool waited = client->retry().wait(absl::Seconds(4.5), stop.get_token());
+  EXPECT_FALSE(waited) << "there were fewer than four attempts";
+  shutdown(listener, SHUT_RDWR);  // Whoever still listens there.
+  door.join();
+  close(listener);
 }
 
 // gRPC would take port 65536 + 7070 for 7070, and a missing one for 443.
