@@ -170,9 +170,9 @@ int CsvTable::Find(absl::string_view column) const {
 absl::StatusOr<bool> CsvTable::Next(std::vector<std::string>* fields) {
   TESSERA_ASSIGN_OR_RETURN(const bool more, reader_.Next(fields));
   if (more && fields->size() != columns_.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("line ", line(), ": ", fields->size(), " fields, but there are ",
-                     columns_.size(), " columns (", absl::StrJoin(columns_, ","), ")"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "line ", line(), ": ", fields->size(), fields->size() == 1 ? " field" : " fields",
+        ", but there are ", columns_.size(), " columns (", absl::StrJoin(columns_, ","), ")"));
   }
   return more;
 }

@@ -176,6 +176,27 @@ absl::Status ToItem(const ItemColumns& columns, absl::string_view key_column, co
   return absl::OkStatus();
 }
 
+// One JSON object. Of a name that stands twice in one, parsers take the one or the other: we take
+// neither.
+absl::StatusOr<nlohmann::ordered_json> ParseObject(const std::string& text) {
+  using Json = nlohmann::ordered_json;
+  std::vector<std::set<std::string>> open;  // Names so far of the objects that are open.
+  std::string twice;
+  const auto see = [&](int, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::object_start) open.emplace_back();
+    if (event == Json::parse_event_t::object_end) open.pop_back();
+    if (event == Json::parse_event_t::key) {
+      const auto& name = parsed.get_ref<const std::string&>();
+      if (!open.back().insert(name).second) twice = name;
+    }
+    return true;
+  };
+  Json json = Json::parse(text, see, /*allow_exceptions=*/false);
+  if (!json.is_object()) return absl::InvalidArgumentError("this is no JSON object");
+  if (twice.empty()) return json;
+  return absl::InvalidArgumentError(absl::StrCat("'", twice, "' stands twice in one object"));
+}
+
 // A file that is read from the start again to go back, so that memory holds one item only.
 class FileItems : public ItemSource {
  public:
@@ -297,8 +318,7 @@ class JsonItems final : public FileItems {
       return absl::InvalidArgumentError(
           absl::StrCat("longer than ", kLineBytesMax, " bytes; one object a line"));
     }
-    const auto json = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object()) return absl::InvalidArgumentError("this is no JSON object");
+    TESSERA_ASSIGN_OR_RETURN(const nlohmann::ordered_json json, ParseObject(line));
     any_ = true;
     if (json.contains("content") && json["content"].is_array()) {
       item->Clear();

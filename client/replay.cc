@@ -220,7 +220,12 @@ void Replay::Assigned(const v1::Assigned& assigned, absl::Time now) {
   if (known == worker_by_name_.end()) return;
   if (assignments_.contains(assigned.assignment())) return;
   WorkerState& worker = workers_[known->second];
-  AssignmentState assignment = {.worker = known->second, .keys = {}, .time = {}};
+  AssignmentState assignment = {
+      .worker = known->second,
+      .keys = {},
+      .time = {},
+      .until = ToTime(assigned.has_late_until_time() ? assigned.late_until_time()
+                                                     : assigned.expire_time())};
   for (const v1::AssignedItem& item : assigned.items()) {
     assignment.keys.push_back(item.key());
     const auto answer = worker.by_key.find(item.key());
@@ -466,6 +471,10 @@ ReplayCounts Replay::counts() const {
   counts.asking = in_phase_[static_cast<size_t>(WorkerPhase::kAsking)];
   counts.unanswered = unanswered_;
   counts.working = static_cast<int64_t>(assignments_.size()) - unanswered_;
+  counts.open = static_cast<int64_t>(assignments_.size());
+  for (const auto& [name, assignment] : assignments_) {
+    counts.open_until = std::max(counts.open_until, assignment.until);
+  }
   return counts;
 }
 

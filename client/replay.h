@@ -66,7 +66,7 @@ struct ReplayCounts {
   int64_t workers_arrived = 0;
   int64_t workers_done = 0;  // Nothing left to answer, or nothing wanted.
   int64_t asking = 0;        // Workers who wait for work now.
-  int64_t working = 0;       // Assignments being answered now.
+  int64_t working = 0;       // Assignments that a worker is at now.
   int64_t unanswered = 0;    // Submits sent and not answered yet.
   int64_t assignments = 0;   // Ever received, repeats excluded.
   int64_t answers_accepted = 0;
@@ -74,6 +74,10 @@ struct ReplayCounts {
   int64_t items_unknown = 0;    // Leased although not in the worker's recording; given back.
   int64_t earned_micros = 0;
   int64_t resent = 0;  // Submits that were sent again.
+  // The assignments that are held now, and until when the last of them can be answered: they wait
+  // for whoever comes next under the same gateway's name.
+  int64_t open = 0;
+  absl::Time open_until = absl::InfinitePast();
 };
 
 class Replay {
@@ -133,6 +137,7 @@ class Replay {
     size_t worker = 0;
     std::vector<std::string> keys;  // In the order of the assignment.
     absl::Duration time;            // The worker needs, at this speed.
+    absl::Time until;               // A late answer counts, too.
     AssignmentPhase phase = AssignmentPhase::kThinking;
     bool sent_before = false;
   };

@@ -195,7 +195,7 @@ TEST(CsvTableTest, ARecordWithAnotherNumberOfFieldsIsRefused) {
   std::vector<std::string> fields;
   ASSERT_TRUE(*table->Next(&fields));
   EXPECT_THAT(table->Next(&fields).status(),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("line 3: 1 fields")));
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("line 3: 1 field,")));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "client/crowd.h"
 #include "client/json.h"
 #include "nlohmann/json.hpp"
@@ -167,6 +168,18 @@ TEST_F(ItemsTest, AProblemIsTiedToTheLineOfTheItemThatWasReadLast) {
   ASSERT_TRUE(*list.Next(&item));
   EXPECT_THAT(list.At(absl::InvalidArgumentError("bad")),
               StatusIs(absl::StatusCode::kInvalidArgument, "item 1: bad"));
+}
+
+TEST_F(ItemsTest, ANameThatStandsTwiceInOneObjectIsRefused) {
+  for (const char* line : {R"({"id":1,"t":"x","t":"y"})",
+                           R"({"key":"a","content":[{"name":"t","name":"u","text":""}]})"}) {
+    auto source = OpenItems(Write("a.jsonl", absl::StrCat("{\"id\":0,\"t\":\"t\"}\n", line, "\n")));
+    ASSERT_TRUE(source.ok());
+    v1::Item item;
+    EXPECT_TRUE(*(*source)->Next(&item));
+    EXPECT_THAT((*source)->Next(&item),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("a.jsonl: line 2: '")));
+  }
 }
 
 // An intake that broke goes on from the committed offset: the same item must be there again.

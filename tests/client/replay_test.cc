@@ -137,6 +137,25 @@ TEST_F(ReplayTest, AfterABreakWhatIsHeldIsNamedAndWhatGotNoReplyIsSentAgain) {
   EXPECT_EQ(replay.counts().resent, 1);
 }
 
+TEST_F(ReplayTest, WhatIsHeldAndUntilWhenIsKnown) {
+  Replay replay = Make(2, 1);
+  replay.Connect(now_);
+  replay.Handle(WelcomeOf(), now_);
+  EXPECT_EQ(replay.counts().open, 0);
+  now_ += absl::Hours(1);  // They have arrived.
+  const v1::WorkRequest ask = Sent(replay);
+  ASSERT_EQ(ask.leases_size(), 2);
+  v1::WorkResponse granted = Grant(ask.leases(0), "a", {"i0"});
+  granted.mutable_assigned(0)->mutable_expire_time()->set_seconds(100);
+  granted.mutable_assigned(0)->mutable_late_until_time()->set_seconds(700);
+  replay.Handle(granted, now_);
+  granted = Grant(ask.leases(1), "b", {"i0"});
+  granted.mutable_assigned(0)->mutable_expire_time()->set_seconds(200);  // Without a grace.
+  replay.Handle(granted, now_);
+  EXPECT_EQ(replay.counts().open, 2);
+  EXPECT_EQ(replay.counts().open_until, absl::FromUnixSeconds(700));
+}
+
 TEST_F(ReplayTest, AnAnswerThatWasCommittedBeforeTheBreakIsNotSentAgain) {
   Replay replay = Make(1, 1, {.speed = kSpeedMax});
   replay.Connect(now_);
