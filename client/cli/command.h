@@ -36,8 +36,9 @@ enum ExitCode : int {
   kExitInterrupted = 130,
 };
 
-// The code that an error ends with.
+// The code that an error ends with: of its own (WithExitCode()), or told by its code.
 ExitCode ExitCodeOf(const absl::Status& status);
+absl::Status WithExitCode(absl::Status status, int code);
 
 struct Flag {
   absl::string_view name;   // Without dashes.

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/command.h"
 #include "client/json.h"
@@ -16,6 +18,7 @@ namespace {
 
 constexpr char kUsageReason[] = "USAGE";
 constexpr char kNextStepUrl[] = "tessera/next-step";
+constexpr char kExitCodeUrl[] = "tessera/exit-code";
 
 // Where a reason says more than its code does.
 constexpr std::pair<absl::string_view, absl::string_view> kNextByReason[] = {
@@ -29,6 +32,9 @@ constexpr std::pair<absl::string_view, absl::string_view> kNextByReason[] = {
     {"ITEM_DIFFERS", "the key is there with another content: give each item a key of its own"},
     {"REQUEST_ID_REUSED",
      "this --request-id belongs to another job: leave the flag out, or choose another id"},
+    {"STORE_UNAVAILABLE",
+     "the coordinator answers, but its store takes no writes at the moment: `tessera partitions` "
+     "and the coordinator's log say more"},
     // What a token may do stands in docs/operations.md.
     {"CREDENTIAL_UNKNOWN",
      "is the token whole, and in the coordinator's --tokens-file? It reads that file again on "
@@ -43,6 +49,33 @@ constexpr std::pair<absl::string_view, absl::string_view> kNextByReason[] = {
      "give a token of that platform, or of all (*), with --token-file FILE or TESSERA_TOKEN"},
 };
 
+// Somebody is there, and the connection came to nothing: what gRPC says of it, and what it means.
+constexpr std::pair<absl::string_view, absl::string_view> kNextByConnecting[] = {
+    {"certificate verify failed",
+     "its certificate is of nobody who is trusted here: give the one that vouches for it with "
+     "--tls-ca FILE"},
+    {"is not in peer certificate",
+     "its certificate is for another name: say one of the certificate's own with --server"},
+    {"wrong version number", "it speaks without TLS: leave out --tls and --tls-ca"},
+    {"Ssl handshake failed", "is it a coordinator with TLS? Without, leave out --tls and --tls-ca"},
+    {"Socket closed",
+     "something listens there: if it is a coordinator with TLS, give --tls or "
+     "--tls-ca FILE"},
+    {"SETTINGS frame",
+     "something listens there: if it is a coordinator with TLS, give --tls or "
+     "--tls-ca FILE"},
+};
+
+// The word for programs. Where no coordinator said one, what kept it from doing so, if anything.
+std::string ReasonOf(const absl::Status& status) {
+  const std::string reason = GetDetails(status).reason;
+  if (!reason.empty()) return reason;
+  if (absl::IsUnavailable(status)) return "UNREACHABLE";
+  if (absl::IsDeadlineExceeded(status)) return "NO_ANSWER";
+  if (absl::IsCancelled(status)) return "INTERRUPTED";
+  return "";
+}
+
 }  // namespace
 
 absl::Status UsageError(absl::string_view message) {
@@ -53,7 +86,17 @@ absl::Status FlagError(absl::string_view flag, absl::string_view value, absl::st
   return UsageError(absl::StrCat("--", flag, ": '", value, "' ", rule));
 }
 
+absl::Status WithExitCode(absl::Status status, int code) {
+  status.SetPayload(kExitCodeUrl, absl::Cord(absl::StrCat(code)));
+  return status;
+}
+
 ExitCode ExitCodeOf(const absl::Status& status) {
+  int own = 0;
+  if (const auto code = status.GetPayload(kExitCodeUrl);
+      code && absl::SimpleAtoi(std::string(*code), &own)) {
+    return static_cast<ExitCode>(own);
+  }
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitOk;
@@ -93,6 +136,11 @@ std::string NextStep(const absl::Status& status, absl::string_view server) {
   }
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
+      if (absl::StrContains(status.message(), "failed to connect")) {
+        for (const auto& [said, next] : kNextByConnecting) {
+          if (absl::StrContains(status.message(), said)) return std::string(next);
+        }
+      }
       return absl::StrCat("is a coordinator serving at ", server,
                           "? `tessera up` starts one; --server names another");
     case absl::StatusCode::kDeadlineExceeded:
@@ -119,7 +167,7 @@ void ReportError(const absl::Status& status, const std::string& server, const Co
   if (json) {
     nlohmann::ordered_json error;
     error["code"] = absl::StatusCodeToString(status.code());
-    error["reason"] = details.reason;
+    error["reason"] = ReasonOf(status);
     error["message"] = std::string(status.message());
     error["fields"] = nlohmann::ordered_json::array();
     for (const FieldViolation& field : details.fields) {

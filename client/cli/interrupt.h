@@ -11,7 +11,9 @@ namespace tessera::client {
 // once, with exit code 130. Made before any other thread is, so that no thread takes the signal.
 class Interrupt {
  public:
-  Interrupt();
+  // With `on_hang_up`, SIGHUP calls it, on a thread of this object's; unless the terminal that we
+  // were started from is gone, which requests the stop. Without, SIGHUP is nothing of ours.
+  explicit Interrupt(std::function<void()> on_hang_up = nullptr);
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
@@ -22,6 +24,7 @@ class Interrupt {
  private:
   std::stop_source source_;
   sigset_t before_;
+  const std::function<void()> on_hang_up_;
   std::jthread thread_;
 };
 

@@ -21,6 +21,7 @@
 #include "client/client.h"
 #include "client/json.h"
 #include "client/messages.h"
+#include "common/errors.h"
 #include "common/status_macros.h"
 
 namespace tessera::client {
@@ -60,6 +61,17 @@ absl::StatusOr<ExitCode> ShowJob(const Invocation& call, const absl::StatusOr<v1
   return kExitOk;
 }
 
+// What a job on its way to an end waits for. A lease that was granted just now, put off as far as
+// it may be, has its grace at the latest then.
+std::string ClosingText(const v1::Job& job, absl::Time now) {
+  const v1::LeasePolicy& lease = job.policy().lease();
+  const absl::Time latest = now + ToDuration(lease.base()) +
+                            ToDuration(lease.per_item()) * job.policy().split().items_max() +
+                            ToDuration(lease.extension_max()) + ToDuration(lease.late_grace());
+  return absl::StrCat("waiting for ", Plural(job.counts().assignments_open(), "open assignment"),
+                      ", until ", TimeText(latest), " at the latest");
+}
+
 absl::StatusOr<ExitCode> EndJob(const Invocation& call,
                                 absl::StatusOr<v1::Job> (Client::*end)(absl::string_view,
                                                                        std::stop_token)) {
@@ -68,9 +80,12 @@ absl::StatusOr<ExitCode> EndJob(const Invocation& call,
   TESSERA_ASSIGN_OR_RETURN(v1::Job job, (client.get()->*end)(call.argument(0), interrupt.token()));
   if (call.Has("wait") && !HasEnded(job)) {
     TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> patient, call.Connect(kOutageMax));
+    if (!call.json()) call.err() << ClosingText(job, absl::Now()) << std::endl;
+    StatusView view(&call.err(), call.err_terminal(), /*json=*/false);
     TESSERA_RETURN_IF_ERROR(
         patient->WatchJob(job.name(), interrupt.token(), [&](const v1::JobStatus& status) {
           job = status.job();
+          if (!call.json()) view.Show(status, HasEnded(job));
           return true;
         }));
   }
@@ -101,7 +116,7 @@ absl::StatusOr<ExitCode> RunWatch(Invocation& call) {
   const Interrupt interrupt;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
   // Whether it exists and anybody answers is known at once; later an outage is waited out.
-  TESSERA_RETURN_IF_ERROR(client->GetJob(call.argument(0)).status());
+  TESSERA_RETURN_IF_ERROR(client->GetJob(call.argument(0), interrupt.token()).status());
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> patient, call.Connect(kOutageMax));
   return WatchToTheEnd(call, patient.get(), call.argument(0), interrupt.token());
 }
@@ -136,16 +151,17 @@ absl::StatusOr<ExitCode> RunJobs(Invocation& call) {
     return kExitOk;
   }
   constexpr auto kRight = Table::Align::kRight;
-  Table table({"job", "name", "state", "items", "done", "answers", "spent", "budget", "created"},
-              {Table::Align::kLeft, Table::Align::kLeft, Table::Align::kLeft, kRight, kRight,
-               kRight, kRight, kRight});
+  Table table(
+      {"job", "name", "state", "items", "resolved", "answers", "spent", "budget", "created"},
+      {Table::Align::kLeft, Table::Align::kLeft, Table::Align::kLeft, kRight, kRight, kRight,
+       kRight, kRight});
   for (const v1::Job& job : jobs) {
     const v1::JobCounts& counts = job.counts();
     table.Add({ShortName(job.name()), job.display_name(), StateText(job),
-               FormatCount(counts.items()), FormatCount(ItemsDone(counts)),
+               FormatCount(counts.items()), FormatCount(counts.items_resolved()),
                FormatCount(counts.answers()), FormatMoney(SpentMicros(job.ledger())),
                FormatMoney(job.ledger().budget_micros(), job.ledger().currency_code()),
-               TimeText(job.create_time())});
+               TimeText(ToTime(job.create_time()))});
   }
   call.out() << table.Render(call.terminal());
   return kExitOk;
@@ -234,7 +250,15 @@ absl::StatusOr<ExitCode> RunFinalise(Invocation& call) {
 
 absl::StatusOr<ExitCode> RunDelete(Invocation& call) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
-  TESSERA_RETURN_IF_ERROR(client->DeleteJob(call.argument(0)));
+  if (const absl::Status status = client->DeleteJob(call.argument(0)); !status.ok()) {
+    const bool not_ended = GetDetails(status).reason == "JOB_NOT_ENDED";
+    const absl::StatusOr<v1::Job> job =
+        not_ended ? client->GetJob(call.argument(0)) : absl::StatusOr<v1::Job>(status);
+    if (!job.ok() || job->state() != v1::JOB_STATE_CLOSING) return status;
+    return WithNextStep(
+        status, absl::StrCat("it is ending: ", ClosingText(*job, absl::Now()), "; `tessera watch ",
+                             ShortName(job->name()), "` waits with it"));
+  }
   const std::string name = client->JobName(call.argument(0));
   if (call.json()) {
     call.out() << ToLine({{"deleted", name}}) << "\n";

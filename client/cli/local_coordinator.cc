@@ -15,7 +15,9 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
@@ -23,6 +25,7 @@ namespace tessera::client {
 namespace {
 
 constexpr absl::string_view kServing = "serving on ";
+constexpr char kExitStatusUrl[] = "tessera/exit-status";
 constexpr auto kPoll = std::chrono::milliseconds(20);
 
 }  // namespace
@@ -140,7 +143,7 @@ absl::StatusOr<std::unique_ptr<LocalCoordinator>> LocalCoordinator::Start(Option
   if (stop.stop_requested()) return absl::CancelledError("stopped");
   if (!closed) return absl::DeadlineExceededError("the coordinator did not come up in time");
   coordinator->Reap(/*block=*/true);
-  return absl::FailedPreconditionError(absl::StrCat(
+  return coordinator->Ended(absl::StrCat(
       "the coordinator ended before it served (", coordinator->EndStatus().message(), ")",
       with.log_file.empty() ? "; what it says is above" : absl::StrCat("; see ", with.log_file)));
 }
@@ -161,8 +164,22 @@ absl::Status LocalCoordinator::EndStatus() const {
         absl::StrCat("the coordinator was ended by signal ", WTERMSIG(wait_status_)));
   }
   if (WIFEXITED(wait_status_) && WEXITSTATUS(wait_status_) == 0) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrCat("the coordinator ended with exit code ", WEXITSTATUS(wait_status_)));
+  return Ended(absl::StrCat("the coordinator ended with exit code ", WEXITSTATUS(wait_status_)));
+}
+
+absl::Status LocalCoordinator::Ended(absl::string_view message) const {
+  absl::Status status = absl::InternalError(message);
+  if (WIFEXITED(wait_status_)) {
+    status.SetPayload(kExitStatusUrl, absl::Cord(absl::StrCat(WEXITSTATUS(wait_status_))));
+  }
+  return status;
+}
+
+std::optional<int> LocalCoordinator::ExitStatus(const absl::Status& error) {
+  const auto payload = error.GetPayload(kExitStatusUrl);
+  int status = 0;
+  if (!payload || !absl::SimpleAtoi(std::string(*payload), &status)) return std::nullopt;
+  return status;
 }
 
 absl::Status LocalCoordinator::Wait(const std::stop_token& stop) {

@@ -14,12 +14,14 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace tessera::client {
@@ -37,8 +39,8 @@ class LocalCoordinator {
   };
 
   // Starts it and waits until it serves.
-  // NOT_FOUND: there is no such program. FAILED_PRECONDITION: it ended before it served; the
-  // message says where to look. CANCELLED: `stop` was requested. DEADLINE_EXCEEDED.
+  // NOT_FOUND: there is no such program. INTERNAL: it ended before it served; the message says
+  // where to look. CANCELLED: `stop` was requested. DEADLINE_EXCEEDED.
   static absl::StatusOr<std::unique_ptr<LocalCoordinator>> Start(Options options,
                                                                  std::stop_token stop = {});
 
@@ -46,6 +48,10 @@ class LocalCoordinator {
   ~LocalCoordinator();
   LocalCoordinator(const LocalCoordinator&) = delete;
   LocalCoordinator& operator=(const LocalCoordinator&) = delete;
+
+  // The exit status that an error of Start(), Wait() or Stop() is about. What it means is said by
+  // tessera-coordinator --help.
+  static std::optional<int> ExitStatus(const absl::Status& error);
 
   const std::string& address() const;
   pid_t pid() const { return pid_; }
@@ -61,6 +67,7 @@ class LocalCoordinator {
   explicit LocalCoordinator(Options options);
   bool Reap(bool block);  // True once it has ended.
   absl::Status EndStatus() const;
+  absl::Status Ended(absl::string_view message) const;  // With its exit status, if it has one.
 
   const Options options_;
   pid_t pid_ = -1;

@@ -120,9 +120,10 @@ absl::Status DropUnknownItems(const Invocation& call, const v1::Job& job, Client
   const std::string of =
       absl::StrCat(FormatCount(static_cast<int64_t>(unknown.size())), " of ",
                    FormatCount(static_cast<int64_t>(recorded)), " recorded items");
+  const absl::string_view are = unknown.size() == 1 ? " is" : " are";
   if (!job.sealed()) {
     if (!call.json()) {
-      call.err() << of << " are not in the job so far; it takes more, so they are waited for\n";
+      call.err() << of << are << " not in the job so far; it takes more, so that is waited for\n";
     }
     return absl::OkStatus();
   }
@@ -136,7 +137,7 @@ absl::Status DropUnknownItems(const Invocation& call, const v1::Job& job, Client
             FormatCount(job.counts().items()), " items of the job")),
         "is it the right job? The column `item` holds the keys; `tessera results JOB` lists them");
   }
-  if (!call.json()) call.err() << of << " are not in the job, and are left out\n";
+  if (!call.json()) call.err() << of << are << " not in the job, and" << are << " left out\n";
   return absl::OkStatus();
 }
 
@@ -172,21 +173,23 @@ absl::StatusOr<ExitCode> RunReplay(Invocation& call) {
 
   const Interrupt interrupt;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
-  const absl::StatusOr<v1::Job> job = client->GetJob(call.argument(0));
+  const absl::StatusOr<v1::Job> job = client->GetJob(call.argument(0), interrupt.token());
   if (!job.ok()) return WithRolesHint(job.status());
   options.replay.job = job->name();
   LeftOut left_out;
   TESSERA_RETURN_IF_ERROR(CheckLabels(call, job->template_(), &crowd, &left_out));
   if (!call.json()) {
-    call.err() << FormatCount(static_cast<int64_t>(crowd.workers.size())) << " workers with "
-               << FormatCount(crowd.answers) << " recorded answers"
+    call.err() << Plural(static_cast<int64_t>(crowd.workers.size()), "worker") << " with "
+               << Plural(crowd.answers, "recorded answer")
                << (crowd.repeated == 0
                        ? ""
-                       : absl::StrCat(" (", crowd.repeated, " repeated ones are left out)"))
+                       : absl::StrCat(" (left out: ", FormatCount(crowd.repeated), " repeated)"))
                << std::endl;
     if (left_out.label > 0) {
       call.err() << Plural(left_out.label, "recorded answer")
-                 << " fit none of the job's classes, and are left out" << std::endl;
+                 << (left_out.label == 1 ? " fits none of the job's classes, and is"
+                                         : " fit none of the job's classes, and are")
+                 << " left out" << std::endl;
     }
   }
   if (!HasEnded(*job)) {
@@ -213,29 +216,40 @@ absl::StatusOr<ExitCode> RunReplay(Invocation& call) {
   if (!outcome.ok()) return WithRolesHint(outcome.status());
   const ReplayCounts& counts = outcome->counts;
   if (call.json()) {
-    call.out() << ToLine({{"job", job->name()},
-                          {"end", EndName(outcome->end)},
-                          {"assignments", counts.assignments},
-                          {"answers_accepted", counts.answers_accepted},
-                          {"answers_refused", counts.answers_refused},
-                          {"answers_of_other_items", left_out.item},
-                          {"answers_of_other_labels", left_out.label},
-                          {"earned_micros", counts.earned_micros},
-                          {"currency_code", job->policy().currency_code()},
-                          {"workers_arrived", counts.workers_arrived},
-                          {"workers_done", counts.workers_done},
-                          {"submits_resent", counts.resent},
-                          {"reconnects", outcome->reconnects}})
-               << "\n";
+    nlohmann::ordered_json json{{"job", job->name()},
+                                {"end", EndName(outcome->end)},
+                                {"assignments", counts.assignments},
+                                {"answers_accepted", counts.answers_accepted},
+                                {"answers_refused", counts.answers_refused},
+                                {"answers_of_other_items", left_out.item},
+                                {"answers_of_other_labels", left_out.label},
+                                {"earned_micros", counts.earned_micros},
+                                {"currency_code", job->policy().currency_code()},
+                                {"workers_arrived", counts.workers_arrived},
+                                {"workers_done", counts.workers_done},
+                                {"assignments_open", counts.open},
+                                {"submits_resent", counts.resent},
+                                {"reconnects", outcome->reconnects}};
+    if (counts.open > 0) {
+      json["open_until_time"] =
+          absl::FormatTime(absl::RFC3339_full, counts.open_until, absl::UTCTimeZone());
+    }
+    call.out() << ToLine(json) << "\n";
   } else {
-    call.out() << EndText(outcome->end) << ": " << FormatCount(counts.answers_accepted)
-               << " answers accepted in " << FormatCount(counts.assignments)
-               << " assignments, earned "
+    call.out() << EndText(outcome->end) << ": " << Plural(counts.answers_accepted, "answer")
+               << " accepted in " << Plural(counts.assignments, "assignment") << ", earned "
                << FormatMoney(counts.earned_micros, job->policy().currency_code())
                << (outcome->reconnects == 0
                        ? ""
-                       : absl::StrCat(", ", outcome->reconnects, " reconnects"))
+                       : absl::StrCat(", ", Plural(outcome->reconnects, "reconnect")))
                << "\n";
+    // Nobody else is asked for these answers meanwhile.
+    if (counts.open > 0 && outcome->end == ReplayEnd::kStopped) {
+      call.out() << Plural(counts.open, "assignment") << (counts.open == 1 ? " stays" : " stay")
+                 << " open until " << TimeText(counts.open_until)
+                 << " at the latest; the same command goes on with "
+                 << (counts.open == 1 ? "it" : "them") << "\n";
+    }
   }
   return outcome->end == ReplayEnd::kStopped ? kExitInterrupted : kExitOk;
 }

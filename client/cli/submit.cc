@@ -55,17 +55,17 @@ void Warn(const Invocation& call, const std::vector<std::string>& warnings, bool
   }
 }
 
-std::string WithWarnings(const google::protobuf::Message& message,
-                         const std::vector<std::string>& warnings) {
+nlohmann::ordered_json WithWarnings(const google::protobuf::Message& message,
+                                    const std::vector<std::string>& warnings) {
   nlohmann::ordered_json json = ToJson(message);
   json["warnings"] = warnings;
-  return ToLine(json);
+  return json;
 }
 
 // What one should know before the money is gone. A coordinator that cannot plan the job will say
 // why when it is asked to create it.
 absl::StatusOr<std::vector<std::string>> SubmitWarnings(const Survey& survey, const v1::Job& job,
-                                                        Client* client) {
+                                                        Client* client, std::stop_token stop) {
   std::vector<std::string> warnings;
   if (survey.repeated > 0) {
     warnings.push_back(absl::StrCat(Plural(survey.repeated, "item"),
@@ -76,10 +76,11 @@ absl::StatusOr<std::vector<std::string>> SubmitWarnings(const Survey& survey, co
   *request.mutable_draft()->mutable_policy() = job.policy();
   // The price is all that is asked, and one item is planned faster than a million.
   request.mutable_draft()->add_strata()->set_items(1);
-  const absl::StatusOr<v1::SplitPlan> plan = client->PlanJob(request);
-  if (!plan.ok() && MayRetry(plan.status())) return plan.status();
+  const absl::StatusOr<v1::SplitPlan> plan = client->PlanJob(request, stop);
+  if (!plan.ok() && (MayRetry(plan.status()) || stop.stop_requested())) return plan.status();
   if (!plan.ok()) return warnings;
-  for (std::string& each : PlanWarnings(*plan, AnswersLeast(job.policy().quality()))) {
+  for (std::string& each :
+       PlanWarnings(*plan, job.policy(), AnswersLeast(job.policy().quality()))) {
     warnings.push_back(std::move(each));
   }
   return warnings;
@@ -114,10 +115,12 @@ std::string RepeatFlags(const v1::CreateJobRequest& create) {
 // second job.
 absl::Status MaybeCreated(const absl::Status& status, const v1::CreateJobRequest& create,
                           const std::string& server) {
-  if (!MayRetry(status)) return status;
+  if (!MayRetry(status) && !absl::IsCancelled(status)) return status;
+  const std::string next = NextStep(status, server);
   return WithNextStep(
-      status, absl::StrCat(NextStep(status, server), ". The job may be there all the same: the ",
-                           "same command with ", RepeatFlags(create), " makes no second one"));
+      status,
+      absl::StrCat(next, next.empty() ? "" : ". ", "The job may be there all the same: the ",
+                   "same command with ", RepeatFlags(create), " makes no second one"));
 }
 
 // `status` ended the intake: says where, that the job is there all the same, and what can be done
@@ -172,9 +175,9 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
   const Interrupt interrupt;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
   TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> warnings,
-                           SubmitWarnings(survey, job, client.get()));
+                           SubmitWarnings(survey, job, client.get(), interrupt.token()));
   Warn(call, warnings, /*lines=*/call.Has("wait"));
-  const absl::StatusOr<v1::Job> created = client->CreateJob(create);
+  const absl::StatusOr<v1::Job> created = client->CreateJob(create, interrupt.token());
   if (!created.ok()) return MaybeCreated(created.status(), create, call.server());
   // From here on something exists, so an outage is waited out.
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> patient, call.Connect(kOutageMax));
@@ -197,7 +200,8 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
   if (!added.ok()) return left_behind(added);
   if (interrupt.requested()) return left_behind(absl::CancelledError("stopped"));
   // The file's own count: a job that holds other items than this file is not sealed with them.
-  const absl::StatusOr<v1::Job> sealed = patient->SealJob(created->name(), survey.count);
+  const absl::StatusOr<v1::Job> sealed =
+      patient->SealJob(created->name(), survey.count, interrupt.token());
   if (!sealed.ok()) return left_behind(sealed.status());
 
   if (call.Has("wait")) {
@@ -205,11 +209,11 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
     return WatchToTheEnd(call, patient.get(), sealed->name(), interrupt.token());
   }
   if (call.json()) {
-    call.out() << WithWarnings(*sealed, warnings) << "\n";
+    call.out() << ToLine(WithWarnings(*sealed, warnings)) << "\n";
     return kExitOk;
   }
   call.out() << sealed->name() << "\n";
-  call.err() << FormatCount(survey.count) << " items; next: tessera watch "
+  call.err() << Plural(sealed->counts().items(), "item") << "; next: tessera watch "
              << ShortName(sealed->name()) << "\n";
   return kExitOk;
 }
@@ -218,34 +222,42 @@ absl::StatusOr<ExitCode> RunPlan(Invocation& call) {
   const std::string subject = call.argument(0);
   v1::PlanJobRequest request;
   int64_t answers_least = 0;
+  bool has_budget = true;
+  v1::Policy policy;  // That is planned with.
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
   if (IsItemFile(subject)) {
     v1::JobDraft& draft = *request.mutable_draft();
     TESSERA_ASSIGN_OR_RETURN(*draft.mutable_template_(), TemplateOf(call, Stem(subject)));
     TESSERA_RETURN_IF_ERROR(ApplyPolicyFlags(call, absl::Now(), draft.mutable_policy()));
     // Without a budget the question is what it would cost.
-    if (draft.policy().budget_micros() == 0) {
+    has_budget = draft.policy().budget_micros() != 0;
+    if (!has_budget) {
       draft.mutable_policy()->set_budget_micros(1'000'000'000'000'000);
     }
     TESSERA_ASSIGN_OR_RETURN(const Survey survey, SurveyFile(call, subject, draft.template_()));
     AddStrata(survey, &draft);
-    answers_least = AnswersLeast(draft.policy().quality());
+    policy = draft.policy();
+    answers_least = AnswersLeast(policy.quality());
   } else {
     TESSERA_ASSIGN_OR_RETURN(const v1::Job job, client->GetJob(subject));
     request.set_job(job.name());
-    v1::Policy policy = job.policy();
+    policy = job.policy();
     TESSERA_RETURN_IF_ERROR(ApplyPolicyFlags(call, absl::Now(), &policy));
     // What is in hand may lack one answer only.
     answers_least = job.counts().items_in_progress() > 0 ? 1 : AnswersLeast(policy.quality());
-    if (HasPolicyFlags(call)) *request.mutable_policy_override() = std::move(policy);
+    if (HasPolicyFlags(call)) *request.mutable_policy_override() = policy;
   }
   TESSERA_ASSIGN_OR_RETURN(const v1::SplitPlan plan, client->PlanJob(request));
-  const std::vector<std::string> warnings = PlanWarnings(plan, answers_least);
+  const std::vector<std::string> warnings = PlanWarnings(plan, policy, answers_least);
   Warn(call, warnings);
   if (call.json()) {
-    call.out() << WithWarnings(plan, warnings) << "\n";
+    nlohmann::ordered_json json = WithWarnings(plan, warnings);
+    // Of a budget that nobody gave.
+    if (!has_budget) json.erase("remaining_micros");
+    if (!has_budget) json.erase("budget_suffices");
+    call.out() << ToLine(json) << "\n";
   } else {
-    call.out() << PlanText(call.terminal(), plan);
+    call.out() << PlanText(call.terminal(), plan, has_budget);
   }
   return kExitOk;
 }

@@ -57,11 +57,16 @@ int64_t AnswersLeast(const v1::QualityPolicy& quality) {
   return quality.answers_max() == 1 ? 1 : 2;  // The defaults of job.proto.
 }
 
-std::vector<std::string> PlanWarnings(const v1::SplitPlan& plan, int64_t answers_least) {
+std::vector<std::string> PlanWarnings(const v1::SplitPlan& plan, const v1::Policy& policy,
+                                      int64_t answers_least) {
   if (plan.items() == 0 || plan.strata().empty()) return {};
   int64_t price = std::numeric_limits<int64_t>::max();
   for (const v1::PlannedStratum& stratum : plan.strata()) {
     price = std::min(price, stratum.price_per_item_micros());
+  }
+  if (price == 0 && !policy.price().has_price_per_item_micros() &&
+      policy.price().pool_prices().empty()) {
+    return {"workers are paid nothing: no price is given, and their pool's own is 0; give --price"};
   }
   const std::string& currency = plan.currency_code();
   const std::string left = FormatMoney(plan.remaining_micros(), currency);

@@ -37,9 +37,11 @@ absl::StatusOr<Survey> SurveyFile(const Invocation& call, const std::string& fil
 // The items as PlanJob takes them.
 void AddStrata(const Survey& survey, v1::JobDraft* draft);
 
-// What is doubtful about a plan: money that brings no item to its end. `answers_least` is what an
-// item takes at the least. Empty where all is well.
-std::vector<std::string> PlanWarnings(const v1::SplitPlan& plan, int64_t answers_least);
+// What is doubtful about a plan under `policy`: that nobody is paid, without anybody having said so,
+// and money that brings no item to its end. `answers_least` is what an item takes at the least.
+// Empty where all is well.
+std::vector<std::string> PlanWarnings(const v1::SplitPlan& plan, const v1::Policy& policy,
+                                      int64_t answers_least);
 
 // Answers that an item takes at the least under such a policy.
 int64_t AnswersLeast(const v1::QualityPolicy& quality);

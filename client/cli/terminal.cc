@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -28,8 +29,14 @@ bool LocaleIsUtf8() {
   return false;
 }
 
-// `text` cut to so many columns; escape sequences are kept whole.
-std::string Cut(absl::string_view text, int columns) {
+// `text` cut to so many columns, with a mark where something is missing; escape sequences are kept
+// whole.
+std::string Cut(absl::string_view text, int columns, bool unicode) {
+  absl::string_view mark;
+  if (DisplayWidth(text) > columns) {
+    mark = unicode ? "…" : "...";
+    columns = std::max(0, columns - DisplayWidth(mark));
+  }
   std::string cut;
   int used = 0;
   for (size_t i = 0; i < text.size();) {
@@ -42,7 +49,11 @@ std::string Cut(absl::string_view text, int columns) {
     }
     size_t next = i + 1;
     while (next < text.size() && (static_cast<unsigned char>(text[next]) & 0xC0) == 0x80) ++next;
-    if (used++ < columns) absl::StrAppend(&cut, text.substr(i, next - i));
+    if (used++ < columns) {
+      absl::StrAppend(&cut, text.substr(i, next - i));
+    } else {
+      absl::StrAppend(&cut, std::exchange(mark, ""));
+    }
     i = next;
   }
   return cut;
@@ -145,7 +156,7 @@ void LiveDisplay::Show(const std::vector<std::string>& lines) {
   std::string frame = "\x1b[?25l";  // No cursor while drawing.
   if (shown_ > 0) absl::StrAppend(&frame, "\x1b[", shown_, "A");
   for (const std::string& line : lines) {
-    absl::StrAppend(&frame, "\r\x1b[K", Cut(line, terminal_.width - 1), "\n");
+    absl::StrAppend(&frame, "\r\x1b[K", Cut(line, terminal_.width - 1, terminal_.unicode), "\n");
   }
   // What was longer before.
   if (lines.size() < shown_) absl::StrAppend(&frame, "\x1b[J");

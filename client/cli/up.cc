@@ -1,7 +1,12 @@
 // up: all of Tessera on this machine.
 
+#include <sys/types.h>
+
+#include <atomic>
+#include <csignal>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 
 #include "client/cli/command.h"
@@ -12,14 +17,28 @@
 
 namespace tessera::client {
 
+namespace {
+
+// Why the coordinator ended is told by its own exit status, and so by ours.
+absl::Status AsItEnded(const absl::Status& status) {
+  const std::optional<int> code = LocalCoordinator::ExitStatus(status);
+  return code.has_value() ? WithExitCode(status, *code) : status;
+}
+
+}  // namespace
+
 absl::StatusOr<ExitCode> RunUp(Invocation& call) {
-  const Interrupt interrupt;
+  std::atomic<pid_t> serving = -1;  // Reads its tokens again on SIGHUP.
+  const Interrupt interrupt([&serving] {
+    if (const pid_t pid = serving.load(); pid > 0) kill(pid, SIGHUP);
+  });
   const std::string data_dir = call.Get("data-dir", "./tessera-data");
-  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<LocalCoordinator> coordinator,
-                           LocalCoordinator::Start({.data_dir = data_dir,
-                                                    .listen = call.Get("listen", "127.0.0.1:7070"),
-                                                    .more = call.rest()},
-                                                   interrupt.token()));
+  const absl::StatusOr<std::unique_ptr<LocalCoordinator>> started = LocalCoordinator::Start(
+      {.data_dir = data_dir, .listen = call.Get("listen", "127.0.0.1:7070"), .more = call.rest()},
+      interrupt.token());
+  if (!started.ok()) return AsItEnded(started.status());
+  LocalCoordinator* const coordinator = started->get();
+  serving = coordinator->pid();
   if (call.json()) {
     call.out() << ToLine({{"address", coordinator->address()},
                           {"data_dir", data_dir},
@@ -29,9 +48,11 @@ absl::StatusOr<ExitCode> RunUp(Invocation& call) {
     call.out() << "Tessera is serving on " << coordinator->address() << ", data in " << data_dir
                << "; Ctrl-C ends it" << std::endl;
   }
-  TESSERA_RETURN_IF_ERROR(coordinator->Wait(interrupt.token()));
+  const absl::Status waited = coordinator->Wait(interrupt.token());
+  serving = -1;
+  TESSERA_RETURN_IF_ERROR(AsItEnded(waited));
   if (!call.json()) call.err() << "stopping: what is under way is committed first" << std::endl;
-  TESSERA_RETURN_IF_ERROR(coordinator->Stop());
+  TESSERA_RETURN_IF_ERROR(AsItEnded(coordinator->Stop()));
   return kExitOk;
 }
 

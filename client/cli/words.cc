@@ -183,8 +183,8 @@ std::string DurationText(absl::Duration duration) {
   return absl::StrCat(whole / 86400, " d ", whole / 3600 % 24, " h");
 }
 
-std::string TimeText(const google::protobuf::Timestamp& time) {
-  return absl::FormatTime("%Y-%m-%d %H:%M:%S", ToTime(time), absl::LocalTimeZone());
+std::string TimeText(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S", time, absl::LocalTimeZone());
 }
 
 int64_t SpentMicros(const v1::Ledger& ledger) {
@@ -241,11 +241,17 @@ std::string StatusLine(const v1::JobStatus& status) {
   const v1::Job& job = status.job();
   const v1::JobCounts& counts = job.counts();
   const int64_t items = counts.items() - counts.items_gold();
-  std::string line =
-      absl::StrFormat("%s: %d of %d items done (%s), %d in progress, %d waiting; answers %s; %s",
-                      StateText(job), ItemsDone(counts), items,
-                      Percent(Share(ItemsDone(counts), items)), counts.items_in_progress(),
-                      counts.items_waiting(), AnswersText(status), MoneyText(job.ledger()));
+  std::string line = absl::StrFormat("%s: %d of %d items resolved (%s), %d in progress, %d waiting",
+                                     StateText(job), counts.items_resolved(), items,
+                                     Percent(Share(counts.items_resolved(), items)),
+                                     counts.items_in_progress(), counts.items_waiting());
+  if (counts.items_unresolved() > 0) {
+    absl::StrAppend(&line, ", ", counts.items_unresolved(), " unresolved");
+  }
+  if (counts.items_cancelled() > 0) {
+    absl::StrAppend(&line, ", ", counts.items_cancelled(), " cancelled");
+  }
+  absl::StrAppend(&line, "; answers ", AnswersText(status), "; ", MoneyText(job.ledger()));
   for (int i = 0; i < job.stall_size(); ++i) {
     absl::StrAppend(&line, "; ", StallLine(job, job.stall(i)));
   }
@@ -262,20 +268,23 @@ int64_t Estimate(int64_t micros) {
 
 }  // namespace
 
-std::string PlanText(const Terminal& terminal, const v1::SplitPlan& plan) {
+std::string PlanText(const Terminal& terminal, const v1::SplitPlan& plan, bool has_budget) {
   const std::string& currency = plan.currency_code();
   std::string text = absl::StrFormat("%s plan: %s, about %s, %s of work in %s\n",
                                      Word(plan.strategy()), Plural(plan.items(), "item"),
                                      Plural(std::llround(plan.expected_answers()), "answer"),
                                      DurationText(absl::Seconds(plan.expected_worker_seconds())),
                                      Plural(plan.expected_microtasks(), "microtask"));
-  absl::StrAppend(&text, "expected cost ",
-                  FormatMoney(Estimate(plan.expected_cost_micros()), currency), " of ",
-                  FormatMoney(plan.remaining_micros(), currency), " left; ");
-  if (plan.budget_suffices()) {
-    absl::StrAppend(&text, "the budget is expected to suffice\n");
+  const std::string cost = FormatMoney(Estimate(plan.expected_cost_micros()), currency);
+  if (!has_budget) {
+    absl::StrAppend(&text, "no budget is given; ", cost, " is what it is expected to need\n");
+  } else if (plan.budget_suffices()) {
+    absl::StrAppend(&text, "expected cost ", cost, " of ",
+                    FormatMoney(plan.remaining_micros(), currency),
+                    " left; the budget is expected to suffice\n");
   } else {
-    absl::StrAppend(&text,
+    absl::StrAppend(&text, "expected cost ", cost, " of ",
+                    FormatMoney(plan.remaining_micros(), currency), " left; ",
                     Styled(terminal, Style::kYellow,
                            absl::StrCat("the budget is expected to pay for ",
                                         FormatCount(plan.items_admitted()), " of ",
@@ -371,8 +380,13 @@ std::string ExplanationText(const Terminal& terminal, const v1::ItemExplanation&
                     "posterior = prior x exp(sum of ln w over counted answers), scaled to 1\n");
   }
   for (const v1::OpenAssignment& open : explanation.open_assignments()) {
-    absl::StrAppend(&text, "being answered by ", ShortName(open.worker()), " until ",
-                    TimeText(open.expire_time()), open.has_draft() ? ", has a draft" : "", "\n");
+    absl::StrAppend(&text, "given to ", ShortName(open.worker()), " until ",
+                    TimeText(ToTime(open.expire_time())), open.has_draft() ? ", has a draft" : "");
+    if (open.has_late_until_time()) {
+      absl::StrAppend(&text, "; a late answer counts until ",
+                      TimeText(ToTime(open.late_until_time())));
+    }
+    absl::StrAppend(&text, "\n");
   }
   if (explanation.expected_gain() > 0) {
     absl::StrAppendFormat(&text,

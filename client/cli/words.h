@@ -13,10 +13,6 @@
 #include "tessera/v1/job_service.pb.h"
 #include "tessera/v1/operator.pb.h"
 
-namespace google::protobuf {
-class Timestamp;
-}
-
 namespace tessera::client {
 
 // The end of an enum value's name in small letters: JOB_STATE_RUNNING is `running`.
@@ -51,7 +47,7 @@ std::string ShortName(absl::string_view name);
 // 2 h 5 min, 3.2 s.
 std::string DurationText(absl::Duration duration);
 // 2024-03-01 12:00:05, in local time.
-std::string TimeText(const google::protobuf::Timestamp& time);
+std::string TimeText(absl::Time time);
 
 // What was spent: earned, approved, settled, bonuses and fees.
 int64_t SpentMicros(const v1::Ledger& ledger);
@@ -62,8 +58,8 @@ std::vector<std::string> StatusBlock(const Terminal& terminal, const v1::JobStat
 // The same as one plain line.
 std::string StatusLine(const v1::JobStatus& status);
 
-// A plan, as a block of text.
-std::string PlanText(const Terminal& terminal, const v1::SplitPlan& plan);
+// A plan, as a block of text. Without a budget of one's own, `plan` is made for a boundless one.
+std::string PlanText(const Terminal& terminal, const v1::SplitPlan& plan, bool has_budget = true);
 
 // An item's story.
 std::string ExplanationText(const Terminal& terminal, const v1::ItemExplanation& explanation,

@@ -1,10 +1,12 @@
 // The command where its coordinator is a special one, or none at all.
 #include <signal.h>
 
+#include <filesystem>
 #include <fstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/program.h"
@@ -60,6 +62,45 @@ TEST(CliUpTest, AFolderWhoseNameIsNotUtf8IsServedAndSaid) {
   const std::string line = up.WaitForLine("address");
   ASSERT_NE(line, "") << up.Wait(absl::ZeroDuration()).err;
   EXPECT_THAT(std::string(Json::parse(line)["data_dir"]), HasSubstr("\xef\xbf\xbd"));
+  up.Signal(SIGINT);
+  EXPECT_EQ(up.Wait().code, 0);
+}
+
+// How `up` ends is how its coordinator ended.
+TEST(CliUpTest, ItEndsWithTheStatusOfItsCoordinator) {
+  const tessera::testing::TempDir folder;
+  const auto words = [&folder](const std::string& data, const std::string& listen) {
+    return std::vector<std::string>{"up",       "--json", "--data-dir", folder.Join(data),
+                                    "--listen", listen};
+  };
+  Program up("tessera", words("data", "127.0.0.1:0"));
+  const std::string line = up.WaitForLine("address");
+  ASSERT_NE(line, "") << up.Wait(absl::ZeroDuration()).err;
+  const Ended taken = RunProgram("tessera", words("other", Json::parse(line)["address"]));
+  EXPECT_EQ(taken.code, 1);
+  EXPECT_THAT(taken.err, HasSubstr("Address already in use"));
+  EXPECT_FALSE(std::filesystem::exists(folder.Join("other")));  // Nothing was begun.
+  EXPECT_EQ(RunProgram("tessera", words("data", "127.0.0.1:0")).code, 1);
+  EXPECT_EQ(RunProgram("tessera", words("other", "nonsense")).code, 2);
+  // Its Redis is gone: the store has failed.
+  const std::string log = up.err();
+  const size_t at = log.find(" pid=");
+  ASSERT_NE(at, std::string::npos) << log;
+  kill(std::stoi(log.substr(at + 5)), SIGKILL);
+  EXPECT_EQ(up.Wait().code, 4);
+}
+
+// As its coordinator does: who sends it to the one means the other.
+TEST(CliUpTest, AHangUpIsForItsCoordinator) {
+  const tessera::testing::TempDir folder;
+  std::ofstream(folder.Join("tokens")) << "";
+  Program up("tessera", {"up", "--json", "--data-dir", folder.Join("data"), "--listen",
+                         "127.0.0.1:0", "--", "--tokens-file", folder.Join("tokens")});
+  ASSERT_NE(up.WaitForLine("address"), "") << up.Wait(absl::ZeroDuration()).err;
+  up.Signal(SIGHUP);
+  while (!absl::StrContains(up.err(), "tokens read again") && up.Running()) {
+  }
+  EXPECT_TRUE(up.Running());
   up.Signal(SIGINT);
   EXPECT_EQ(up.Wait().code, 0);
 }

@@ -425,7 +425,12 @@ TEST_F(CliTest, ABudgetThatBringsNoItemToItsEndIsWarnedOf) {
   EXPECT_TRUE(TesseraJson({"plan", job["name"], "--budget", "1"})["warnings"].empty());
   const std::string twice = File("repeated.csv", "id,a\n1,x\n1,x\n2,y\n");
   EXPECT_THAT(Tessera({"submit", twice, "--classes", "a,b", "--budget", "1"}).err,
-              HasSubstr("warning: 1 item more than once in the file"));
+              AllOf(HasSubstr("warning: 1 item more than once in the file"),
+                    HasSubstr("warning: workers are paid nothing"), HasSubstr("\n2 items; next:")));
+  // Without a budget of one's own, none is spoken of.
+  EXPECT_THAT(Tessera(with({"plan"})).out, HasSubstr("no budget is given; "));
+  EXPECT_FALSE(TesseraJson(with({"plan"})).contains("remaining_micros"));
+  EXPECT_TRUE(TesseraJson(with({"plan", "--budget", "10"})).contains("remaining_micros"));
 }
 
 TEST_F(CliTest, OperatorsSeePoolsWorkersAndPartitions) {
@@ -453,9 +458,48 @@ TEST_F(CliTest, AReplayEndsByItselfWhateverItsRecordingHolds) {
   // The same for people.
   const Ended again = Tessera({"replay", Submit(), votes, "--speed", "max", "--skip-unfit"});
   EXPECT_EQ(again.code, 0) << again.err;
-  EXPECT_THAT(again.err, AllOf(HasSubstr("1 recorded answer fit none of the job's classes"),
-                               HasSubstr("1 of 3 recorded items are not in the job")));
+  EXPECT_THAT(again.err,
+              AllOf(HasSubstr("1 recorded answer fits none of the job's classes, and is left"),
+                    HasSubstr("1 of 3 recorded items is not in the job, and is left")));
   EXPECT_THAT(again.out, HasSubstr("2 answers accepted"));
+}
+
+// What a crowd that was sent home holds stays open; the next one of the same name goes on with it.
+TEST_F(CliTest, AReplayThatIsInterruptedSaysWhatStaysOpenAndIsGoneOnWith) {
+  const std::string job = Submit({"--answers-max", "2"});
+  const auto open = [&job] {
+    return TesseraJson({"jobs", job})["counts"]["assignments_open"].get<int>();
+  };
+  Program replay("tessera", {"replay", job, Votes(), "--speed", "0.01", "--arrival-window", "0"});
+  while (open() == 0 && replay.Running()) {
+  }
+  replay.Signal(SIGTERM);
+  const Ended stopped = replay.Wait();
+  EXPECT_EQ(stopped.code, 130) << stopped.err;
+  EXPECT_THAT(stopped.out,
+              AllOf(HasSubstr(" open until 2"), HasSubstr("the same command goes on")));
+  EXPECT_GT(open(), 0);
+  EXPECT_EQ(TesseraJson({"replay", job, Votes(), "--speed", "max"})["end"], "job_ended");
+
+  // Whoever waits for an end is told what for, and whoever comes too early for it, too.
+  const std::string other = Submit({"--answers-max", "2"});
+  Program again("tessera", {"replay", other, Votes(), "--speed", "0.01", "--arrival-window", "0"});
+  while (TesseraJson({"jobs", other})["counts"]["assignments_open"] == 0 && again.Running()) {
+  }
+  Program cancel("tessera", {"cancel", other, "--wait"});
+  while (TesseraJson({"jobs", other})["state"] != "JOB_STATE_CLOSING" && cancel.Running()) {
+  }
+  const Ended early = Tessera({"delete", other});
+  EXPECT_EQ(early.code, 5);
+  EXPECT_THAT(early.err, AllOf(HasSubstr("next: it is ending: waiting for "),
+                               HasSubstr(" at the latest; `tessera watch ")));
+  while (!absl::StrContains(cancel.err(), "closing") && cancel.Running()) {
+  }
+  cancel.Signal(SIGINT);
+  EXPECT_THAT(cancel.Wait().err, AllOf(HasSubstr("waiting for "), HasSubstr(" open assignment"),
+                                       HasSubstr(" at the latest\n")));
+  again.Signal(SIGINT);
+  EXPECT_EQ(again.Wait().code, 130);
 }
 
 // A crowd at work, its coordinator killed again and again: the job ends, and what was acknowledged

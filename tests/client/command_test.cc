@@ -314,6 +314,38 @@ TEST(CommandTest, WhoeverIsDeniedIsPointedAtTheirToken) {
               HasSubstr("--tokens-file"));
 }
 
+TEST(CommandTest, AConnectionThatComesToNothingSaysWhatMayBeWrongWithIt) {
+  const auto next = [](absl::string_view why) {
+    return NextStep(absl::UnavailableError(absl::StrCat(
+                        "failed to connect to all addresses; last error: UNKNOWN: ", why)),
+                    "host:1");
+  };
+  EXPECT_THAT(next("Ssl handshake failed: certificate verify failed"), HasSubstr("--tls-ca FILE"));
+  EXPECT_THAT(next("Ssl handshake failed: wrong version number"), HasSubstr("leave out --tls"));
+  EXPECT_THAT(next("Peer name a is not in peer certificate"), HasSubstr("--server"));
+  EXPECT_THAT(next("ipv4:1: Socket closed"), HasSubstr("give --tls"));
+  EXPECT_THAT(next("Connection refused"), HasSubstr("is a coordinator serving at host:1?"));
+  EXPECT_THAT(NextStep(Error(absl::StatusCode::kUnavailable, "STORE_UNAVAILABLE", ""), ""),
+              HasSubstr("`tessera partitions`"));
+}
+
+TEST(CommandTest, ProgramsReadAReasonWhereNoCoordinatorSaidOne) {
+  for (const auto& [status, reason] :
+       {std::pair(absl::UnavailableError(""), "UNREACHABLE"),
+        {absl::DeadlineExceededError(""), "NO_ANSWER"},
+        {absl::CancelledError(""), "INTERRUPTED"},
+        {UsageError(""), "USAGE"},
+        {Error(absl::StatusCode::kUnavailable, "STORE_UNAVAILABLE", ""), "STORE_UNAVAILABLE"},
+        {absl::NotFoundError("no such file"), ""}}) {
+    std::ostringstream err;
+    ReportError(status, "", nullptr, /*json=*/true, err);
+    EXPECT_EQ(nlohmann::json::parse(err.str())["error"]["reason"], reason);
+  }
+  std::ostringstream err;
+  ReportError(WithExitCode(absl::InternalError(""), 4), "", nullptr, /*json=*/true, err);
+  EXPECT_EQ(nlohmann::json::parse(err.str())["error"]["exit_code"], 4);
+}
+
 TEST(CommandTest, AnErrorThatBringsItsNextStepKeepsIt) {
   const absl::Status status =
       WithNextStep(Error(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", "gone"), "do this");

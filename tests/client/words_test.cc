@@ -4,6 +4,7 @@
 #include <set>
 #include <sstream>
 
+#include "client/cli/survey.h"
 #include "client/cli/terminal.h"
 #include "client/cli/watching.h"
 #include "tests/support/status_matchers.h"
@@ -69,9 +70,33 @@ TEST(StatusTest, ColoursAreForTerminalsThatHaveThem) {
 
 TEST(StatusTest, ThePlainLineSaysTheSame) {
   EXPECT_EQ(StatusLine(MakeStatus()),
-            "running: 500 of 1000 items done (50.0 %), 250 in progress, 250 waiting; "
+            "running: 500 of 1000 items resolved (50.0 %), 250 in progress, 250 waiting; "
             "answers 2,345, 2.35 per item, by 20 workers; "
             "23.45 of 40.00 USD spent, 2.50 reserved, 14.05 left");
+}
+
+TEST(StatusTest, WhatACancelledJobDidNotResolveIsNotDone) {
+  v1::JobStatus status;
+  status.mutable_job()->set_state(v1::JOB_STATE_CANCELLED);
+  status.mutable_job()->mutable_counts()->set_items(3);
+  status.mutable_job()->mutable_counts()->set_items_resolved(1);
+  status.mutable_job()->mutable_counts()->set_items_cancelled(2);
+  EXPECT_THAT(StatusLine(status),
+              ::testing::StartsWith("cancelled: 1 of 3 items resolved (33.3 %), 0 in progress, "
+                                    "0 waiting, 2 cancelled; "));
+}
+
+TEST(StatusTest, ALineThatIsCutHasAMarkWhereItEnds) {
+  const auto shown = [](Terminal terminal, const std::string& line) {
+    std::ostringstream out;
+    terminal.live = true;
+    LiveDisplay(&out, terminal).Show({line});
+    return out.str();
+  };
+  EXPECT_THAT(shown({.unicode = true, .width = 7}, "abcdef"), HasSubstr("abcdef\n"));
+  EXPECT_THAT(shown({.unicode = true, .width = 7}, "abcdefg"), HasSubstr("abcde…\n"));
+  EXPECT_THAT(shown({.width = 7}, "abcdefg"), HasSubstr("abc...\n"));
+  EXPECT_THAT(shown({.width = 7}, "\x1b[31mabcdefg\x1b[0m"), HasSubstr("abc...\x1b[0m\n"));
 }
 
 TEST(StatusTest, EveryReasonToStandStillIsASentenceOfItsOwn) {
@@ -234,6 +259,10 @@ TEST(ExplanationTest, TheStoryAddsUpInATable) {
   answer.set_payment(v1::PAYMENT_STATUS_APPROVED);
   answer.set_late(true);
   explanation.set_expected_gain(0.01);
+  v1::OpenAssignment& open = *explanation.add_open_assignments();
+  open.set_worker("platforms/local/workers/bob");
+  open.mutable_expire_time()->set_seconds(1'700'000'000);
+  open.mutable_late_until_time()->set_seconds(1'700'000'600);
   EXPECT_EQ(ExplanationText(Terminal{}, explanation, "USD"),
             "Item a,b\n"
             "  text: two lines\n"
@@ -246,7 +275,11 @@ TEST(ExplanationTest, TheStoryAddsUpInATable) {
             "ann        yes      0.875    -2.500     -0.250   0.01  counted, late  approved\n"
             "posterior                    0.0312     0.9688\n"
             "posterior = prior x exp(sum of ln w over counted answers), scaled to 1\n"
-            "one more answer is expected to add 0.0100 to the chance of being right\n");
+            "given to bob until " +
+                TimeText(absl::FromUnixSeconds(1'700'000'000)) + "; a late answer counts until " +
+                TimeText(absl::FromUnixSeconds(1'700'000'600)) +
+                "\n"
+                "one more answer is expected to add 0.0100 to the chance of being right\n");
 }
 
 TEST(PlanTest, APlanSaysWhatItCostsAndWhetherTheMoneySuffices) {
@@ -281,6 +314,19 @@ TEST(PlanTest, APlanSaysWhatItCostsAndWhetherTheMoneySuffices) {
             "a microtask of length l takes 5 + 10 l + 0.05 l^2 seconds\n"
             "stratum  items  admitted  per task  tasks  answers/item  s/task  price       cost\n"
             "default    800       600         5    480          4.00    56.2   0.01  24.00 USD\n");
+  EXPECT_THAT(PlanText(Terminal{}, plan, /*has_budget=*/false),
+              HasSubstr("\nno budget is given; 24.00 USD is what it is expected to need\n"));
+}
+
+TEST(PlanTest, ThatNobodyIsPaidIsWarnedOfUnlessSomebodySaidSo) {
+  v1::SplitPlan plan;
+  plan.set_items(1);
+  plan.set_items_admitted(1);
+  plan.add_strata()->set_items(1);
+  v1::Policy policy;
+  EXPECT_THAT(PlanWarnings(plan, policy, 2), ElementsAre(HasSubstr("workers are paid nothing")));
+  policy.mutable_price()->set_price_per_item_micros(0);
+  EXPECT_TRUE(PlanWarnings(plan, policy, 2).empty());
 }
 
 TEST(DurationTest, DurationsAreRoundedToWhatMatters) {
