@@ -57,8 +57,9 @@ TEST(SuiteTest, FiguresGivenAreFiguresExplained) {
 TEST(SuiteTest, FiguresMeasuredAreFiguresExplained) {
   const testing::Ended ended = testing::RunProgram("bench/suite_bench", {"--quick", "--json"});
   ASSERT_EQ(ended.code, 0) << ended.err;
+  const nlohmann::json json = nlohmann::json::parse(ended.out);
   std::set<std::string> measured;
-  for (const auto& [name, figure] : nlohmann::json::parse(ended.out)["figures"].items()) {
+  for (const auto& [name, figure] : json.at("figures").items()) {
     measured.insert(name);
   }
   EXPECT_EQ(measured, Documented("| name | unit |"));
