@@ -175,8 +175,8 @@ class Replay {
   const ReplayOptions options_;
   std::vector<WorkerState> workers_;
   absl::flat_hash_map<std::string, size_t> worker_by_name_;
-  std::map<std::string, AssignmentState>
-      assignments_;  // Ordered: what is sent must not depend on a hash.
+  // Ordered: what is sent must not depend on a hash.
+  std::map<std::string, AssignmentState> assignments_;
   absl::flat_hash_map<uint64_t, Demand> demands_;
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
   std::deque<size_t> waiting_;     // Workers in kWaiting, in the order in which they ask.

@@ -155,8 +155,8 @@ struct JobState {
 
   struct TallyPage {
     Version version;
-    std::map<uint32_t, Tally>
-        by_worker;  // Within the page; ordered, so that its bytes are canonical.
+    // By place within the page; ordered, so that its bytes are canonical.
+    std::map<uint32_t, Tally> by_worker;
   };
   std::map<uint32_t, TallyPage> tallies;  // By page of workers.
 
@@ -176,8 +176,8 @@ struct JobState {
 // An object whose stored copy is behind.
 struct DirtyObject {
   ObjectKey key;
-  RecordId
-      since;  // The first record that the stored copy lacks: the journal must reach back to it.
+  // The first record that the stored copy lacks: the journal must reach back to it.
+  RecordId since;
 };
 
 class PartitionState {

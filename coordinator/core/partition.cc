@@ -267,6 +267,7 @@ void Partition::Impl::Start(uint64_t nonce, absl::Time now) {
   for (uint32_t j = 0; j < state_.jobs(); ++j) {
     const JobState* job = state_.job(JobIndex(j));
     if (job == nullptr) continue;
+    runtime(JobIndex(j)).asked_at = now;  // Nobody could ask before.
     for (const auto& [number, page] : job->leases.pages()) {
       for (const auto& [sequence, a] : page.by_sequence) {
         due_.insert({NextMoment(a), AssignmentId{JobIndex(j), sequence}});

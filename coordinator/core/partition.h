@@ -40,8 +40,8 @@ struct PartitionOptions {
   uint32_t items_per_job_max = 100'000'000;
   uint32_t open_assignments_max = 1'000'000;  // Of the partition.
   uint32_t workers_max = 10'000'000;
-  uint32_t bonuses_per_job_max =
-      10'000;                    // Their ids are in the job's head, which is written whole.
+  // Their ids are in the job's head, which is written whole.
+  uint32_t bonuses_per_job_max = 10'000;
   uint32_t candidates_max = 16;  // Ready items compared to find the best for one worker.
   // Ready items looked at to find these, and as many again elsewhere for a worker who had all of
   // them: see RequestLease(). Of the items that a request names, so many are compared.

@@ -124,6 +124,9 @@ TEST_F(WaitsTest, AWatcherHearsThatNobodyAsksForWork) {
   for (int second = 0; second < 15; ++second) world_.Pass(absl::Seconds(1));
   ASSERT_TRUE(next->has_value());
   EXPECT_THAT((*next)->status->job().stall(), ElementsAre(v1::STALL_REASON_NO_ELIGIBLE_WORKER));
+  // After a restart nobody has had the time to ask.
+  world_.Restart();
+  EXPECT_THAT((*WaitJob(0))->status->job().stall(), IsEmpty());
 }
 
 TEST_F(WaitsTest, WhoWaitsIsToldThatTheStoreTakesNoWrites) {

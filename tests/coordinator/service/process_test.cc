@@ -54,6 +54,17 @@ v1::CreateJobRequest GoodJob() {
   return request;
 }
 
+// Says Hello on a gateway's stream; the answer to it.
+v1::WorkResponse Greet(grpc::ClientReaderWriterInterface<v1::WorkRequest, v1::WorkResponse>& work) {
+  v1::WorkRequest hello;
+  hello.mutable_hello()->set_gateway("g");
+  hello.mutable_hello()->set_protocol_version(1);
+  EXPECT_TRUE(work.Write(hello));
+  v1::WorkResponse response;
+  EXPECT_TRUE(work.Read(&response));
+  return response;
+}
+
 TEST(ProcessTest, HelpIsPrintedAndNothingElseHappens) {
   const CoordinatorRun run = RunCoordinator({"--help"});
   EXPECT_EQ(run.exit_status, 0);
@@ -284,12 +295,7 @@ TEST(ProcessTest, ATerminationDrainsStreamsAndEndsWithSuccess) {
 
   const auto work_context = Context();
   const auto work = v1::WorkService::NewStub(channel)->Work(work_context.get());
-  v1::WorkRequest hello;
-  hello.mutable_hello()->set_gateway("g");
-  hello.mutable_hello()->set_protocol_version(1);
-  ASSERT_TRUE(work->Write(hello));
-  v1::WorkResponse response;
-  ASSERT_TRUE(work->Read(&response));
+  v1::WorkResponse response = Greet(*work);
   EXPECT_TRUE(response.has_welcome());
 
   coordinator.Signal(SIGTERM);
@@ -311,12 +317,7 @@ TEST(ProcessTest, AGatewayThatStaysIsToldWhenItsStreamEndsAndThatEndsWell) {
   CoordinatorProcess coordinator({.flags = {"--drain-timeout", "2s"}});
   const auto context = Context();
   const auto work = v1::WorkService::NewStub(coordinator.Channel())->Work(context.get());
-  v1::WorkRequest hello;
-  hello.mutable_hello()->set_gateway("g");
-  hello.mutable_hello()->set_protocol_version(1);
-  ASSERT_TRUE(work->Write(hello));
-  v1::WorkResponse response;
-  ASSERT_TRUE(work->Read(&response));
+  v1::WorkResponse response = Greet(*work);
   const int64_t before = absl::ToUnixSeconds(absl::Now());
   coordinator.Signal(SIGTERM);
   while (work->Read(&response)) {
@@ -333,12 +334,7 @@ TEST(ProcessTest, ASecondSignalEndsItAtOnce) {
   CoordinatorProcess coordinator({.flags = {"--drain-timeout", "1h"}});
   const auto context = Context();
   const auto work = v1::WorkService::NewStub(coordinator.Channel())->Work(context.get());
-  v1::WorkRequest hello;
-  hello.mutable_hello()->set_gateway("g");
-  hello.mutable_hello()->set_protocol_version(1);
-  ASSERT_TRUE(work->Write(hello));
-  v1::WorkResponse response;
-  ASSERT_TRUE(work->Read(&response));
+  v1::WorkResponse response = Greet(*work);
   coordinator.Signal(SIGTERM);
   bool drained = false;
   while (!drained && work->Read(&response)) drained = response.has_drain();
