@@ -1,10 +1,8 @@
 #include "coordinator/coordinator_thread.h"
 
-#include <hiredis/hiredis.h>
 #include <openssl/rand.h>
 
 #include <algorithm>
-#include <cstring>
 #include <future>
 #include <memory>
 #include <optional>
@@ -12,13 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/check.h"
 #include "common/clock.h"
-#include "common/status_macros.h"
+#include "coordinator/deployment.h"
+#include "coordinator/edge/backoff.h"
 #include "coordinator/service/fit_thread.h"
 #include "coordinator/service/log.h"
 #include "coordinator/store/redis_store.h"
@@ -26,17 +24,10 @@
 namespace tessera {
 namespace {
 
-std::string RandomBytes(size_t count) {
-  std::string bytes(count, '\0');
-  TESSERA_CHECK(
-      RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) == 1);
-  return bytes;
-}
-
-uint64_t LittleEndian(absl::string_view bytes) {
-  uint64_t value = 0;
-  for (size_t i = 8; i-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes[i]);
-  return value;
+uint64_t Random64() {
+  uint64_t random = 0;
+  TESSERA_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(&random), sizeof(random)) == 1);
+  return random;
 }
 
 // Whoever restarts one after a failure wants to know what the recovery was about.
@@ -87,7 +78,7 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
   store::PollLoop loop;
   loop_ = &loop;
   store::RedisConnection connection(&loop, options_.redis);
-  const absl::StatusOr<SipKey> key = AgreeOnDeployment(connection);
+  const absl::StatusOr<SipKey> key = Agree(connection);
   if (!key.ok()) {
     loop_ = nullptr;
     started(key.status());
@@ -95,7 +86,7 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
   }
 
   edge::CoordinatorOptions coordinator_options = options_.coordinator;
-  coordinator_options.host.nonce = LittleEndian(RandomBytes(8));
+  coordinator_options.host.nonce = Random64();
   coordinator_options.host.key_seed[0] = key->low;
   coordinator_options.host.key_seed[1] = key->high;
   std::vector<std::unique_ptr<store::RedisStore>> stores;
@@ -134,6 +125,7 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
     }
     store_log_.Look(connection);
     store_log_.Look(coordinator, options_.partitions);
+    TellAvailable();
     if (!serving && !failed && absl::Now() > start_limit) {
       tell_start(absl::DeadlineExceededError("the partitions could not be taken over in time"));
     }
@@ -144,54 +136,21 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
   }
 }
 
-absl::StatusOr<SipKey> CoordinatorThread::AgreeOnDeployment(store::RedisConnection& connection) {
-  struct Attempt {
-    bool done = false;
-    absl::Status status;
-    std::string key, partitions;
+absl::StatusOr<SipKey> CoordinatorThread::Agree(store::RedisConnection& connection) {
+  const DeploymentTerms terms = {
+      .partitions = options_.partitions,
+      .fresh_key = {.low = Random64(), .high = Random64()},
+      .mark_path = options_.mark_path,
   };
-  const std::string fresh_key = absl::BytesToHexString(RandomBytes(16));
-  const std::string partitions = absl::StrCat(options_.partitions);
   const absl::Time limit = absl::Now() + options_.start_timeout;
   while (true) {
-    auto attempt = std::make_shared<Attempt>();
-    // The first to come sets the values; everybody reads them.
-    connection.Command({"HSETNX", store::kDeploymentKey, "key", fresh_key},
-                       [](const redisReply*) {});
-    connection.Command({"HSETNX", store::kDeploymentKey, "partitions", partitions},
-                       [](const redisReply*) {});
-    connection.Command({"HMGET", store::kDeploymentKey, "key", "partitions"},
-                       [attempt](const redisReply* reply) {
-                         attempt->done = true;
-                         attempt->status = store::RedisReplyStatus(reply, "reading the deployment");
-                         if (!attempt->status.ok()) return;
-                         TESSERA_CHECK(reply->type == REDIS_REPLY_ARRAY && reply->elements == 2);
-                         const redisReply* const* values = reply->element;
-                         if (values[0]->str == nullptr || values[1]->str == nullptr) {
-                           attempt->status = absl::UnavailableError("Redis takes no writes");
-                           return;
-                         }
-                         attempt->key.assign(values[0]->str, values[0]->len);
-                         attempt->partitions.assign(values[1]->str, values[1]->len);
-                       });
-    loop_->RunUntil([&] { return attempt->done || ending_.load(); }, absl::Seconds(30));
-    if (attempt->done && attempt->status.ok()) {
-      if (attempt->partitions != partitions) {
-        return absl::FailedPreconditionError(
-            absl::StrCat("the data in Redis is of ", attempt->partitions, " partitions and not of ",
-                         partitions, ": say --partitions ", attempt->partitions));
-      }
-      const std::string bytes = absl::HexStringToBytes(attempt->key);
-      if (bytes.size() != 16) return absl::DataLossError("the deployment's key is damaged");
-      return SipKey{.low = LittleEndian(bytes), .high = LittleEndian(bytes.substr(8))};
-    }
-    const bool may_help = !attempt->done || absl::IsUnavailable(attempt->status) ||
-                          absl::IsResourceExhausted(attempt->status);
-    if (!may_help) return attempt->status;
+    absl::StatusOr<SipKey> key =
+        AgreeOnDeployment(terms, *loop_, connection, [&] { return ending_.load(); });
+    if (key.ok() || !edge::MayPass(key.status())) return key;
     if (ending_.load() || absl::Now() > limit) {
       const absl::Status& error = connection.last_error();
       return absl::UnavailableError(
-          absl::StrCat("Redis: ", error.ok() ? attempt->status.message() : error.message()));
+          absl::StrCat("Redis: ", error.ok() ? key.status().message() : error.message()));
     }
     const auto refused = [&] { return absl::IsFailedPrecondition(connection.last_error()); };
     loop_->RunUntil([&] { return connection.connected() || ending_.load() || refused(); },
@@ -200,6 +159,20 @@ absl::StatusOr<SipKey> CoordinatorThread::AgreeOnDeployment(store::RedisConnecti
     if (refused()) return connection.last_error();
     loop_->RunUntil([&] { return ending_.load(); }, absl::Milliseconds(50));
   }
+}
+
+void CoordinatorThread::OnAvailable(std::function<void(bool available)> listener) {
+  loop_->Post([this, listener = std::move(listener)]() mutable {
+    listener_ = std::move(listener);
+    told_available_.reset();
+  });
+}
+
+void CoordinatorThread::TellAvailable() {
+  const bool available = store_log_.available();
+  if (!listener_ || available == told_available_) return;
+  told_available_ = available;
+  listener_(available);
 }
 
 void CoordinatorThread::BeginTurn() {

@@ -13,6 +13,8 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
 #include <thread>
 
 #include "absl/status/status.h"
@@ -33,6 +35,7 @@ class CoordinatorThread final : public service::Executor {
     edge::CoordinatorOptions coordinator;  // Nonce and key are set here.
     store::RedisConnection::Options redis;
     uint32_t partitions = 1;
+    std::string mark_path;  // Of the mark beside an append-only file of ours; see deployment.h.
     absl::Duration start_timeout = absl::Minutes(10);
     // Called once, on the thread, when the coordinator can no longer serve: ABORTED if another one
     // took over.
@@ -50,13 +53,17 @@ class CoordinatorThread final : public service::Executor {
 
   void Post(Task task) override;
 
+  // Runs `listener` on the thread, soon, and whenever it changes: whether everything can be
+  // committed, with every partition's store there and taking writes. It must live until Stop().
+  void OnAvailable(std::function<void(bool available)> listener);
+
   // Ends the thread. Calls that are still outstanding are answered with UNAVAILABLE on the way.
   void Stop();
 
  private:
   void Run(std::function<void(absl::Status)> started);
-  // What all coordinators of a deployment must agree on, from Redis, where the first one puts it.
-  absl::StatusOr<SipKey> AgreeOnDeployment(store::RedisConnection& connection);
+  absl::StatusOr<SipKey> Agree(store::RedisConnection& connection);
+  void TellAvailable();
   void BeginTurn();
   void EndTurn();
 
@@ -68,6 +75,8 @@ class CoordinatorThread final : public service::Executor {
   store::PollLoop* loop_ = nullptr;
   edge::Coordinator* coordinator_ = nullptr;
   StoreLog store_log_;
+  std::function<void(bool available)> listener_;
+  std::optional<bool> told_available_;
   bool in_turn_ = false;
   bool turned_ = false;  // There was a turn in this round.
 };

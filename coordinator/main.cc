@@ -145,7 +145,7 @@ void Drain(const CoordinatorFlags& flags, service::ServiceContext& context, serv
            CoordinatorThread& thread) {
   const absl::Status ending = service::ErrorWith(absl::StatusCode::kUnavailable, v1::SHUTTING_DOWN,
                                                  "the coordinator is shutting down");
-  server.SetServing(false);
+  server.EndServing();
   context.Close();
   thread.Post([&, ending](edge::Coordinator& coordinator) {
     context.streams().EndThoseThatDoNotDrain(ending);
@@ -198,6 +198,7 @@ int Run(const CoordinatorFlags& flags) {
       happenings.Tell(absl::IsResourceExhausted(why) ? kDiskFull : kStoreFailed);
     });
     options.redis.address = redis->address();
+    options.mark_path = flags.data_dir + "/deployment";
     Log(LogLevel::kInfo, "redis-server runs",
         {{"pid", absl::StrCat(redis->pid())}, {"data", flags.data_dir}});
   } else {
@@ -217,6 +218,7 @@ int Run(const CoordinatorFlags& flags) {
     return Fail(absl::IsUnavailable(server.status()) ? kCannotStart : kBadFlags, "cannot start",
                 server.status());
   }
+  thread.OnAvailable([&](bool available) { (*server)->SetAvailable(available); });
   Log(LogLevel::kInfo, "serving",
       {{"address", (*server)->address()},
        {"partitions", absl::StrCat(flags.partitions)},
@@ -264,8 +266,8 @@ int Run(const CoordinatorFlags& flags) {
     _exit(code);
   }
   drain.join();
-  server->reset();
   thread.Stop();
+  server->reset();
   redis.reset();
   close(signals);
   Log(LogLevel::kInfo, "ended");

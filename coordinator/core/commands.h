@@ -162,6 +162,23 @@ struct ItemCounts {
   uint64_t cancelled = 0;
 
   uint64_t total() const { return waiting + in_progress + resolved + unresolved + cancelled; }
+  uint64_t& of(ItemState state) {
+    switch (state) {
+      case ItemState::kWaiting:
+        return waiting;
+      case ItemState::kInProgress:
+        return in_progress;
+      case ItemState::kResolved:
+        return resolved;
+      case ItemState::kUnresolved:
+        return unresolved;
+      case ItemState::kCancelled:
+        break;
+    }
+    return cancelled;
+  }
+
+  friend bool operator==(const ItemCounts&, const ItemCounts&) = default;
 };
 inline void Fields(auto& v, ItemCounts& c) {
   v("waiting", c.waiting);

@@ -4,8 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/status_macros.h"
 #include "coordinator/core/archive.h"
 #include "coordinator/core/fold_impl.h"
+#include "coordinator/core/seal.h"
 
 namespace tessera::core {
 namespace {
@@ -179,91 +181,139 @@ std::vector<ObjectKey> PartitionState::ObjectsToLoad() {
   return keys;
 }
 
-absl::Status PartitionState::LoadObject(const ObjectKey& key,
-                                        std::optional<absl::string_view> bytes) {
-  if (!bytes.has_value())
-    return absl::OkStatus();  // Never stored, or erased: the journal has the rest.
-  const auto malformed = [&] {
-    return absl::DataLossError(absl::StrCat("object ", key.ToString(), " is malformed"));
-  };
-  Reader r(*bytes);
+absl::StatusOr<RecordId> PartitionState::LoadObject(const ObjectKey& key,
+                                                    std::optional<absl::string_view> bytes) {
+  if (!bytes.has_value()) return RecordId{};  // Never stored, or erased: the journal has the rest.
+  const std::string name = absl::StrCat("object ", key.ToString());
+  TESSERA_ASSIGN_OR_RETURN(const absl::string_view sealed, Unseal(kObjectFormat, *bytes, name));
+  Reader r(sealed);
   RecordId current;
   r.Get(current);
-  if (!r.ok()) return malformed();
-  const absl::string_view body = bytes->substr(bytes->size() - r.remaining());
-  const Version version{.loaded = current, .current = current};
+  const absl::string_view body = sealed.substr(sealed.size() - r.remaining());
+  if (!r.ok() || !rep_->LoadBody(key, body, {.loaded = current, .current = current})) {
+    return absl::DataLossError(absl::StrCat(name, " is malformed"));
+  }
+  return current;
+}
+
+bool PartitionState::Rep::LoadBody(const ObjectKey& key, absl::string_view body,
+                                   const Version& version) {
   switch (key.kind) {
     case ObjectKind::kPartition: {
       auto object = Decode<PartitionObject>(body);
-      if (!object.has_value()) return malformed();
-      for (Pool& pool : object->pools) rep_->pools[pool.id] = std::move(pool);
+      if (!object.has_value()) return false;
+      for (Pool& pool : object->pools) pools[pool.id] = std::move(pool);
       object->pools.clear();
-      rep_->partition = *std::move(object);
-      rep_->partition_version = version;
-      return absl::OkStatus();
+      partition = *std::move(object);
+      partition_version = version;
+      return true;
     }
     case ObjectKind::kWorkers: {
-      auto workers = Decode<std::vector<WorkerRecord>>(body);
-      if (!workers.has_value() || workers->size() > kWorkersPerPage) return malformed();
-      for (uint32_t i = 0; i < workers->size(); ++i) {
+      auto page = Decode<std::vector<WorkerRecord>>(body);
+      if (!page.has_value() || page->size() > kWorkersPerPage) return false;
+      for (uint32_t i = 0; i < page->size(); ++i) {
         const WorkerIndex index(key.page * kWorkersPerPage + i);
-        WorkerRecord& worker = rep_->Worker(index);
-        worker = std::move((*workers)[i]);
-        if (!worker.name.empty()) rep_->worker_by_name[worker.name] = index;
+        WorkerRecord& worker = Worker(index);
+        worker = std::move((*page)[i]);
+        if (!worker.name.empty()) worker_by_name[worker.name] = index;
       }
-      if (key.page < rep_->worker_pages.size()) rep_->worker_pages[key.page] = version;
-      return absl::OkStatus();
+      if (key.page < worker_pages.size()) worker_pages[key.page] = version;
+      return true;
     }
     case ObjectKind::kJob: {
       auto head = Decode<JobHead>(body);
-      if (!head.has_value()) return malformed();
-      JobState& job = rep_->NewJob(JobIndex(key.job));
-      job.head = *std::move(head);
-      job.head_version = version;
-      if (job.head.deleted) return absl::OkStatus();
-      rep_->job_by_name[Rep::JobName(job.head.identity.tenant, job.head.identity.id)] =
-          JobIndex(key.job);
-      job.items.Grow(job.head.items);
-      return absl::OkStatus();
+      if (!head.has_value()) return false;
+      JobState& created = NewJob(JobIndex(key.job));
+      created.head = *std::move(head);
+      created.head_version = version;
+      if (created.head.deleted) return true;
+      const JobIdentity& identity = created.head.identity;
+      job_by_name[JobName(identity.tenant, identity.id)] = JobIndex(key.job);
+      created.items.Grow(created.head.items);
+      return true;
     }
     default:
       break;
   }
-  JobState* job = rep_->Job(JobIndex(key.job));
-  if (job == nullptr) return malformed();
+  JobState* job = Job(JobIndex(key.job));
+  if (job == nullptr) return false;
   switch (key.kind) {
     case ObjectKind::kItems:
-      if (!job->items.LoadPage(key.page, body)) return malformed();
+      if (!job->items.LoadPage(key.page, body)) return false;
       job->items.PageVersion(key.page) = version;
-      return absl::OkStatus();
+      return true;
     case ObjectKind::kLeases: {
       auto rows = Decode<std::vector<LeaseRow>>(body);
-      if (!rows.has_value()) return malformed();
+      if (!rows.has_value()) return false;
       LeaseTable::Page& page = job->leases.pages()[key.page];
       page.version = version;
       for (LeaseRow& row : *rows) {
         row.assignment.route = job->leases.Share(*row.assignment.route);
         page.by_sequence[row.sequence] = std::move(row.assignment);
       }
-      return absl::OkStatus();
+      return true;
     }
     case ObjectKind::kTallies: {
       auto rows = Decode<std::vector<TallyRow>>(body);
-      if (!rows.has_value()) return malformed();
+      if (!rows.has_value()) return false;
       JobState::TallyPage& page = job->tallies[key.page];
       page.version = version;
       for (const TallyRow& row : *rows) page.by_worker[row.worker] = row.tally;
-      return absl::OkStatus();
+      return true;
     }
     case ObjectKind::kFit: {
       auto fit = Decode<Fit>(body);
-      if (!fit.has_value()) return malformed();
+      if (!fit.has_value()) return false;
       job->fits[key.page] = {version, *std::move(fit)};
-      return absl::OkStatus();
+      return true;
     }
     default:
-      return malformed();
+      return false;
   }
+}
+
+absl::Status PartitionState::Check() const {
+  const auto lost = [](auto&&... what) {
+    return absl::DataLossError(absl::StrCat("a part of what was stored is gone: ", what...));
+  };
+  for (size_t i = 0; i < std::max<size_t>(rep_->workers.size(), rep_->partition.workers); ++i) {
+    if (i >= rep_->workers.size() || rep_->workers[i].name.empty()) {
+      return lost("worker ", i, " of ", rep_->partition.workers, " is not there");
+    }
+  }
+  for (uint32_t j = 0; j < std::max<size_t>(rep_->jobs.size(), rep_->partition.jobs); ++j) {
+    const JobState* const job = rep_->Job(JobIndex(j));
+    if (job == nullptr) return lost("job ", j, " of ", rep_->partition.jobs, " is not there");
+    if (job->head.deleted) continue;
+    const JobHead& head = job->head;
+    ItemCounts counts;
+    for (ItemIndex i = 0; i < head.items; ++i) {
+      ++counts.of(job->EffectiveState(job->items.State(i)));
+    }
+    if (counts != head.counts) return lost("the items of job ", j, " are not as many as it counts");
+    uint64_t open = 0;
+    for (const auto& [number, page] : job->leases.pages()) open += page.by_sequence.size();
+    if (open != head.open_assignments) {
+      return lost("job ", j, " counts ", head.open_assignments, " open assignments, not ", open);
+    }
+    uint64_t answers = 0;
+    Micros earned = 0;
+    for (const auto& [number, page] : job->tallies) {
+      for (const auto& [worker, tally] : page.by_worker) {
+        answers += tally.answered;
+        earned += tally.earned_micros;
+      }
+    }
+    const Ledger& l = head.ledger;
+    if (answers != head.answers || earned != l.earned_micros + l.approved_micros + l.bonus_micros) {
+      return lost("what was answered and earned in job ", j, " is not what its workers have");
+    }
+    for (const ObjectKey& key : PagesNamed(j, head)) {
+      const Version* const version = rep_->FindVersion(key);
+      if (version == nullptr || version->current == RecordId{}) return lost(key.ToString());
+    }
+  }
+  return absl::OkStatus();
 }
 
 std::optional<std::string> PartitionState::EncodeObject(const ObjectKey& key) const {
@@ -274,9 +324,10 @@ std::optional<std::string> PartitionState::EncodeObject(const ObjectKey& key) co
     const JobState& job = *rep_->jobs[key.job];
     if (job.leases.pages().at(key.page).by_sequence.empty()) return std::nullopt;
   }
-  std::string out;
+  std::string out(kSealBytes, '\0');
   Writer(&out).Put(version->current);
   out += rep_->ObjectBody(key);
+  Seal(kObjectFormat, &out);
   return out;
 }
 

@@ -29,6 +29,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "coordinator/core/commands.h"
 #include "coordinator/core/events.h"
 #include "coordinator/core/items.h"
@@ -198,8 +199,14 @@ class PartitionState {
 
   // The next objects to read back, given those loaded so far; empty when all that can be are.
   std::vector<ObjectKey> ObjectsToLoad();
-  // Loads one of them; nothing for an object that the store does not have. DATA_LOSS: malformed.
-  absl::Status LoadObject(const ObjectKey& key, std::optional<absl::string_view> bytes);
+  // Loads one of them, and says to which record it is current; nothing for an object that the store
+  // does not have, which is 0-0. DATA_LOSS: it is not what was stored.
+  absl::StatusOr<RecordId> LoadObject(const ObjectKey& key, std::optional<absl::string_view> bytes);
+
+  // Whether what was loaded and folded agrees with itself, as each state that was ever decided on
+  // does: every job and worker is there, and a job's counts are those of its items and leases. Looks
+  // at every item. DATA_LOSS: something that was stored is gone, and no record tells of it.
+  absl::Status Check() const;
 
   // The object as it is to be stored, with the id to which it is current; nothing: it is to be
   // erased.

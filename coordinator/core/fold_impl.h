@@ -54,7 +54,8 @@ struct PartitionState::Rep {
   std::vector<Version> worker_pages;
   absl::flat_hash_map<std::string, WorkerIndex> worker_by_name;
 
-  std::vector<std::unique_ptr<JobState>> jobs;  // Nothing where one was deleted.
+  // A deleted one leaves its mark; nothing where the journal still has to tell of one.
+  std::vector<std::unique_ptr<JobState>> jobs;
   absl::flat_hash_map<std::string, JobIndex> job_by_name;
 
   std::deque<DirtyObject> dirty;   // By `since`.
@@ -141,6 +142,8 @@ struct PartitionState::Rep {
   }
 
   std::string ObjectBody(const ObjectKey& key) const;
+  // False: it is no such object.
+  bool LoadBody(const ObjectKey& key, absl::string_view body, const Version& version);
 };
 
 }  // namespace tessera::core

@@ -10,22 +10,6 @@
 namespace tessera::core {
 namespace {
 
-uint64_t& CountOf(ItemCounts& counts, ItemState state) {
-  switch (state) {
-    case ItemState::kWaiting:
-      return counts.waiting;
-    case ItemState::kInProgress:
-      return counts.in_progress;
-    case ItemState::kResolved:
-      return counts.resolved;
-    case ItemState::kUnresolved:
-      return counts.unresolved;
-    case ItemState::kCancelled:
-      return counts.cancelled;
-  }
-  return counts.cancelled;
-}
-
 // Changes that the state they are made to cannot bear are false, and are not made.
 
 [[nodiscard]] bool TakeOne(uint64_t& count) {
@@ -36,8 +20,8 @@ uint64_t& CountOf(ItemCounts& counts, ItemState state) {
 
 [[nodiscard]] bool Move(ItemCounts& counts, ItemState before, ItemState after) {
   if (before == after) return true;
-  if (!TakeOne(CountOf(counts, before))) return false;
-  ++CountOf(counts, after);
+  if (!TakeOne(counts.of(before))) return false;
+  ++counts.of(after);
   return true;
 }
 
@@ -193,9 +177,8 @@ class PartitionState::Folder {
     job->items.Grow(e.first + e.count);
     const uint32_t last_page = (e.first + e.count - 1) / kItemsPerPage;
     for (uint32_t page = e.first / kItemsPerPage; page <= last_page; ++page) {
-      if (!Changes({ObjectKind::kItems, e.job.value(), page}, job->items.PageVersion(page)))
-        continue;
-      if (e.traits.empty()) continue;
+      const bool begins = e.first <= page * kItemsPerPage;
+      if (!ChangesItems(e.job, *job, page, begins) || e.traits.empty()) continue;
       const ItemIndex from = std::max(e.first, page * kItemsPerPage);
       const ItemIndex to = std::min(e.first + e.count, (page + 1) * kItemsPerPage);
       for (ItemIndex i = from; i < to; ++i) job->items.SetTraits(i, e.traits[i - e.first]);
@@ -459,8 +442,7 @@ class PartitionState::Folder {
         head->revision = std::max(head->revision, o.revision);
       }
     }
-    if (!Changes({ObjectKind::kItems, e.job.value(), e.page}, job->items.PageVersion(e.page)))
-      return;
+    if (!ChangesItems(e.job, *job, e.page)) return;
     for (const ItemOutcome& o : e.outcomes) {
       job->items.SetOutcome(o);
       job->items.PackIfDone(o.item);
@@ -516,10 +498,18 @@ class PartitionState::Folder {
     const uint32_t page = worker.value() / kWorkersPerPage;
     return Changes({ObjectKind::kWorkers, 0, page}, rep_.worker_pages[page]);
   }
-  bool ChangesItem(JobIndex index, JobState& job, ItemIndex item) {
-    const uint32_t page = item / kItemsPerPage;
-    if (!Changes({ObjectKind::kItems, index.value(), page}, job.items.PageVersion(page)))
+  // A page of items begins when its first one is added. Where that is in neither the store nor the
+  // journal, the page is gone, and must not begin anew as one of other items.
+  bool ChangesItems(JobIndex index, JobState& job, uint32_t page, bool begins = false) {
+    Version& version = job.items.PageVersion(page);
+    if (!begins && version.current == RecordId{}) {
+      Broken(absl::StrCat("page ", page, " of the items of job ", index.value(), " is gone"));
       return false;
+    }
+    return Changes({ObjectKind::kItems, index.value(), page}, version);
+  }
+  bool ChangesItem(JobIndex index, JobState& job, ItemIndex item) {
+    if (!ChangesItems(index, job, item / kItemsPerPage)) return false;
     job.items.Grow(item + 1);
     return true;
   }
@@ -621,6 +611,14 @@ class PartitionState::Folder {
 
 absl::Status PartitionState::Apply(RecordId id, const Event& event) {
   rep_->record_open = true;
+  if (rep_->partition.time == absl::InfinitePast()) {
+    // Only one thing can have happened first: that there was an owner, and none before it.
+    const auto* owner = std::get_if<OwnerStarted>(&event);
+    if (owner == nullptr || owner->outage > absl::ZeroDuration()) {
+      return absl::DataLossError(absl::StrCat(
+          "record ", id.ToString(), " is not the first one, and what was before it is gone"));
+    }
+  }
   Folder folder(*rep_, id);
   std::visit(folder, event);
   return folder.status();

@@ -9,8 +9,8 @@
 //   fit:<job>:<number>     A fit; erased when no item names it any more.
 //   payload:<job>:<page>   Keys and payloads of 64 items (the host's, not the core's).
 //
-// Every object starts with the id of the record to which it is current. State is that version plus
-// the later records, object by object.
+// Every object is sealed (seal.h), and begins with the id of the record to which it is current. State
+// is that version plus the later records, object by object.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,8 @@
 #include "coordinator/core/types.h"
 
 namespace tessera::core {
+
+inline constexpr uint8_t kObjectFormat = 1;
 
 inline constexpr uint32_t kItemsPerPage = 256;
 inline constexpr uint32_t kLeasesPerPage = 128;

@@ -3,13 +3,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/crc32c.h"
+#include "common/status_macros.h"
+#include "coordinator/core/seal.h"
 
 namespace tessera::core {
 namespace {
 
-constexpr uint8_t kVersion = 1;
-constexpr size_t kPrefixBytes = 5;  // The version and the checksum.
+constexpr uint8_t kFormat = 1;
 
 // The fields of a Record that are not its contents. Append only.
 struct RecordHeader {
@@ -25,22 +25,10 @@ void Fields(auto& v, RecordHeader& h) {
   v("kept_from", h.kept_from);
 }
 
-void StoreChecksum(uint32_t crc, char* at) {
-  for (int i = 0; i < 4; ++i) at[i] = static_cast<char>(crc >> (8 * i));
-}
-
-uint32_t LoadChecksum(absl::string_view bytes) {
-  uint32_t crc = 0;
-  for (int i = 0; i < 4; ++i)
-    crc |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[i])) << (8 * i);
-  return crc;
-}
-
 }  // namespace
 
 std::string EncodeRecord(const Record& record) {
-  std::string out(kPrefixBytes, '\0');
-  out[0] = static_cast<char>(kVersion);
+  std::string out(kSealBytes, '\0');
   Writer writer(&out);
   writer.Put(Encode(RecordHeader{
       .nonce = record.nonce,
@@ -50,23 +38,12 @@ std::string EncodeRecord(const Record& record) {
   }));
   writer.Put(record.events);
   writer.Put(record.payloads);
-  StoreChecksum(Crc32c(absl::string_view(out).substr(kPrefixBytes)), &out[1]);
+  Seal(kFormat, &out);
   return out;
 }
 
 absl::StatusOr<Record> DecodeRecord(absl::string_view bytes) {
-  if (bytes.size() < kPrefixBytes) {
-    return absl::DataLossError(absl::StrCat("a record of ", bytes.size(), " bytes is cut off"));
-  }
-  const auto version = static_cast<uint8_t>(bytes[0]);
-  const uint32_t checksum = LoadChecksum(bytes.substr(1));
-  const absl::string_view body = bytes.substr(kPrefixBytes);
-  if (Crc32c(body) != checksum) return absl::DataLossError("a record's checksum is wrong");
-  if (version != kVersion) {
-    return absl::DataLossError(
-        absl::StrCat("a record is of format ", version, "; this version reads format ", kVersion));
-  }
-
+  TESSERA_ASSIGN_OR_RETURN(const absl::string_view body, Unseal(kFormat, bytes, "a record"));
   Reader reader(body);
   Reader header_reader(reader.GetBytes());
   RecordHeader header;

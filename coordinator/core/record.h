@@ -1,9 +1,8 @@
 // A journal record: everything that one commit made true, in one piece.
 //
-// Layout: version byte, CRC-32C of the rest (little endian), then the header (its fields up to
-// `kept_from`, length-prefixed so that it can grow), the events, and the batches of intake whose
-// items the events added. Keys and payloads ride beside the events because the core never looks at
-// them.
+// Layout, under a seal (seal.h): the header (its fields up to `kept_from`, length-prefixed so that it
+// can grow), the events, and the batches of intake whose items the events added. Keys and payloads
+// ride beside the events because the core never looks at them.
 //
 // Each record names the one that it follows and the one from which on the journal must be whole. So
 // whoever reads a journal can tell one that was trimmed from one that has a hole, without knowing

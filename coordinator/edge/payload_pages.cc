@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/status_macros.h"
+#include "coordinator/core/seal.h"
 
 namespace tessera::edge {
 
@@ -29,6 +30,22 @@ uint32_t PageOf(ItemIndex item) { return item / kPayloadsPerPage; }
 uint32_t PlaceOf(ItemIndex item) { return item % kPayloadsPerPage; }
 
 }  // namespace
+
+std::string EncodePayloadPage(const PayloadPage& page) {
+  std::string out(core::kSealBytes, '\0');
+  core::Writer(&out).Put(page);
+  core::Seal(core::kObjectFormat, &out);
+  return out;
+}
+
+absl::StatusOr<PayloadPage> DecodePayloadPage(const ObjectKey& key, absl::string_view bytes) {
+  const std::string name = absl::StrCat("object ", key.ToString());
+  TESSERA_ASSIGN_OR_RETURN(const absl::string_view body,
+                           core::Unseal(core::kObjectFormat, bytes, name));
+  std::optional<PayloadPage> page = core::Decode<PayloadPage>(body);
+  if (!page.has_value()) return absl::DataLossError(absl::StrCat(name, " is malformed"));
+  return *std::move(page);
+}
 
 struct PayloadPages::ReadInProgress {
   JobIndex job;
@@ -212,11 +229,8 @@ absl::Status PayloadPages::Merge(const ObjectKey& key,
                                  absl::StatusOr<std::optional<std::string>> stored) {
   TESSERA_ASSIGN_OR_RETURN(const std::optional<std::string> bytes, std::move(stored));
   if (!bytes.has_value()) return absl::DataLossError(absl::StrCat(key.ToString(), " is gone"));
-  std::optional<PayloadPage> decoded = core::Decode<PayloadPage>(*bytes);
-  if (!decoded.has_value()) {
-    return absl::DataLossError(absl::StrCat("object ", key.ToString(), " is malformed"));
-  }
-  std::vector<Payload>& payloads = decoded->payloads;
+  TESSERA_ASSIGN_OR_RETURN(PayloadPage decoded, DecodePayloadPage(key, *bytes));
+  std::vector<Payload>& payloads = decoded.payloads;
 
   std::unique_ptr<Page>& slot = pages_[key];
   if (slot == nullptr) {
@@ -293,7 +307,7 @@ std::vector<PayloadPages::DirtyPage> PayloadPages::TakeDirty(size_t max, RecordI
     taken.push_back({
         .key = key,
         .since = since,
-        .bytes = core::Encode(PayloadPage{.current = current, .payloads = page.payloads}),
+        .bytes = EncodePayloadPage({.current = current, .payloads = page.payloads}),
     });
   }
   return taken;

@@ -45,6 +45,9 @@ inline void Fields(auto& v, PayloadPage& p) {
   v("current", p.current);
   v("payloads", p.payloads);
 }
+// As it is stored, sealed. DecodePayloadPage: DATA_LOSS where the bytes are not what was stored.
+std::string EncodePayloadPage(const PayloadPage& page);
+absl::StatusOr<PayloadPage> DecodePayloadPage(const core::ObjectKey& key, absl::string_view bytes);
 
 class PayloadPages {
  public:

@@ -92,22 +92,18 @@ absl::Status Recovery::TakePage(uint32_t number, const std::optional<std::string
   const ItemIndex end = std::min(first + kPayloadsPerPage, loaded_.state.job(job)->head.items);
   ItemIndex next = first;
   if (bytes.has_value()) {
-    std::optional<PayloadPage> page = core::Decode<PayloadPage>(*bytes);
     const ObjectKey key{ObjectKind::kPayload, job_, number};
-    const std::string name = key.ToString();
     loaded_.sizes.Set(key, bytes->size());
     ++loaded_.pages;
-    if (!page.has_value()) {
-      return absl::DataLossError(absl::StrCat("object ", name, " is malformed"));
+    TESSERA_ASSIGN_OR_RETURN(PayloadPage page, DecodePayloadPage(key, *bytes));
+    if (!loaded_.Knows(page.current) || page.payloads.size() > end - first) {
+      return absl::DataLossError(absl::StrCat(
+          "records after ", loaded_.last.ToString(), " up to ", page.current.ToString(),
+          " are lost: ", key.ToString(), " is current to them"));
     }
-    if (!loaded_.Knows(page->current) || page->payloads.size() > end - first) {
-      return absl::DataLossError(absl::StrCat("records after ", loaded_.last.ToString(), " up to ",
-                                              page->current.ToString(), " are lost: ", name,
-                                              " is current to them"));
-    }
-    for (const core::Payload& payload : page->payloads) keys_->Add(job, payload.key, payload.bytes);
-    next += static_cast<uint32_t>(page->payloads.size());
-    payloads_->AddStored(job, number, std::move(page->payloads));
+    for (const core::Payload& payload : page.payloads) keys_->Add(job, payload.key, payload.bytes);
+    next += static_cast<uint32_t>(page.payloads.size());
+    payloads_->AddStored(job, number, std::move(page.payloads));
   }
   return TakeFromTail(next, end);
 }

@@ -135,15 +135,12 @@ void StateLoader::OnObjects(std::vector<ObjectKey> keys,
     return Finish(absl::InternalError("the store answered for other objects than were asked for"));
   }
   for (size_t i = 0; i < keys.size(); ++i) {
-    const absl::Status status = loaded_.state.LoadObject(keys[i], objects[i]);
-    if (!status.ok()) return Finish(status);
+    const absl::StatusOr<RecordId> current = loaded_.state.LoadObject(keys[i], objects[i]);
+    if (!current.ok()) return Finish(current.status());
     if (!objects[i].has_value()) continue;
     loaded_.sizes.Set(keys[i], objects[i]->size());
     ++loaded_.objects;
-    core::Reader reader(*objects[i]);  // LoadObject has seen that it begins with an id.
-    RecordId current;
-    reader.Get(current);
-    newest_object_ = std::max(newest_object_, current);
+    newest_object_ = std::max(newest_object_, *current);
   }
   keys_.erase(keys_.begin(), keys_.begin() + static_cast<ptrdiff_t>(keys.size()));
   ReadObjects();
@@ -204,7 +201,7 @@ void StateLoader::OnTail(std::vector<StoredRecord> records) {
         absl::StrCat("records up to ", newest_object_.ToString(),
                      " are lost: a stored object is current to it, the journal lacks it")));
   }
-  Finish(absl::OkStatus());
+  Finish(loaded_.state.Check());
 }
 
 absl::Status StateLoader::Fold(RecordId id, Record record) {

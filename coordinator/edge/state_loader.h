@@ -11,7 +11,8 @@
 //   - every record is whole and follows the one before it: no holes, also between epochs (where a
 //     fence may come later than its owner knew);
 //   - the journal reaches back to where its last record says that it must (Record::kept_from);
-//   - no object is current to a record that the journal lacks: a store that went back in time.
+//   - no object is current to a record that the journal lacks: a store that went back in time;
+//   - objects are as they were sealed, and none is missing: the state agrees with itself.
 //
 // It reads only. Where a live owner trims the journal while the objects are read, it starts over.
 // Threads: none; the store's.

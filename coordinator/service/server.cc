@@ -166,18 +166,20 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   server->address_ =
       is_unix ? options.listen
               : absl::StrCat(options.listen.substr(0, options.listen.rfind(':')), ":", port);
-  server->SetServing(true);
+  server->server_->GetHealthCheckService()->SetServingStatus(
+      v1::OperatorService::service_full_name(), true);
+  server->SetAvailable(true);
   return server;
 }
 
-void Server::SetServing(bool serving) {
-  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+void Server::SetAvailable(bool available) {
   for (const char* const name :
-       {"", v1::JobService::service_full_name(), v1::WorkService::service_full_name(),
-        v1::OperatorService::service_full_name()}) {
-    health->SetServingStatus(name, serving);
+       {"", v1::JobService::service_full_name(), v1::WorkService::service_full_name()}) {
+    server_->GetHealthCheckService()->SetServingStatus(name, available);
   }
 }
+
+void Server::EndServing() { server_->GetHealthCheckService()->Shutdown(); }
 
 void Server::Shutdown(absl::Duration grace) {
   server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));

@@ -1,7 +1,8 @@
 // The gRPC server: where it listens, with which encryption, and what it offers beside the contract.
 //
 // That is server reflection, so that generic tools can talk to it, and the standard health service,
-// which says SERVING for "" and for each service until SetServing(false).
+// which says NOT_SERVING for "" and for each service once it ends, and for those that change
+// something also while nothing can be committed.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +54,11 @@ class Server {
   // What clients connect to: `listen` with the port that it got.
   const std::string& address() const { return address_; }
 
-  void SetServing(bool serving);
+  // Whether calls that change something can succeed: what the health service says for "",
+  // JobService and WorkService. OperatorService answers in any case, about the trouble too.
+  void SetAvailable(bool available);
+  // NOT_SERVING from here on, for all, whatever SetAvailable() says. Threads: both from any.
+  void EndServing();
 
   // Takes no more calls, waits for those in progress, and cancels what is left after `grace`. The
   // coordinator's thread must be running until this returns.

@@ -54,6 +54,7 @@ class FoldBrokenTest : public ::testing::Test {
  protected:
   FoldBrokenTest() {
     const CreateJob create = PartitionWorld::TwoClasses("a");
+    Fold(OwnerStarted{.nonce = 1, .at = kStart});
     Fold(WorkerSeen{.worker = kAnn, .name = "platforms/p/workers/ann"});
     Fold(JobCreated{
         .job = kJob, .identity = create.identity, .policy = create.policy, .at = kStart});
@@ -75,6 +76,15 @@ class FoldBrokenTest : public ::testing::Test {
   PartitionState state_;
   RecordId id_{1, 0};
 };
+
+TEST_F(FoldBrokenTest, AJournalThatBeginsInTheMiddle) {
+  PartitionState empty;
+  EXPECT_THAT(empty.Apply({5, 7}, Ticked{.at = kStart}), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(
+      empty.Apply({5, 7}, OwnerStarted{.nonce = 1, .at = kStart, .outage = absl::Seconds(1)}),
+      StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(empty.Apply({5, 7}, OwnerStarted{.nonce = 1, .at = kStart}), IsOk());
+}
 
 TEST_F(FoldBrokenTest, AJobThatNeverWas) {
   const JobIndex never(7);

@@ -12,10 +12,13 @@
 
 #include "tests/coordinator/core/partition_world.h"
 #include "tests/simulation/promises.h"
+#include "tests/support/status_matchers.h"
 
 namespace tessera::core {
 namespace {
 
+using ::tessera::testing::IsOk;
+using ::tessera::testing::StatusIs;
 using ::testing::IsEmpty;
 
 class FoldTest : public ::testing::TestWithParam<int> {};
@@ -240,6 +243,38 @@ TEST_P(FoldTest, JournalAndObjectsFoldToTheLiveStateWhateverHappens) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, FoldTest, ::testing::Range(0, 300));
+
+// When all is written the journal may be trimmed whole, and nothing else has what an object holds.
+TEST(FoldLossTest, AnObjectThatIsGoneOrChangedIsDataLoss) {
+  std::map<std::string, int> kinds;
+  int refused = 0;
+  int objects_lost = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    PartitionWorld world(Options());
+    ASSERT_NO_FATAL_FAILURE(Play(seed, world));
+    while (world->state().dirty_objects() > 0) world.WriteObjects(1'000);
+    ASSERT_THAT(world.LoadObjects(world.objects()), IsOk());
+    for (const auto& [key, bytes] : world.objects()) {
+      PartitionWorld::Objects objects = world.objects();
+      ++kinds[key.substr(0, key.find(':'))];
+      ++objects_lost;
+      std::string& changed = objects.at(key);
+      changed.back() = static_cast<char>(changed.back() ^ 1);
+      EXPECT_THAT(world.LoadObjects(objects), StatusIs(absl::StatusCode::kDataLoss)) << key;
+      objects.erase(key);
+      const absl::StatusOr<PartitionState> state = world.LoadObjects(objects);
+      if (!state.ok()) {
+        ++refused;
+        EXPECT_THAT(state, StatusIs(absl::StatusCode::kDataLoss)) << key;
+      } else {
+        // All that it held has just happened, and is in the last record.
+        EXPECT_EQ(ObjectsOf(*state), ObjectsOf(world->state())) << key;
+      }
+    }
+  }
+  EXPECT_GT(refused, objects_lost * 9 / 10);
+  EXPECT_THAT(kinds, ::testing::SizeIs(7)) << ::testing::PrintToString(kinds);
+}
 
 // Of what never happens there the test above says nothing.
 TEST(FoldItselfTest, EveryEventHappens) {

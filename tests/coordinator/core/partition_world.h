@@ -84,24 +84,39 @@ class PartitionWorld {
     EndWrite();
   }
 
-  PartitionState FoldJournal() const { return Fold(PartitionState(), RecordId{}); }
+  PartitionState FoldJournal() const {
+    PartitionState state;
+    const absl::Status folded = Fold(RecordId{}, state);
+    EXPECT_TRUE(folded.ok()) << folded;
+    return state;
+  }
 
   // From the written objects and the journal's tail: only what trimming would have left.
   PartitionState FoldObjects() {
+    absl::StatusOr<PartitionState> state = LoadObjects(objects_);
+    EXPECT_TRUE(state.ok()) << state.status();
+    return *std::move(state);
+  }
+  // The same from these objects; the first thing about them that is wrong.
+  using Objects = std::map<std::string, std::string>;
+  absl::StatusOr<PartitionState> LoadObjects(const Objects& objects) const {
     PartitionState state;
     for (auto keys = state.ObjectsToLoad(); !keys.empty(); keys = state.ObjectsToLoad()) {
       for (const ObjectKey& key : keys) {
-        const auto found = objects_.find(key.ToString());
-        EXPECT_TRUE(state
-                        .LoadObject(key, found == objects_.end()
-                                             ? std::nullopt
-                                             : std::optional<absl::string_view>(found->second))
-                        .ok());
+        std::optional<absl::string_view> bytes;
+        if (const auto found = objects.find(key.ToString()); found != objects.end()) {
+          bytes = found->second;
+        }
+        if (const auto loaded = state.LoadObject(key, bytes); !loaded.ok()) return loaded.status();
       }
     }
+    // The last record stays in any case.
     const std::optional<RecordId> oldest = partition_->state().OldestUnstored();
-    return Fold(std::move(state), oldest.value_or(next_));
+    const absl::Status folded = Fold(oldest.value_or(journal_.back().first), state);
+    if (!folded.ok()) return folded;
+    return state;
   }
+  const Objects& objects() const { return objects_; }
 
   // Goes down without warning and comes up again from objects and journal, `outage` later.
   void Crash(absl::Duration outage) {
@@ -183,18 +198,17 @@ class PartitionWorld {
     Commit();
   }
 
-  PartitionState Fold(PartitionState state, RecordId from) const {
+  absl::Status Fold(RecordId from, PartitionState& state) const {
     for (const auto& [id, events] : journal_) {
       if (id < from) continue;
       Reader reader(events);
       while (!reader.AtEnd()) {
         const std::optional<Event> event = ReadEvent(reader);
-        EXPECT_TRUE(event.has_value());
-        if (!event.has_value()) return state;
-        EXPECT_TRUE(state.Apply(id, *event).ok()) << EventToJson(*event);
+        if (!event.has_value()) return absl::DataLossError("an event is malformed");
+        if (absl::Status applied = state.Apply(id, *event); !applied.ok()) return applied;
       }
     }
-    return state;
+    return state.Check();
   }
 
   const PartitionOptions options_;
@@ -202,7 +216,7 @@ class PartitionWorld {
   RecordId next_{1, 1};
   std::unique_ptr<Partition> partition_;
   std::vector<std::pair<RecordId, std::string>> journal_;
-  std::map<std::string, std::string> objects_;
+  Objects objects_;
   std::vector<std::pair<DirtyObject, std::optional<std::string>>> writing_;  // On their way.
   std::vector<LeaseEnded> ended_;
 };

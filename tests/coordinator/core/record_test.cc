@@ -5,7 +5,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
-#include "common/crc32c.h"
+#include "coordinator/core/seal.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -34,8 +34,7 @@ Record Example() {
 
 // `bytes` with a checksum that fits, so that a test gets past it.
 std::string Sealed(std::string bytes) {
-  const uint32_t crc = Crc32c(absl::string_view(bytes).substr(5));
-  for (int i = 0; i < 4; ++i) bytes[1 + static_cast<size_t>(i)] = static_cast<char>(crc >> (8 * i));
+  Seal(static_cast<uint8_t>(bytes[0]), &bytes);
   return bytes;
 }
 

@@ -173,6 +173,38 @@ TEST(ProcessTest, ADamagedJournalEndsTheStartWithTheCodeForLostData) {
   }
 }
 
+// An empty folder looks like a new deployment, but for the mark.
+TEST(ProcessTest, DataThatIsGoneOrAnotherDeploymentsIsNotTakenForANewDeployment) {
+  CoordinatorProcess first;
+  CoordinatorProcess other;
+  const std::string data = first.Join("data");
+  EXPECT_EQ(first.Stop(), 0);
+  EXPECT_EQ(other.Stop(), 0);
+  const auto run = [&] { return RunCoordinator({"--listen", "127.0.0.1:0", "--data-dir", data}); };
+
+  std::filesystem::rename(data + "/appendonlydir", data + "/kept");
+  const CoordinatorRun gone = run();
+  EXPECT_EQ(gone.exit_status, 4) << gone.err;
+  EXPECT_THAT(gone.err, HasSubstr(data + "/deployment"));
+  EXPECT_THAT(gone.err, HasSubstr("the data is gone"));
+
+  std::filesystem::remove_all(data + "/appendonlydir");
+  std::filesystem::copy(other.Join("data/appendonlydir"), data + "/appendonlydir");
+  const CoordinatorRun another = run();
+  EXPECT_EQ(another.exit_status, 4) << another.err;
+  EXPECT_THAT(another.err, HasSubstr("another deployment"));
+
+  std::filesystem::remove_all(data + "/appendonlydir");
+  std::filesystem::rename(data + "/kept", data + "/appendonlydir");
+  first.Restart();  // Ends the test where it does not serve.
+
+  // Who wants to begin anew can.
+  EXPECT_EQ(first.Stop(), 0);
+  std::filesystem::remove_all(data + "/appendonlydir");
+  std::filesystem::remove(data + "/deployment");
+  first.Restart();
+}
+
 // A Redis that may evict the journal: trying again would not help.
 TEST(ProcessTest, ARedisThatIsNotSetUpAsItHasToBeIsRefusedAtOnce) {
   CoordinatorProcess other;  // For its Redis.
@@ -193,14 +225,31 @@ TEST(ProcessTest, TroubleWithTheStoreIsInTheLogWhenItBeginsAndWhenItEnds) {
     }
     EXPECT_THAT(coordinator.log(), HasSubstr(std::string(text)));
   };
+  const auto await_health = [&](const std::string& wanted) {
+    for (int i = 0; i < 2000 && HealthOf(coordinator.Channel(), "") != wanted; ++i) {
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+    EXPECT_EQ(HealthOf(coordinator.Channel(), ""), wanted);
+  };
   std::thread caller([&] {
     v1::Job job;
     const grpc::Status status = jobs->CreateJob(Context().get(), GoodJob(), &job);
     EXPECT_TRUE(status.ok()) << status.error_message();
   });
   await("msg=\"commits are suspended\" partition=p0 error=");
+  // Who asks for a coordinator that can do its work is told, but not who wants to see what is wrong.
+  const auto health = [&](const std::string& service) {
+    return HealthOf(coordinator.Channel(), absl::StrCat("tessera.v1.", service));
+  };
+  await_health("NOT_SERVING");
+  EXPECT_EQ(health("JobService"), "NOT_SERVING");
+  EXPECT_EQ(health("WorkService"), "NOT_SERVING");
+  EXPECT_EQ(health("OperatorService"), "SERVING");
   Redis(coordinator, {"CONFIG", "SET", "maxmemory", "0"});
   await("msg=\"commits go on\" partition=p0");
+  await_health("SERVING");
+  EXPECT_EQ(health("JobService"), "SERVING");
+  EXPECT_EQ(health("WorkService"), "SERVING");
   caller.join();
   // All connections but the one that asks.
   Redis(coordinator, {"CLIENT", "KILL", "TYPE", "normal"});

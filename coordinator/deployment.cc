@@ -1,0 +1,170 @@
+#include "coordinator/deployment.h"
+
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "common/check.h"
+#include "common/status_macros.h"
+#include "coordinator/store/redis_store.h"
+
+namespace tessera {
+namespace {
+
+constexpr absl::Duration kAnswerTimeout = absl::Seconds(30);
+constexpr absl::string_view kMarkPrefix = "deployment ";
+constexpr absl::string_view kMarkExplained =
+    "\nThe coordinator left this mark beside its append-only file. As long as it is here, a file\n"
+    "that was lost or emptied is an error and not the beginning of a new deployment.\n";
+
+std::string KeyText(const SipKey& key) {
+  std::string bytes;
+  for (const uint64_t half : {key.low, key.high}) {
+    for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(half >> (8 * i)));
+  }
+  return absl::BytesToHexString(bytes);
+}
+
+absl::StatusOr<SipKey> ParseKey(const std::string& text) {
+  const std::string bytes = absl::HexStringToBytes(text);
+  SipKey key;
+  if (bytes.size() != 16 || text.size() != 32) {
+    return absl::DataLossError("the deployment's key is damaged");
+  }
+  for (size_t i = 8; i-- > 0;) {
+    key.low = key.low << 8 | static_cast<unsigned char>(bytes[i]);
+    key.high = key.high << 8 | static_cast<unsigned char>(bytes[i + 8]);
+  }
+  return key;
+}
+
+// Tells deployments apart and gives nothing of the key away.
+std::string MarkOf(const SipKey& key) {
+  return absl::StrFormat("%016x", SipHash24(key, "the deployment's mark"));
+}
+
+absl::Status FileError(const std::string& path) {
+  const std::string why = std::generic_category().message(errno);
+  if (errno == ENOSPC || errno == EDQUOT) return absl::ResourceExhaustedError(path + ": " + why);
+  return absl::PermissionDeniedError(path + ": " + why);
+}
+
+// Empty where there is no file.
+absl::StatusOr<std::string> ReadMark(const std::string& path) {
+  if (path.empty()) return "";
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return "";
+  if (fd < 0) return FileError(path);
+  std::array<char, 64> buffer;
+  const ssize_t size = read(fd, buffer.data(), buffer.size());
+  close(fd);
+  if (size < 0) return FileError(path);
+  absl::string_view text(buffer.data(), static_cast<size_t>(size));
+  text = text.substr(0, text.find('\n'));
+  if (!absl::ConsumePrefix(&text, kMarkPrefix) || text.size() != 16) {
+    return absl::DataLossError(absl::StrCat(path, " is not what a coordinator left there"));
+  }
+  return std::string(text);
+}
+
+// Durable when it returns: whole or not at all, whatever happens meanwhile.
+absl::Status WriteMark(const std::string& path, const std::string& mark) {
+  const std::string text = absl::StrCat(kMarkPrefix, mark, kMarkExplained);
+  const std::string unfinished = path + ".new";
+  const int fd = open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return FileError(unfinished);
+  const bool written =
+      write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd) == 0;
+  const absl::Status status = written ? absl::OkStatus() : FileError(unfinished);
+  close(fd);
+  TESSERA_RETURN_IF_ERROR(status);
+  if (rename(unfinished.c_str(), path.c_str()) != 0) return FileError(path);
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const int folder_fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_fd < 0) return FileError(folder);
+  const bool synced = fsync(folder_fd) == 0;
+  const absl::Status folder_status = synced ? absl::OkStatus() : FileError(folder);
+  close(folder_fd);
+  return folder_status;
+}
+
+struct Stated {
+  std::string key, partitions;  // Empty: not there.
+};
+
+// What Redis states, after `fresh` was put there where nothing was.
+absl::StatusOr<Stated> Ask(const std::optional<Stated>& fresh, store::PollLoop& loop,
+                           store::RedisConnection& connection, absl::FunctionRef<bool()> give_up) {
+  if (fresh.has_value()) {
+    connection.Command({"HSETNX", store::kDeploymentKey, "key", fresh->key},
+                       [](const redisReply*) {});
+    connection.Command({"HSETNX", store::kDeploymentKey, "partitions", fresh->partitions},
+                       [](const redisReply*) {});
+  }
+  // Shared: an answer that comes after we gave up must find a place.
+  auto answer = std::make_shared<std::optional<absl::StatusOr<Stated>>>();
+  connection.Command(
+      {"HMGET", store::kDeploymentKey, "key", "partitions"}, [answer](const redisReply* reply) {
+        const absl::Status status = store::RedisReplyStatus(reply, "reading the deployment");
+        if (!status.ok()) {
+          answer->emplace(status);
+          return;
+        }
+        TESSERA_CHECK(reply->type == REDIS_REPLY_ARRAY && reply->elements == 2);
+        const auto text = [](const redisReply* value) {
+          return value->str == nullptr ? "" : std::string(value->str, value->len);
+        };
+        answer->emplace(Stated{text(reply->element[0]), text(reply->element[1])});
+      });
+  loop.RunUntil([&] { return answer->has_value() || give_up(); }, kAnswerTimeout);
+  if (!answer->has_value()) return absl::UnavailableError("Redis does not answer");
+  return std::move(**answer);
+}
+
+}  // namespace
+
+absl::StatusOr<SipKey> AgreeOnDeployment(const DeploymentTerms& terms, store::PollLoop& loop,
+                                         store::RedisConnection& connection,
+                                         absl::FunctionRef<bool()> give_up) {
+  TESSERA_ASSIGN_OR_RETURN(const std::string mark, ReadMark(terms.mark_path));
+  const std::string partitions = absl::StrCat(terms.partitions);
+  std::optional<Stated> fresh;
+  if (mark.empty()) fresh = Stated{KeyText(terms.fresh_key), partitions};
+  TESSERA_ASSIGN_OR_RETURN(const Stated stated, Ask(fresh, loop, connection, give_up));
+
+  if (stated.key.empty() || stated.partitions.empty()) {
+    if (mark.empty()) return absl::UnavailableError("Redis takes no writes");
+    return absl::DataLossError(absl::StrCat(
+        "the data is gone: ", terms.mark_path, " tells of a deployment, but Redis has none. Put ",
+        "the append-only file back where it was; or, to begin anew without that data, delete ",
+        terms.mark_path));
+  }
+  if (stated.partitions != partitions) {
+    return absl::FailedPreconditionError(absl::StrCat("the data in Redis is of ", stated.partitions,
+                                                      " partitions and not of ", partitions,
+                                                      ": say --partitions ", stated.partitions));
+  }
+  TESSERA_ASSIGN_OR_RETURN(const SipKey key, ParseKey(stated.key));
+  if (mark.empty()) {
+    if (!terms.mark_path.empty()) TESSERA_RETURN_IF_ERROR(WriteMark(terms.mark_path, MarkOf(key)));
+  } else if (mark != MarkOf(key)) {
+    return absl::DataLossError(absl::StrCat(
+        "the data is of another deployment than ", terms.mark_path, " tells of. Put the ",
+        "append-only file back that was here; or, if the one here is right, delete ",
+        terms.mark_path));
+  }
+  return key;
+}
+
+}  // namespace tessera
