@@ -26,24 +26,30 @@ function(tessera_proto_library name)
     endforeach()
     string(REGEX REPLACE "\\.proto$" "" stem ${relative})
     set(outputs ${out}/${stem}.pb.cc ${out}/${stem}.pb.h)
-    set(grpc_flags "")
-    # Stubs only where there is a service: an empty .grpc.pb.cc costs as much as a full one.
-    file(STRINGS ${proto} services REGEX "^service ")
-    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${proto})
-    if(services)
-      list(APPEND outputs ${out}/${stem}.grpc.pb.cc ${out}/${stem}.grpc.pb.h)
-      set(grpc_flags
-        --grpc_out=${out} --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
-    endif()
     add_custom_command(
       OUTPUT ${outputs}
-      COMMAND protobuf::protoc ${import_flags} --cpp_out=${out} ${grpc_flags}
-        --dependency_out=${out}/${stem}.d
+      COMMAND protobuf::protoc ${import_flags} --cpp_out=${out} --dependency_out=${out}/${stem}.d
         ${proto}
       DEPENDS ${proto}
       DEPFILE ${out}/${stem}.d
       COMMENT "Generating ${stem}.pb.cc"
       VERBATIM)
+    # Stubs only where there is a service: an empty .grpc.pb.cc costs as much as a full one.
+    file(STRINGS ${proto} services REGEX "^service ")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${proto})
+    if(services)
+      set(stubs ${out}/${stem}.grpc.pb.cc ${out}/${stem}.grpc.pb.h)
+      # A command of its own: protoc's list of dependencies names one of its outputs, and Ninja would
+      # take the others for out of date for ever.
+      add_custom_command(
+        OUTPUT ${stubs}
+        COMMAND protobuf::protoc ${import_flags} --grpc_out=${out}
+          --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin> ${proto}
+        DEPENDS ${proto} ${out}/${stem}.pb.h
+        COMMENT "Generating ${stem}.grpc.pb.cc"
+        VERBATIM)
+      list(APPEND outputs ${stubs})
+    endif()
     list(APPEND sources ${outputs})
   endforeach()
 

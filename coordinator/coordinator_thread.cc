@@ -15,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/status_macros.h"
 #include "coordinator/deployment.h"
 #include "coordinator/edge/backoff.h"
 #include "coordinator/service/fit_thread.h"
@@ -137,16 +138,27 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
 }
 
 absl::StatusOr<SipKey> CoordinatorThread::Agree(store::RedisConnection& connection) {
+  DeploymentMark mark(options_.mark_path);
+  TESSERA_RETURN_IF_ERROR(mark.Read());
   const DeploymentTerms terms = {
       .partitions = options_.partitions,
       .fresh_key = {.low = Random64(), .high = Random64()},
-      .mark_path = options_.mark_path,
+      .may_be_fresh = !mark.present(),
   };
   const absl::Time limit = absl::Now() + options_.start_timeout;
   while (true) {
     absl::StatusOr<SipKey> key =
         AgreeOnDeployment(terms, *loop_, connection, [&] { return ending_.load(); });
-    if (key.ok() || !edge::MayPass(key.status())) return key;
+    if (key.ok()) {
+      TESSERA_RETURN_IF_ERROR(mark.Keep(*key));
+      return key;
+    }
+    if (absl::IsDataLoss(key.status()) && mark.present()) {
+      return absl::DataLossError(
+          absl::StrCat(key.status().message(), ". Put the append-only file back where it was; or, ",
+                       "to begin anew without that data, delete ", mark.path()));
+    }
+    if (!edge::MayPass(key.status())) return key;
     if (ending_.load() || absl::Now() > limit) {
       const absl::Status& error = connection.last_error();
       return absl::UnavailableError(

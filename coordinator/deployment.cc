@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -60,25 +61,7 @@ absl::Status FileError(const std::string& path) {
   return absl::PermissionDeniedError(path + ": " + why);
 }
 
-// Empty where there is no file.
-absl::StatusOr<std::string> ReadMark(const std::string& path) {
-  if (path.empty()) return "";
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0 && errno == ENOENT) return "";
-  if (fd < 0) return FileError(path);
-  std::array<char, 64> buffer;
-  const ssize_t size = read(fd, buffer.data(), buffer.size());
-  close(fd);
-  if (size < 0) return FileError(path);
-  absl::string_view text(buffer.data(), static_cast<size_t>(size));
-  text = text.substr(0, text.find('\n'));
-  if (!absl::ConsumePrefix(&text, kMarkPrefix) || text.size() != 16) {
-    return absl::DataLossError(absl::StrCat(path, " is not what a coordinator left there"));
-  }
-  return std::string(text);
-}
-
-// Durable when it returns: whole or not at all, whatever happens meanwhile.
+// Whole or not at all, whatever happens meanwhile.
 absl::Status WriteMark(const std::string& path, const std::string& mark) {
   const std::string text = absl::StrCat(kMarkPrefix, mark, kMarkExplained);
   const std::string unfinished = path + ".new";
@@ -103,30 +86,41 @@ struct Stated {
   std::string key, partitions;  // Empty: not there.
 };
 
+// What an operator has to change, and no trying again does, is told as such.
+absl::Status StatusOf(const redisReply* reply) {
+  const absl::Status status = store::RedisReplyStatus(reply, "agreeing on the deployment");
+  if (reply == nullptr || reply->type != REDIS_REPLY_ERROR) return status;
+  if (!absl::StartsWith(absl::string_view(reply->str, reply->len), "NOPERM")) return status;
+  return absl::FailedPreconditionError(
+      absl::StrCat(status.message(), "; docs/redis.md says what the user must be allowed to do"));
+}
+
 // What Redis states, after `fresh` was put there where nothing was.
 absl::StatusOr<Stated> Ask(const std::optional<Stated>& fresh, store::PollLoop& loop,
                            store::RedisConnection& connection, absl::FunctionRef<bool()> give_up) {
-  if (fresh.has_value()) {
-    connection.Command({"HSETNX", store::kDeploymentKey, "key", fresh->key},
-                       [](const redisReply*) {});
-    connection.Command({"HSETNX", store::kDeploymentKey, "partitions", fresh->partitions},
-                       [](const redisReply*) {});
-  }
   // Shared: an answer that comes after we gave up must find a place.
   auto answer = std::make_shared<std::optional<absl::StatusOr<Stated>>>();
-  connection.Command(
-      {"HMGET", store::kDeploymentKey, "key", "partitions"}, [answer](const redisReply* reply) {
-        const absl::Status status = store::RedisReplyStatus(reply, "reading the deployment");
-        if (!status.ok()) {
-          answer->emplace(status);
-          return;
-        }
-        TESSERA_CHECK(reply->type == REDIS_REPLY_ARRAY && reply->elements == 2);
-        const auto text = [](const redisReply* value) {
-          return value->str == nullptr ? "" : std::string(value->str, value->len);
-        };
-        answer->emplace(Stated{text(reply->element[0]), text(reply->element[1])});
-      });
+  if (fresh.has_value()) {
+    const auto refused = [answer](const redisReply* reply) {
+      const absl::Status status = StatusOf(reply);
+      if (absl::IsFailedPrecondition(status) && !answer->has_value()) answer->emplace(status);
+    };
+    connection.Command({"HSETNX", store::kDeploymentKey, "key", fresh->key}, refused);
+    connection.Command({"HSETNX", store::kDeploymentKey, "partitions", fresh->partitions}, refused);
+  }
+  connection.Command({"HMGET", store::kDeploymentKey, "key", "partitions"},
+                     [answer](const redisReply* reply) {
+                       if (answer->has_value()) return;  // It was refused.
+                       if (const absl::Status status = StatusOf(reply); !status.ok()) {
+                         answer->emplace(status);
+                         return;
+                       }
+                       TESSERA_CHECK(reply->type == REDIS_REPLY_ARRAY && reply->elements == 2);
+                       const auto text = [](const redisReply* value) {
+                         return value->str == nullptr ? "" : std::string(value->str, value->len);
+                       };
+                       answer->emplace(Stated{text(reply->element[0]), text(reply->element[1])});
+                     });
   loop.RunUntil([&] { return answer->has_value() || give_up(); }, kAnswerTimeout);
   if (!answer->has_value()) return absl::UnavailableError("Redis does not answer");
   return std::move(**answer);
@@ -134,37 +128,53 @@ absl::StatusOr<Stated> Ask(const std::optional<Stated>& fresh, store::PollLoop& 
 
 }  // namespace
 
+absl::Status DeploymentMark::Read() {
+  if (path_.empty()) return absl::OkStatus();
+  const int fd = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return absl::OkStatus();
+  if (fd < 0) return FileError(path_);
+  std::array<char, 64> buffer;
+  const ssize_t size = read(fd, buffer.data(), buffer.size());
+  const absl::Status status = size < 0 ? FileError(path_) : absl::OkStatus();
+  close(fd);
+  TESSERA_RETURN_IF_ERROR(status);
+  absl::string_view text(buffer.data(), static_cast<size_t>(size));
+  text = text.substr(0, text.find('\n'));
+  if (!absl::ConsumePrefix(&text, kMarkPrefix) || text.size() != 16) {
+    return absl::DataLossError(absl::StrCat(path_, " is not what a coordinator left there"));
+  }
+  mark_ = std::string(text);
+  return absl::OkStatus();
+}
+
+absl::Status DeploymentMark::Keep(const SipKey& key) {
+  if (path_.empty() || mark_ == MarkOf(key)) return absl::OkStatus();
+  if (present()) {
+    return absl::DataLossError(absl::StrCat(
+        "the data is of another deployment than ", path_, " tells of. Put the append-only file ",
+        "back that was here; or, if the one here is right, delete ", path_));
+  }
+  mark_ = MarkOf(key);
+  return WriteMark(path_, mark_);
+}
+
 absl::StatusOr<SipKey> AgreeOnDeployment(const DeploymentTerms& terms, store::PollLoop& loop,
                                          store::RedisConnection& connection,
                                          absl::FunctionRef<bool()> give_up) {
-  TESSERA_ASSIGN_OR_RETURN(const std::string mark, ReadMark(terms.mark_path));
   const std::string partitions = absl::StrCat(terms.partitions);
   std::optional<Stated> fresh;
-  if (mark.empty()) fresh = Stated{KeyText(terms.fresh_key), partitions};
+  if (terms.may_be_fresh) fresh = Stated{KeyText(terms.fresh_key), partitions};
   TESSERA_ASSIGN_OR_RETURN(const Stated stated, Ask(fresh, loop, connection, give_up));
-
   if (stated.key.empty() || stated.partitions.empty()) {
-    if (mark.empty()) return absl::UnavailableError("Redis takes no writes");
-    return absl::DataLossError(absl::StrCat(
-        "the data is gone: ", terms.mark_path, " tells of a deployment, but Redis has none. Put ",
-        "the append-only file back where it was; or, to begin anew without that data, delete ",
-        terms.mark_path));
+    if (terms.may_be_fresh) return absl::UnavailableError("Redis takes no writes");
+    return absl::DataLossError("the data is gone: there was a deployment, and Redis has none");
   }
   if (stated.partitions != partitions) {
     return absl::FailedPreconditionError(absl::StrCat("the data in Redis is of ", stated.partitions,
                                                       " partitions and not of ", partitions,
                                                       ": say --partitions ", stated.partitions));
   }
-  TESSERA_ASSIGN_OR_RETURN(const SipKey key, ParseKey(stated.key));
-  if (mark.empty()) {
-    if (!terms.mark_path.empty()) TESSERA_RETURN_IF_ERROR(WriteMark(terms.mark_path, MarkOf(key)));
-  } else if (mark != MarkOf(key)) {
-    return absl::DataLossError(absl::StrCat(
-        "the data is of another deployment than ", terms.mark_path, " tells of. Put the ",
-        "append-only file back that was here; or, if the one here is right, delete ",
-        terms.mark_path));
-  }
-  return key;
+  return ParseKey(stated.key);
 }
 
 }  // namespace tessera

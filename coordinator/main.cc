@@ -106,6 +106,40 @@ int WatchSignals() {
   return fd;
 }
 
+// Ends the program on a signal to end that comes while it starts: nothing is served so far, so there
+// is nothing to wait for. Redis ends with us.
+class StartWatch {
+ public:
+  explicit StartWatch(int signals) : done_(eventfd(0, EFD_CLOEXEC)) {
+    TESSERA_CHECK(done_ >= 0);
+    thread_ = std::thread([this, signals] { Run(signals); });
+  }
+  ~StartWatch() {
+    const uint64_t one = 1;
+    TESSERA_CHECK(write(done_, &one, sizeof(one)) == sizeof(one));
+    thread_.join();
+    close(done_);
+  }
+
+ private:
+  void Run(int signals) {
+    while (true) {
+      pollfd fds[] = {{.fd = done_, .events = POLLIN, .revents = 0},
+                      {.fd = signals, .events = POLLIN, .revents = 0}};
+      if (poll(fds, 2, -1) < 0) continue;
+      if (fds[0].revents != 0) return;
+      signalfd_siginfo signal;
+      if (read(signals, &signal, sizeof(signal)) != sizeof(signal)) continue;
+      if (signal.ssi_signo == SIGHUP) continue;  // The tokens have just been read.
+      Log(LogLevel::kInfo, "ended before it served");
+      _exit(kEnded);
+    }
+  }
+
+  const int done_;
+  std::thread thread_;
+};
+
 std::string HostName() {
   char name[256] = "";
   if (gethostname(name, sizeof(name) - 1) != 0) return "";
@@ -140,8 +174,9 @@ void WaitUntil(absl::FunctionRef<bool()> done, absl::Time limit) {
   while (!done() && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(10));
 }
 
-// Lets everybody leave: streams that go by themselves get the time to.
-void Drain(const CoordinatorFlags& flags, service::ServiceContext& context, service::Server& server,
+// Lets everybody leave: streams that go by themselves get the time to. False: somebody could not,
+// such as a call that waits for a store which does not come back.
+bool Drain(const CoordinatorFlags& flags, service::ServiceContext& context, service::Server& server,
            CoordinatorThread& thread) {
   const absl::Status ending = service::ErrorWith(absl::StatusCode::kUnavailable, v1::SHUTTING_DOWN,
                                                  "the coordinator is shutting down");
@@ -155,7 +190,9 @@ void Drain(const CoordinatorFlags& flags, service::ServiceContext& context, serv
   WaitUntil(idle, absl::Now() + flags.drain_timeout);
   thread.Post([&context, ending](edge::Coordinator&) { context.streams().EndAll(ending); });
   WaitUntil(idle, absl::Now() + absl::Seconds(2));
+  if (!context.idle()) return false;         // The server would wait for them as well.
   server.Shutdown(absl::Milliseconds(100));  // For the last bytes.
+  return true;
 }
 
 int Run(const CoordinatorFlags& flags) {
@@ -169,6 +206,7 @@ int Run(const CoordinatorFlags& flags) {
     return Fail(absl::IsUnavailable(status) ? kCannotStart : kBadFlags, "cannot start", status);
   }
 
+  auto starting = std::make_unique<StartWatch>(signals);
   CoordinatorThread::Options options;
   options.partitions = flags.partitions;
   options.start_timeout = flags.start_timeout;
@@ -197,8 +235,16 @@ int Run(const CoordinatorFlags& flags) {
       Log(LogLevel::kError, "redis-server ended", {{"error", std::string(why.message())}});
       happenings.Tell(absl::IsResourceExhausted(why) ? kDiskFull : kStoreFailed);
     });
+    if (redis->cut_end()) {
+      Log(LogLevel::kError,
+          "the append-only file had a broken end, which redis-server has cut off: after a power "
+          "cut "
+          "nothing acknowledged is lost by that; else restore the file from a copy",
+          {{"log", flags.data_dir + "/redis.log"}});
+    }
     options.redis.address = redis->address();
-    options.mark_path = flags.data_dir + "/deployment";
+    // Where Redis may forget the last second, a mark could tell of what it never had.
+    if (flags.appendfsync == "always") options.mark_path = flags.data_dir + "/deployment";
     Log(LogLevel::kInfo, "redis-server runs",
         {{"pid", absl::StrCat(redis->pid())}, {"data", flags.data_dir}});
   } else {
@@ -218,6 +264,7 @@ int Run(const CoordinatorFlags& flags) {
     return Fail(absl::IsUnavailable(server.status()) ? kCannotStart : kBadFlags, "cannot start",
                 server.status());
   }
+  starting.reset();
   thread.OnAvailable([&](bool available) { (*server)->SetAvailable(available); });
   Log(LogLevel::kInfo, "serving",
       {{"address", (*server)->address()},
@@ -255,7 +302,11 @@ int Run(const CoordinatorFlags& flags) {
     Log(LogLevel::kInfo, "draining", {{"timeout", absl::FormatDuration(flags.drain_timeout)}});
     // Beside this thread, which listens for the second signal.
     drain = std::thread([&] {
-      Drain(flags, context, **server, thread);
+      const bool all_left = Drain(flags, context, **server, thread);
+      if (!all_left) {
+        Log(LogLevel::kWarning, "ended with calls that were not answered");
+        _exit(kEnded);  // What was acknowledged is in the store.
+      }
       happenings.Tell(kEnded);
     });
   }

@@ -11,6 +11,14 @@ using service::Log;
 using service::LogLevel;
 
 void StoreLog::Look(const store::RedisConnection& connection) {
+  if (connection.connected() && connection.persistent() == forgetful_) {
+    forgetful_ = !connection.persistent();
+    if (forgetful_) {
+      Log(LogLevel::kWarning,
+          "Redis keeps no append-only file: what is acknowledged is lost when it "
+          "restarts");
+    }
+  }
   const absl::Status& now = connection.last_error();
   if (now == connection_) return;
   connection_ = now;

@@ -26,6 +26,7 @@ class StoreLog {
 
  private:
   absl::Status connection_;       // As was said last; at first nothing needs to be.
+  bool forgetful_ = false;        // That Redis keeps nothing was told.
   std::set<uint32_t> suspended_;  // Partitions whose commits are.
   std::set<uint32_t> damaged_;    // Partitions whose loss was told.
 };

@@ -317,6 +317,7 @@ struct ItemsEnded {
   double active_units = 0;    // The answered items' lengths, summed.
   bool over = false;          // Nothing of the assignment is live after this.
   std::vector<ItemEnd> items;
+  uint32_t granted = 0;  // Items that the assignment had in all.
 };
 inline void Fields(auto& v, ItemsEnded& e) {
   v("assignment", e.assignment);
@@ -328,6 +329,7 @@ inline void Fields(auto& v, ItemsEnded& e) {
   v("active_units", e.active_units);
   v("over", e.over);
   v("items", e.items);
+  v("granted", e.granted);
 }
 
 struct Extended {

@@ -116,7 +116,8 @@ ItemsEnded Partition::Impl::EndOf(AssignmentId id, const LiveAssignment& a, absl
           .worker = a.worker,
           .price_micros = a.price_micros,
           .approved = job(id.job).head.policy.approve_on_acceptance,
-          .at = now};
+          .at = now,
+          .granted = static_cast<uint32_t>(a.items.size())};
 }
 
 void Partition::Impl::EmitEnded(ItemsEnded ended) {

@@ -30,6 +30,7 @@ void Committer::Append(RecordId id, std::string bytes, absl::Time now) {
 
 void Committer::Send() {
   const Entry& entry = queue_.front();
+  if (!waiting_since_.has_value()) waiting_since_ = now_;
   store_->Append(entry.id, entry.bytes,
                  lifeline_.Guard([this](absl::Status status) { OnAppended(std::move(status)); }));
 }
@@ -84,6 +85,7 @@ void Committer::OnLast(absl::StatusOr<StoredRecord> last) {
 }
 
 void Committer::OnCommitted() {
+  waiting_since_.reset();
   const Entry entry = std::move(queue_.front());
   queue_.pop_front();
   waiting_bytes_ -= entry.bytes.size();

@@ -59,6 +59,8 @@ class Committer {
   // and yet never takes one. OK while it does. A single request that was lost is no trouble.
   const absl::Status& trouble() const { return trouble_; }
   bool troubled() const { return !trouble_.ok(); }
+  // Since when the store has owed an answer about the oldest record; nothing: it owes none.
+  std::optional<absl::Time> waiting_since() const { return waiting_since_; }
   core::RecordId committed() const { return committed_; }
   uint64_t records() const { return records_; }            // Committed.
   uint64_t bytes() const { return bytes_; }                // Committed.
@@ -99,6 +101,7 @@ class Committer {
   Backoff backoff_;
   absl::Time now_ = absl::InfinitePast();
   absl::Status trouble_;
+  std::optional<absl::Time> waiting_since_;
   absl::Status missed_;  // Why the first record in the queue was not taken; OK: not sent so far.
   bool failed_ = false;
   uint64_t records_ = 0;

@@ -62,7 +62,7 @@ class Intake {
     if (const auto there = host_.FindKey(index_, item.key())) {
       const bool same = there->payload_digest == host_.PayloadDigest(payload.bytes) &&
                         job_.items.Traits(there->item).gold == traits.gold;
-      if (!same) return Differs(path, "is there with another content");
+      if (!same) return Differs(i, "is there with another content");
       ++present_;
       return absl::OkStatus();
     }
@@ -70,7 +70,7 @@ class Intake {
     if (!fresh) {
       const bool same = payloads_[twin->second].bytes == payload.bytes &&
                         traits_[twin->second].gold == traits.gold;
-      if (!same) return Differs(path, "is twice in the batch with different contents");
+      if (!same) return Differs(i, "is twice in the batch with different contents");
       ++present_;
       return absl::OkStatus();
     }
@@ -79,6 +79,13 @@ class Intake {
     traits_.push_back(traits);
     payloads_.push_back(std::move(payload));
     return absl::OkStatus();
+  }
+
+  // What is to be said of an item that is another than it was.
+  static absl::Status Differs(int i, absl::string_view what) {
+    const std::string path = absl::StrCat("items[", i, "].key");
+    return Error(StatusCode::kAlreadyExists, "ITEM_DIFFERS", absl::StrCat(path, " ", what))
+        .Field(path, what);
   }
 
   uint32_t fresh() const { return static_cast<uint32_t>(payloads_.size()); }
@@ -90,11 +97,6 @@ class Intake {
   std::vector<core::Payload> TakePayloads() { return std::move(payloads_); }
 
  private:
-  static absl::Status Differs(absl::string_view path, absl::string_view what) {
-    return Error(StatusCode::kAlreadyExists, "ITEM_DIFFERS", absl::StrCat(path, ".key ", what))
-        .Field(absl::StrCat(path, ".key"), what);
-  }
-
   absl::StatusOr<uint16_t> StratumOf(const std::string& name, absl::string_view path) {
     if (name == "default") return uint16_t{0};  // Which the core calls "".
     const auto [found, fresh] = strata_.try_emplace(name, static_cast<uint16_t>(strata_.size()));
@@ -133,10 +135,15 @@ absl::StatusOr<v1::AddItemsResponse> Coordinator::Impl::AddItems(
                          .offset = static_cast<uint64_t>(request.offset()),
                          .size = static_cast<uint32_t>(request.items_size())};
   Intake intake(host, ref.job, job, partitions_.words(ref));
-  // Only the next batch is looked into; of any other the core says what it is.
+  // The next batch is looked into, and whether a repeat is one; of any other the core says what it
+  // is.
   const bool next = command.offset == job.head.committed_offset;
-  for (int i = 0; next && i < request.items_size(); ++i) {
+  const bool repeat = command.offset + command.size <= job.head.committed_offset;
+  for (int i = 0; (next || repeat) && i < request.items_size(); ++i) {
     TESSERA_RETURN_IF_ERROR(intake.Add(i, request.items(i)));
+    if (repeat && intake.fresh() > 0) {
+      return intake.Differs(i, "is not among the items that were added at this offset");
+    }
   }
   command.fresh = intake.fresh();
   command.traits = intake.TakeTraits();
@@ -146,7 +153,7 @@ absl::StatusOr<v1::AddItemsResponse> Coordinator::Impl::AddItems(
   v1::AddItemsResponse response;
   response.set_committed_offset(static_cast<int64_t>(added.committed_offset));
   response.set_added(intake.fresh());
-  response.set_present(next ? intake.present() : command.size);
+  response.set_present(intake.present());
   if (intake.fresh() > 0) {
     host.AddPayloads({.job = ref.job, .first = added.first, .payloads = intake.TakePayloads()});
   }

@@ -445,7 +445,8 @@ namespace {
 // now, and waits for its commit.
 v1::Partition Describe(Partitions& partitions, uint32_t p, const std::string& owner) {
   const PartitionHost& host = partitions.host(p);
-  v1::Partition out = PartitionToProto(p, host.status(), host.accepting());
+  const bool takes_writes = host.accepting() && host.trouble().ok();
+  v1::Partition out = PartitionToProto(p, host.status(), takes_writes);
   if (host.state() != HostState::kFailed) out.set_owner(owner);
   if (!host.accepting()) return out;
   const core::PartitionState& state = partitions.state(p);
@@ -469,7 +470,7 @@ void Coordinator::GetPartition(const v1::GetPartitionRequest& request, Reply<v1:
                                    absl::StrCat("there is no partition ", request.name())));
   }
   // A commit may be long in coming, and why is what the caller wants to know.
-  if (!partitions.host(*p).accepting()) {
+  if (!partitions.host(*p).accepting() || !partitions.host(*p).trouble().ok()) {
     return partitions.Later(
         [reply, out = Describe(partitions, *p, impl_->options_.name)] { reply(out); });
   }
@@ -499,7 +500,8 @@ void Coordinator::ListPartitions(const v1::ListPartitionsRequest& request,
   std::set<uint32_t> accepting;
   for (; cursor.next < partitions.size() && static_cast<size_t>(response.partitions_size()) < size;
        ++cursor.next) {
-    if (partitions.host(cursor.next).accepting()) accepting.insert(cursor.next);
+    const PartitionHost& host = partitions.host(cursor.next);
+    if (host.accepting() && host.trouble().ok()) accepting.insert(cursor.next);
     *response.add_partitions() = Describe(partitions, cursor.next, impl_->options_.name);
   }
   if (cursor.next < partitions.size()) {

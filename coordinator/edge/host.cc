@@ -37,6 +37,10 @@ constexpr absl::Duration kStandstillMin = absl::Seconds(5);
 // Trouble with the store that lasted this long counts as an outage: people could not hand in their
 // answers, so their deadlines move.
 constexpr absl::Duration kOutageMin = absl::Seconds(1);
+// An append without an answer for so long is told to who asks how the store is.
+constexpr absl::Duration kSlowMin = absl::Seconds(3);
+// How often who commits nothing looks whether the store is there, and still ours.
+constexpr absl::Duration kListenInterval = absl::Seconds(5);
 
 // What an assignment has beside its items, and an item beside its key and payload: names, times, a
 // draft.
@@ -118,6 +122,7 @@ class PartitionHost::Impl {
       EndOutage();
       partition_->Tick(now_);
       last_tick_ = now_;
+      Listen();
     }
     ReadAgain();
     Gather();
@@ -132,7 +137,9 @@ class PartitionHost::Impl {
     if (CanRelease()) return now_;
     if (committer_ != nullptr) wake = std::min(wake, committer_->NextWake());
     if (!reads_again_.empty()) wake = std::min(wake, reads_again_.begin()->first);
+    if (SlowSince().has_value() && now_ < *SlowSince()) wake = std::min(wake, *SlowSince());
     if (state_ != HostState::kServing || committer_->troubled()) return wake;
+    wake = std::min(wake, listen_at_);
     if (trouble_since_.has_value()) return now_;
     Gather();
     if (OpenBytes() > 0) {
@@ -173,10 +180,17 @@ class PartitionHost::Impl {
   // --- For operators -----------------------------------------------------------------------------
 
   absl::Status trouble() const {
-    return committer_ == nullptr ? absl::OkStatus() : committer_->trouble();
+    if (committer_ == nullptr) return absl::OkStatus();
+    if (!committer_->trouble().ok()) return committer_->trouble();
+    if (!heard_.ok()) return heard_;
+    if (SlowSince().has_value() && now_ >= *SlowSince()) {
+      return absl::UnavailableError("the store has not answered for some seconds");
+    }
+    return absl::OkStatus();
   }
   const absl::Status& damage() const { return damage_; }
   const PartitionHost::Takeover& takeover() const { return takeover_; }
+  std::vector<EndedAssignment> TakeEnded() { return std::exchange(ended_, {}); }
 
   PartitionHost::Status status() const {
     PartitionHost::Status status;
@@ -267,6 +281,7 @@ class PartitionHost::Impl {
                  .pages = loaded.pages,
                  .duration = {}};
     sizes_ = std::move(loaded.sizes);
+    ended_ = std::move(loaded.ended);
     for (const RecordId id : loaded.tail) {
       if (id < last_closed_) inherited_ = id;
     }
@@ -277,7 +292,8 @@ class PartitionHost::Impl {
                              .objects_per_write = options_.objects_per_write,
                              .write_interval = options_.write_interval,
                              .commits_per_trim = options_.commits_per_trim,
-                             .trim = options_.trim},
+                             .trim = options_.trim,
+                             .journal_kept_bytes = options_.journal_kept_bytes},
         store_, &partition_->mutable_state(), payloads_.get(), &sizes_,
         [this](absl::Status status) { Fail(std::move(status)); });
     for (uint32_t j = 0; j < partition_->state().jobs(); ++j) {
@@ -345,16 +361,21 @@ class PartitionHost::Impl {
     last_closed_ = open_id_;
     open_id_ = open_id_.Next();
     partition_->BeginRecord(open_id_);
-    committer_->Append(last_closed_, core::EncodeRecord(record), now_);
+    std::string bytes = core::EncodeRecord(record);
+    write_behind_->Closed(last_closed_, bytes.size());
+    committer_->Append(last_closed_, std::move(bytes), now_);
     write_behind_->AtBoundary(last_closed_, now_);
   }
 
   void OnCommitted(RecordId id) {
     if (state_ == HostState::kFailed) return;
     committed_at_ = now_;
+    heard_ = absl::OkStatus();
+    if (listen_at_ != absl::InfiniteFuture()) listen_at_ = now_ + kListenInterval;
     if (partition_ == nullptr) return Recover();  // The fence stands.
     if (state_ == HostState::kRecovering) {
       state_ = HostState::kServing;
+      listen_at_ = now_ + kListenInterval;
       recovery_.reset();
       takeover_.duration = now_ - start_time_;
       last_tick_ = now_;
@@ -450,6 +471,38 @@ class PartitionHost::Impl {
     if (start_done_) std::exchange(start_done_, nullptr)(failure_);
   }
 
+  // When a record has been on its way for so long that something is wrong.
+  std::optional<absl::Time> SlowSince() const {
+    if (committer_ == nullptr || !committer_->waiting_since().has_value()) return std::nullopt;
+    return *committer_->waiting_since() + kSlowMin;
+  }
+
+  // Who has nothing to commit would not notice that the store is away, or that somebody else has
+  // taken the partition over, and go on answering from a state that is old by now.
+  void Listen() {
+    if (now_ < listen_at_) return;
+    listen_at_ = committer_->idle() ? absl::InfiniteFuture() : now_ + kListenInterval;
+    if (!committer_->idle()) return;
+    const RecordId committed = committer_->committed();
+    store_->LastRecord(lifeline_.Guard([this, committed](absl::StatusOr<StoredRecord> last) {
+      listen_at_ = now_ + kListenInterval;
+      if (state_ != HostState::kServing) return;
+      if (MayPass(last.status())) {
+        heard_ = last.status();
+        return;
+      }
+      heard_ = absl::OkStatus();
+      if (!last.ok()) return Fail(last.status());
+      if (last->id.epoch > committed.epoch) {
+        Fail(absl::AbortedError(absl::StrCat("fenced: the journal goes on at ", last->id.ToString(),
+                                             " with another owner's record")));
+      } else if (last->id < committed) {
+        Fail(absl::DataLossError(absl::StrCat("the journal ends at ", last->id.ToString(), ", but ",
+                                              committed.ToString(), " had been acknowledged")));
+      }
+    }));
+  }
+
   // The store takes records and we are awake: if either was not so for long, deadlines move by it,
   // as they do when a new owner comes.
   void EndOutage() {
@@ -471,6 +524,8 @@ class PartitionHost::Impl {
   absl::Time start_time_ = absl::InfinitePast();
   absl::Time last_tick_ = absl::InfinitePast();
   std::optional<absl::Time> trouble_since_;
+  absl::Time listen_at_ = absl::InfiniteFuture();  // InfiniteFuture: not serving, or listening.
+  absl::Status heard_;                             // What came of it last.
   struct PendingRetry {
     absl::Time at;
     std::function<void()> again;
@@ -493,6 +548,7 @@ class PartitionHost::Impl {
   absl::Time committed_at_ = absl::InfinitePast();
   RecordId inherited_;  // The last record before our fence.
   PartitionHost::Takeover takeover_;
+  std::vector<EndedAssignment> ended_;
   std::deque<Reply> replies_;
   bool asking_for_payloads_ = false;
   std::multimap<absl::Time, std::shared_ptr<PayloadRead>> reads_again_;  // By when.
@@ -537,6 +593,8 @@ void PartitionHost::ForgetJob(JobIndex job) { impl_->ForgetJob(job); }
 absl::Status PartitionHost::trouble() const { return impl_->trouble(); }
 const absl::Status& PartitionHost::damage() const { return impl_->damage(); }
 const PartitionHost::Takeover& PartitionHost::takeover() const { return impl_->takeover(); }
+
+std::vector<EndedAssignment> PartitionHost::TakeEnded() { return impl_->TakeEnded(); }
 PartitionHost::Status PartitionHost::status() const { return impl_->status(); }
 
 }  // namespace tessera::edge

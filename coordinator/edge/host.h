@@ -50,6 +50,15 @@ struct HostOptions {
   absl::Duration write_interval = absl::Milliseconds(10);  // ... and the pause between two.
   uint64_t commits_per_trim = 64;  // At least, between two trims of the journal.
   bool trim = true;                // Off: the journal is kept whole, for audits and tests.
+  // This much of its end is kept in any case. It tells the next owner what became of assignments
+  // whose gateways may not have heard.
+  size_t journal_kept_bytes = 4 << 20;
+};
+
+// An assignment that is over, with all items that it had.
+struct EndedAssignment {
+  core::AssignmentId assignment;
+  std::vector<core::ItemIndex> items;
 };
 
 // Where a host is in its life.
@@ -133,6 +142,9 @@ class PartitionHost {
     absl::Duration duration;
   };
   const Takeover& takeover() const;
+  // Assignments of the owners before whose whole end is in the end of the journal that is kept
+  // (journal_kept_bytes), in its order. Once.
+  std::vector<EndedAssignment> TakeEnded();
 
   struct Status {
     HostState state = HostState::kRecovering;

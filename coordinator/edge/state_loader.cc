@@ -8,10 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "coordinator/edge/backoff.h"
-#include "coordinator/edge/host.h"
 
 namespace tessera::edge {
 
+using core::ItemIndex;
 using core::ObjectKey;
 using core::Record;
 using core::RecordId;
@@ -71,6 +71,7 @@ void StateLoader::ReadLast() {
 
 void StateLoader::OnLast(StoredRecord last) {
   loaded_ = LoadedState();
+  ending_.clear();
   read_to_ = newest_object_ = RecordId{};
   must_reach_ = last.id;
   if (last.id == RecordId{}) return Finish(absl::OkStatus());
@@ -213,6 +214,7 @@ absl::Status StateLoader::Fold(RecordId id, Record record) {
       if (job != nullptr) loaded_.deletions.push_back({id, deleted->job, job->head.items});
       loaded_.intake.erase(deleted->job);
     }
+    if (const auto* ended = std::get_if<core::ItemsEnded>(&event)) NoteEnd(*ended);
     TESSERA_RETURN_IF_ERROR(loaded_.state.Apply(id, event));
   }
   loaded_.state.CloseRecord();
@@ -222,6 +224,21 @@ absl::Status StateLoader::Fold(RecordId id, Record record) {
     loaded_.intake[job].push_back({id, std::move(batch)});
   }
   return absl::OkStatus();
+}
+
+void StateLoader::NoteEnd(const core::ItemsEnded& event) {
+  if (!options_.ended) return;
+  std::vector<ItemIndex>& items = ending_[event.assignment];
+  for (const core::ItemEnd& end : event.items) {
+    // One that was missed ends again when its answer comes late, or the grace is over.
+    if (std::find(items.begin(), items.end(), end.outcome.item) == items.end()) {
+      items.push_back(end.outcome.item);
+    }
+  }
+  if (!event.over) return;
+  // Fewer than there were: the end began before the tail.
+  if (items.size() == event.granted) loaded_.ended.push_back({event.assignment, items});
+  ending_.erase(event.assignment);
 }
 
 void StateLoader::OnHoleAtStart(StoredRecord first) {
@@ -250,7 +267,7 @@ void StateLoader::Finish(absl::Status status) {
 void LoadState(core::Store* store, bool objects,
                std::function<void(absl::StatusOr<core::PartitionState>)> done) {
   auto loader = std::make_shared<StateLoader>(
-      store, StateLoader::Options{.objects = objects},
+      store, StateLoader::Options{.objects = objects, .ended = false},
       [done](absl::Status trouble, const std::function<void()>&) { done(std::move(trouble)); },
       [done](absl::StatusOr<LoadedState> loaded) {
         if (!loaded.ok()) return done(loaded.status());

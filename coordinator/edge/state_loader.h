@@ -26,11 +26,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/fold.h"
 #include "coordinator/core/record.h"
 #include "coordinator/core/storage.h"
+#include "coordinator/edge/host.h"
 #include "coordinator/edge/retry.h"
 #include "coordinator/edge/stored_sizes.h"
 
@@ -66,12 +68,17 @@ struct LoadedState {
     uint32_t items = 0;  // That it had.
   };
   std::vector<Deletion> deletions;
+
+  // Assignments that the tail tells the whole end of, in that order: what their gateways are told
+  // of them, which may have missed it.
+  std::vector<EndedAssignment> ended;
 };
 
 class StateLoader : public std::enable_shared_from_this<StateLoader> {
  public:
   struct Options {
     bool objects = true;  // Off: from the journal alone, which must never have been trimmed.
+    bool ended = true;    // Whether anybody wants LoadedState::ended.
     size_t records_per_read = 32;
     size_t objects_per_read = 256;
     int restarts_max = 8;  // When the journal is trimmed under our eyes.
@@ -97,6 +104,7 @@ class StateLoader : public std::enable_shared_from_this<StateLoader> {
   void ReadTail();
   void OnTail(std::vector<core::StoredRecord> records);
   absl::Status Fold(core::RecordId id, core::Record record);
+  void NoteEnd(const core::ItemsEnded& event);
   // The journal no longer reaches back far enough: trimmed meanwhile, or damaged.
   void OnHoleAtStart(core::StoredRecord first);
   void Finish(absl::Status status);
@@ -116,6 +124,8 @@ class StateLoader : public std::enable_shared_from_this<StateLoader> {
   core::RecordId must_reach_;          // The last id when we began.
   core::RecordId read_to_;             // The last record folded; 0-0: none so far.
   core::RecordId newest_object_;       // The latest id that an object is current to.
+  // Items of assignments whose end has begun, and is not over.
+  absl::flat_hash_map<core::AssignmentId, std::vector<core::ItemIndex>> ending_;
   int restarts_ = 0;
   bool cancelled_ = false;
 };

@@ -190,6 +190,10 @@ void WorkDesk::Hold(const AssignmentRef& ref, Holding holding) {
 void WorkDesk::Adopt() {
   for (uint32_t p = 0; p < partitions_->size(); ++p) {
     if (!partitions_->Serving(p) || !adopted_.insert(p).second) continue;
+    for (const EndedAssignment& ended : partitions_->host(p).TakeEnded()) {
+      const AssignmentRef ref{p, ended.assignment};
+      Remember(ref, AccountOf(ref, ended.items));
+    }
     const core::PartitionState& state = partitions_->state(p);
     for (uint32_t j = 0; j < state.jobs(); ++j) {
       const core::JobState* job = state.job(core::JobIndex(j));
@@ -228,6 +232,7 @@ WorkDesk::Account WorkDesk::AccountOf(const AssignmentRef& ref,
     const core::ItemEntry* entry = item.FindAssignment(ref.id.sequence);
     if (entry == nullptr) continue;
     account.worker = entry->worker;
+    account.revoked = account.revoked || entry->status == core::ItemEntry::kRevoked;
     if (entry->counted()) {
       ++account.accepted;
       account.earned_micros += entry->price_micros;

@@ -72,11 +72,14 @@ class WorkDesk : private Market {
   };
   // What came of an assignment: the reply to a repeat.
   struct Account {
+    // Off: only of items that somebody named, and there may be more. Then its sums say nothing.
+    bool whole = true;
     std::optional<core::WorkerIndex> worker;  // None where none of its items is known.
     int64_t earned_micros = 0;
     uint32_t accepted = 0;
     uint32_t returned = 0;
     bool late = false;
+    bool revoked = false;  // Some of it was taken away.
   };
 
   Session* FindSession(uint64_t id);
@@ -128,7 +131,8 @@ class WorkDesk : private Market {
   v1::Assigned AssignedFrom(const AssignmentRef& ref, const core::LiveAssignment& live);
   void Hold(const AssignmentRef& ref, Holding holding);
   void Release(const AssignmentRef& ref);
-  // Takes up what was granted before this coordinator began, from the partitions' leases.
+  // Takes up what was granted before this coordinator began, from the partitions' leases, and what
+  // ended last.
   void Adopt();
   // What the assignment's items that are known here have come to.
   Account AccountOf(const AssignmentRef& ref, const std::vector<core::ItemIndex>& items);
@@ -155,8 +159,7 @@ class WorkDesk : private Market {
   std::set<uint32_t> adopted_;  // Partitions whose leases were taken up.
   absl::flat_hash_map<AssignmentKey, Holding> holdings_;
 
-  // The latest accounts; beyond kAccountsMax the oldest go, and a repeat is answered from the
-  // items.
+  // The latest accounts; beyond kAccountsMax the oldest go, and a repeat is answered without sums.
   static constexpr size_t kAccountsMax = 1 << 16;
   absl::flat_hash_map<AssignmentKey, Account> accounts_;
   std::deque<AssignmentKey> account_order_;

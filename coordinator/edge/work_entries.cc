@@ -266,10 +266,10 @@ absl::StatusOr<WorkDesk::Account> WorkDesk::Submit(Session& session, const Assig
   const bool repeat = all.empty();
   if (repeat && remembered != accounts_.end()) return remembered->second;
   Account account = AccountOf(ref, repeat ? items : all);
+  account.whole = !repeat;
+  if (repeat) return account;
   account.earned_micros = submitted->earned_micros;
   account.accepted = submitted->answers;
-  // A repeat may name some of the items only, or none: that is nobody else's answer.
-  if (repeat) return account;
   Correct(ref, seconds);
   Remember(ref, account);
   if (Live(ref) == nullptr) Release(ref);
@@ -289,9 +289,11 @@ void WorkDesk::OnSubmit(Session& session, const v1::Submit& submit) {
   v1::Committed& out = *outbox_.At(session.id(), ref->partition).add_committed();
   out.set_kind(v1::WORK_KIND_SUBMIT);
   out.set_assignment(submit.assignment());
-  out.set_earned_micros(account->earned_micros);
-  out.set_items_accepted(static_cast<int32_t>(account->accepted));
-  out.set_items_returned(static_cast<int32_t>(account->returned));
+  if (account->whole) {
+    out.set_earned_micros(account->earned_micros);
+    out.set_items_accepted(static_cast<int32_t>(account->accepted));
+    out.set_items_returned(static_cast<int32_t>(account->returned));
+  }
   out.set_finished(true);
   out.set_late(account->late);
   out.set_tag(submit.tag());
@@ -323,7 +325,8 @@ absl::StatusOr<WorkDesk::Account> WorkDesk::Return(Session& session, const Assig
   }
   TESSERA_RETURN_IF_ERROR(
       partitions_->partition(ref.partition).Return(command, partitions_->now()));
-  const Account account = AccountOf(ref, all);
+  Account account = AccountOf(ref, all);
+  account.whole = !repeat;
   if (!repeat && Live(ref) == nullptr) {
     // Drafts count when the rest is given back, and took time; what was not begun costs nothing.
     Correct(ref, account.accepted > 0 ? seconds : 0);
@@ -348,7 +351,7 @@ void WorkDesk::OnReturn(Session& session, const v1::Return& giving_back) {
   v1::Committed& out = *outbox_.At(session.id(), ref->partition).add_committed();
   out.set_kind(v1::WORK_KIND_RETURN);
   out.set_assignment(giving_back.assignment());
-  out.set_items_returned(static_cast<int32_t>(account->returned));
+  if (account->whole) out.set_items_returned(static_cast<int32_t>(account->returned));
   out.set_tag(giving_back.tag());
   const core::LiveAssignment* live = Live(*ref);
   out.set_finished(live == nullptr || live->expired);

@@ -148,9 +148,12 @@ absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held
     return out;
   }
   out.set_status(v1::HELD_STATUS_COMMITTED);
+  Account account = AccountOf(*ref, items);
+  account.whole = live != nullptr;
   const auto remembered = accounts_.find({ref->partition, ref->id});
-  out.set_earned_micros(remembered != accounts_.end() ? remembered->second.earned_micros
-                                                      : AccountOf(*ref, items).earned_micros);
+  if (remembered != accounts_.end()) account = remembered->second;
+  if (account.whole) out.set_earned_micros(account.earned_micros);
+  if (account.revoked) out.set_status(v1::HELD_STATUS_REVOKED);
   for (const v1::HeldDraft& draft : held.drafts()) {
     const auto entry = host.FindKey(ref->id.job, draft.item_key());
     if (!entry.has_value()) continue;
@@ -158,7 +161,6 @@ absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held
     const core::ItemEntry* part = item.FindAssignment(ref->id.sequence);
     if (part == nullptr) continue;
     if (part->counted()) out.add_accepted_item_keys(draft.item_key());
-    if (part->status == core::ItemEntry::kRevoked) out.set_status(v1::HELD_STATUS_REVOKED);
   }
   return out;
 }

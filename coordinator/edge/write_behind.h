@@ -43,7 +43,8 @@ class WriteBehind {
     absl::Duration write_interval;
     uint64_t commits_per_trim = 64;
     bool trim = true;
-    size_t backlog_max = 1024;  // Objects waiting, beyond which there is no pause.
+    size_t journal_kept_bytes = 0;  // Of the journal's end, whether or not all is stored.
+    size_t backlog_max = 1024;      // Objects waiting, beyond which there is no pause.
   };
   // All outlive it. `sizes` is kept in step with what is written. `failed` runs once, not inside a
   // call: ABORTED where somebody else took over.
@@ -60,6 +61,8 @@ class WriteBehind {
   // Says, once a record, from where on the journal must be kept when record `announced_by` is
   // there.
   core::RecordId Announce(core::RecordId announced_by);
+  // The record's size, once it is known.
+  void Closed(core::RecordId id, size_t bytes);
 
   core::RecordId trimmed_below() const { return trimmed_below_; }
   size_t waiting() const { return state_->dirty_objects() + payloads_->dirty_pages(); }
@@ -103,6 +106,13 @@ class WriteBehind {
   std::deque<Announcement> announcements_;  // ... in records that are not committed so far ...
   core::RecordId may_trim_below_;           // ... and in the last one that is.
   core::RecordId trimmed_below_;
+  // The end of the journal that is kept in any case.
+  struct Kept {
+    core::RecordId id;
+    size_t bytes;
+  };
+  std::deque<Kept> end_;
+  size_t end_bytes_ = 0;
   uint64_t commits_since_trim_ = 0;
   bool trimming_ = false;
   Lifeline lifeline_;

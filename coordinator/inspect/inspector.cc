@@ -63,6 +63,7 @@ absl::StatusOr<std::unique_ptr<Inspector>> Inspector::Open(InspectorOptions opti
     }
     TESSERA_ASSIGN_OR_RETURN(rep->embedded,
                              store::EmbeddedRedis::Start({.data_folder = options.data_folder,
+                                                          .cut_broken_end = false,
                                                           .owner_timeout = absl::ZeroDuration()}));
     address = rep->embedded->address();
   }

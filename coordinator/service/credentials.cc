@@ -141,6 +141,11 @@ absl::Status Credentials::Reload() {
   }
   auto shared = std::make_shared<const TokenTable>(*std::move(table));
   const MutexLock lock(&mutex_);
+  // It is being written at this moment; or else all are to be locked out, which is better done by
+  // ending the coordinator.
+  if (table_ != nullptr && table_->size() > 0 && shared->size() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(path_, ": holds no token"));
+  }
   table_ = std::move(shared);
   return absl::OkStatus();
 }

@@ -201,6 +201,16 @@ class EmbeddedRedis::Keeper {
     return why_;
   }
 
+  // Whether the server's log of this start has `text`.
+  bool Said(absl::string_view text) const {
+    struct stat now {};
+    if (fstat(plan_.log_fd, &now) != 0 || now.st_size <= plan_.log_start) return false;
+    std::string log(static_cast<size_t>(now.st_size - plan_.log_start), '\0');
+    const ssize_t size = pread(plan_.log_fd, log.data(), log.size(), plan_.log_start);
+    return size > 0 &&
+           absl::StrContains(absl::string_view(log).substr(0, static_cast<size_t>(size)), text);
+  }
+
  private:
   void Run() {
     const pid_t pid = Fork();
@@ -453,7 +463,9 @@ absl::Status EmbeddedRedis::WriteConfiguration() const {
       options_.appendfsync,
       "\n"
       "no-appendfsync-on-rewrite no\n"
-      "aof-load-truncated yes\n"
+      "aof-load-truncated ",
+      options_.cut_broken_end ? "yes" : "no",
+      "\n"
       "auto-aof-rewrite-percentage 100\n"
       "auto-aof-rewrite-min-size 64mb\n"
       "# Refuse rather than forget.\n"
@@ -499,6 +511,8 @@ void EmbeddedRedis::Kill() {
 }
 
 pid_t EmbeddedRedis::pid() const { return keeper_->pid(); }
+
+bool EmbeddedRedis::cut_end() const { return keeper_->Said("short read while loading the AOF"); }
 
 bool EmbeddedRedis::running() const { return keeper_->running(); }
 

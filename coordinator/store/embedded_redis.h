@@ -37,6 +37,9 @@ class EmbeddedRedis {
     std::string server_path;      // Optional: a redis-server. Empty: the one in PATH.
     int64_t maxmemory_bytes = 0;  // 0: no limit. Beyond it writes are refused, nothing is evicted.
     std::string appendfsync = "always";  // Or "everysec" or "no", which may lose acknowledged work.
+    // Whether a file with a broken end is cut where it breaks. That is right after a power cut, when
+    // what was being written was never acknowledged. Off: it is not started, and nothing is changed.
+    bool cut_broken_end = true;
     // How long an owner before us may take to end. It is never ended by us.
     absl::Duration owner_timeout = absl::Seconds(5);
     // How long its server may then take to end, before it is killed.
@@ -68,6 +71,8 @@ class EmbeddedRedis {
   // an open descriptor of its folder, which only this process can use.
   const RedisAddress& address() const { return address_; }
   pid_t pid() const;
+  // Whether the end of the file was broken, and was cut when the server started.
+  bool cut_end() const;
   // False once the server has ended, wanted or not.
   bool running() const;
   // Runs `listener` once when the server ends unasked: on a thread of the keeper's, or in this call

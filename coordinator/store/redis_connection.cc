@@ -81,6 +81,7 @@ class RedisConnection::State : public std::enable_shared_from_this<State> {
 
   bool connected() const { return connected_; }
   const absl::Status& last_error() const { return last_error_; }
+  bool persistent() const { return persistent_; }
   int64_t connections() const { return connections_; }
 
  private:
@@ -146,6 +147,7 @@ class RedisConnection::State : public std::enable_shared_from_this<State> {
   std::vector<size_t> argv_sizes_;
 
   // The last connection as the server knows it.
+  bool persistent_ = false;
   int64_t client_id_ = 0;
   std::string run_id_;
 };
@@ -325,6 +327,7 @@ void RedisConnection::State::Introduce(const std::shared_ptr<Link>& link) {
       GiveUp(link, status.message(), status.code());
       return;
     }
+    persistent_ = InfoField(Text(reply), "aof_enabled") == "1";
     EndPredecessor(link, *id, std::string(InfoField(Text(reply), "run_id")));
   });
 }
@@ -438,6 +441,7 @@ void RedisConnection::Command(absl::Span<const absl::string_view> arguments, OnR
 bool RedisConnection::connected() const { return state_->connected(); }
 
 const absl::Status& RedisConnection::last_error() const { return state_->last_error(); }
+bool RedisConnection::persistent() const { return state_->persistent(); }
 
 int64_t RedisConnection::connections() const { return state_->connections(); }
 

@@ -82,6 +82,8 @@ class RedisConnection {
   const absl::Status& last_error() const;
   // How often the handshake was completed.
   int64_t connections() const;
+  // Whether the server, as it was at the last handshake, keeps an append-only file.
+  bool persistent() const;
 
  private:
   class State;  // Outlives the connection while hiredis is still in one of its callbacks.

@@ -109,6 +109,7 @@ World::World(WorldOptions options)
   host.objects_per_write = static_cast<size_t>(random_.Int(1, 5));
   host.write_interval = random_.Between(absl::Milliseconds(1), absl::Seconds(2));
   host.trim = random_.Chance(800);
+  host.journal_kept_bytes = random_.Chance(500) ? 0 : 2'000;
   host.payload_cache_bytes = random_.Chance(500) ? 256 : 1 << 20;
   for (uint32_t p = 0; p < partitions_; ++p) {
     disks_.push_back(std::make_unique<FaultyDisk>(FaultyDisk::Options{

@@ -306,6 +306,21 @@ TEST_F(IntakeTest, ARepeatIsAcceptedAndChangesNothing) {
   EXPECT_EQ(world_.Job(job_).counts().items(), 2);
 }
 
+// Who goes on with another file must not be told that all of it is there.
+TEST_F(IntakeTest, ARepeatOfOtherItemsIsRefused) {
+  ASSERT_THAT(Add(0, {Item("a"), Item("b", "one"), Item("c")}), IsOk());
+  for (const v1::Item& other : {Item("z"), Item("b", "two")}) {
+    const absl::Status status = Add(0, {Item("a"), other}).status();
+    EXPECT_THAT(status, StatusIs(StatusCode::kAlreadyExists));
+    EXPECT_THAT(status, HasReason("ITEM_DIFFERS"));
+    EXPECT_EQ(GetDetails(status).fields.at(0).field, "items[1].key");
+  }
+  EXPECT_TRUE(world_.Seal(job_).sealed());
+  EXPECT_THAT(Add(0, {Item("z")}), StatusIs(StatusCode::kAlreadyExists));
+  EXPECT_THAT(Add(1, {Item("b", "one")}), IsOk());
+  EXPECT_EQ(world_.Job(job_).counts().items(), 3);
+}
+
 TEST_F(IntakeTest, AGapOrAStraddleIsRefusedWithTheOffsetToGoOnFrom) {
   ASSERT_THAT(Add(0, {Item("a"), Item("b")}), IsOk());
   for (const int64_t offset : {1, 3}) {

@@ -281,6 +281,45 @@ TEST_F(HostCommitTest, AFencedOwnerFailsAndItsRepliesSayUnavailable) {
   EXPECT_EQ(other->partition().state().jobs(), 0u);
 }
 
+// It would answer from an old state for as long as nobody writes.
+TEST_F(HostCommitTest, AFencedOwnerNoticesAlsoWhenItHasNothingToWrite) {
+  world_.RunFor(*owner_, absl::Seconds(20));
+  EXPECT_EQ(host_.state(), HostState::kServing);
+  const std::unique_ptr<Owner> other = world_.Open();
+  world_.RunFor(*owner_, absl::Seconds(6));
+  EXPECT_THAT(host_.failure(), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_EQ(other->host().state(), HostState::kServing);
+}
+
+TEST_F(HostCommitTest, AnIdleOwnerNoticesThatTheStoreIsAwayOrHasLostSomething) {
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  world_.CreateJob(*owner_, "a");
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  owner_->store().SetFaults({.refuse_per_mille = 1000});
+  world_.RunFor(*owner_, absl::Seconds(6));
+  EXPECT_FALSE(host_.trouble().ok());
+  owner_->store().SetFaults({});
+  world_.RunFor(*owner_, absl::Seconds(6));
+  EXPECT_THAT(host_.trouble(), IsOk());
+  world_.disk().LoseLastRecords(1);
+  world_.RunFor(*owner_, absl::Seconds(6));
+  EXPECT_THAT(host_.failure(), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+// The connection may stand for long before it is given up.
+TEST_F(HostCommitTest, AStoreThatOwesAnAnswerForSecondsIsTrouble) {
+  world_.CreateJob(*owner_, "a");
+  host_.Flush(world_.now());
+  for (int tenths = 0; tenths < 50; ++tenths) {
+    world_.Pass(absl::Milliseconds(100));
+    host_.Tick(world_.now());
+    EXPECT_EQ(host_.trouble().ok(), tenths < 29) << tenths;
+    EXPECT_TRUE(host_.accepting());
+  }
+  EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  EXPECT_THAT(host_.trouble(), IsOk());
+}
+
 TEST_F(HostCommitTest, AFencedOwnerNoticesByItsPagesToo) {
   const JobIndex job = world_.CreateJob(*owner_, "a");
   world_.AddItems(*owner_, job, 100);

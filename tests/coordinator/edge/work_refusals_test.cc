@@ -139,6 +139,13 @@ TEST_F(WorkTest, WelcomeTellsTheLimitsThatHold) {
 
 // Whose an assignment was that is over is not forgotten with its lease; and an id can be guessed.
 TEST_F(WorkTest, AFinishedAssignmentAnswersNobodyElse) {
+  // So that it is forgotten with the coordinator.
+  world_.options().host.journal_kept_bytes = 0;
+  world_.options().host.commits_per_trim = 1;
+  world_.Restart();
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  sink_.Take();
   JobWith(9);
   const v1::Assigned assigned = Lease(1, "ann");
   Submit(assigned);
@@ -151,7 +158,12 @@ TEST_F(WorkTest, AFinishedAssignmentAnswersNobodyElse) {
   extend.set_assignment(assigned.assignment());
   *extend.mutable_expire_time() = TimeToProto(world_.now() + absl::Hours(1));
   for (const bool remembered : {true, false}) {
-    if (!remembered) world_.Restart();
+    if (!remembered) {
+      world_.Pass(absl::Seconds(30));
+      JobWith(1, "r2");
+      JobWith(1, "r3");
+      world_.Restart();
+    }
     RecordingSink& other = world_.NewSink();
     const auto session = world_.Connect(other, "g1", "rival", hello);
     const v1::WorkResponse told = other.Take();

@@ -196,6 +196,77 @@ TEST_F(WorkTest, ASubmissionCountsOnceAcrossRestarts) {
   EXPECT_EQ(world_.Job(job).ledger().earned_micros(), 30'000);
 }
 
+// The coordinator ended between the commit and the reply: what the gateway names is all it knows.
+TEST_F(WorkTest, WhatEndedIsKnownAfterARestart) {
+  JobWith(9);
+  const v1::Assigned paid = Lease(1, "ann");
+  for (int i = 0; i < 2; ++i) Draft(paid, i, 1, "yes");
+  v1::WorkRequest request;  // With its drafts alone.
+  request.add_submits()->set_assignment(paid.assignment());
+  world_.Send(session_, request);
+  EXPECT_EQ(sink_.Take().committed(0).earned_micros(), 20'000);
+  const v1::Assigned taken = Lease(2, "bob");
+  v1::UpdateWorkerRequest block;
+  block.mutable_worker()->set_name(taken.worker());
+  block.mutable_worker()->set_blocked(true);
+  block.mutable_worker()->set_blocked_reason("spam");
+  block.mutable_update_mask()->add_paths("blocked");
+  block.mutable_update_mask()->add_paths("blocked_reason");
+  ASSERT_THAT(world_.Call(&Coordinator::UpdateWorker, block), testing::IsOk());
+
+  v1::Hello hello;
+  hello.add_held()->set_assignment(paid.assignment());
+  hello.add_held()->set_assignment(taken.assignment());
+  for (const bool restarted : {false, true}) {
+    if (restarted) world_.Restart();
+    RecordingSink& sink = world_.NewSink();
+    const auto session = world_.Connect(sink, "g2", "web", hello);
+    const v1::WorkResponse told = sink.Take();
+    ASSERT_THAT(told.welcome().held(), SizeIs(2));
+    EXPECT_EQ(told.welcome().held(0).status(), v1::HELD_STATUS_COMMITTED);
+    EXPECT_EQ(told.welcome().held(0).earned_micros(), 20'000) << restarted;
+    EXPECT_EQ(told.welcome().held(1).status(), v1::HELD_STATUS_REVOKED) << restarted;
+    world_.Send(session, request);
+    const v1::Committed again = sink.Take().committed(0);
+    EXPECT_EQ(again.earned_micros(), 20'000);
+    EXPECT_EQ(again.items_accepted(), 2);
+    EXPECT_EQ(again.items_returned(), paid.items_size() - 2);
+  }
+}
+
+TEST_F(WorkTest, WhatEndedTooLongAgoIsToldWithoutSums) {
+  world_.options().host.journal_kept_bytes = 0;
+  world_.options().host.commits_per_trim = 1;
+  world_.Restart();
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  const std::string job = JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  EXPECT_TRUE(Submit(assigned).committed(0).has_earned_micros());
+  world_.Pass(absl::Seconds(30));  // All is written behind ...
+  for (int i = 0; i < 3; ++i) {    // ... and what happens next trims the journal.
+    v1::UpdateJobRequest update;
+    update.mutable_job()->set_name(job);
+    update.mutable_job()->mutable_policy()->set_priority(i + 1);
+    update.mutable_update_mask()->add_paths("policy.priority");
+    ASSERT_THAT(world_.Call(&Coordinator::UpdateJob, update), testing::IsOk());
+    world_.Pass(absl::Seconds(1));
+  }
+  world_.Restart();
+  v1::Hello hello;
+  hello.add_held()->set_assignment(assigned.assignment());
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_, "g1", "web", hello);
+  const v1::HeldState held = sink_.Take().welcome().held(0);
+  EXPECT_EQ(held.status(), v1::HELD_STATUS_COMMITTED);
+  EXPECT_FALSE(held.has_earned_micros()) << held.DebugString();
+  const v1::WorkResponse told = Submit(assigned);
+  ASSERT_THAT(told.committed(), SizeIs(1)) << told.DebugString();
+  EXPECT_TRUE(told.committed(0).finished());
+  EXPECT_FALSE(told.committed(0).has_earned_micros());
+  EXPECT_FALSE(told.committed(0).has_items_accepted());
+}
+
 TEST_F(WorkTest, DraftsAreKeptByTheHighestEditAndCountAtTheDeadline) {
   const std::string job = JobWith(3);
   const v1::Assigned assigned = Lease(1, "ann");

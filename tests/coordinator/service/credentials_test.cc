@@ -103,6 +103,17 @@ TEST_F(CredentialsTest, AReloadReplacesTheTokensAndABadFileDoesNot) {
   EXPECT_THAT(Find(**credentials, "Bearer old").status(), HasReason("CREDENTIAL_UNKNOWN"));
 }
 
+// It is read while somebody is writing it.
+TEST_F(CredentialsTest, AFileThatIsEmptyForAMomentLocksNobodyOut) {
+  Write(HashOf("old") + " operator *\n");
+  const auto credentials = Credentials::FromFile(path_);
+  ASSERT_THAT(credentials, IsOk());
+  Write("");
+  EXPECT_THAT((*credentials)->Reload(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no token")));
+  EXPECT_THAT(Find(**credentials, "Bearer old"), IsOk());
+}
+
 // A file without tokens lets nobody in; it is not the same as no file.
 TEST_F(CredentialsTest, AnEmptyFileLetsNobodyIn) {
   Write("");

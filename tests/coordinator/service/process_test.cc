@@ -15,9 +15,12 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/check.h"
@@ -25,12 +28,15 @@
 #include "tessera/v1/operator_service.grpc.pb.h"
 #include "tessera/v1/work_service.grpc.pb.h"
 #include "tests/support/coordinator_process.h"
+#include "tests/support/program.h"
+#include "tests/support/redis_fixture.h"
 #include "tests/support/temp_dir.h"
 
 namespace tessera::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::unique_ptr<grpc::ClientContext> Context() {
   auto context = std::make_unique<grpc::ClientContext>();
@@ -288,6 +294,97 @@ TEST(ProcessTest, AFullDiskIsToldByACodeOfItsOwnAndLosesNothing) {
   setenv("PATH", path.c_str(), 1);
 }
 
+TEST(ProcessTest, AMarkThatCannotBeWrittenEndsTheStartAtOnce) {
+  CoordinatorProcess first;
+  EXPECT_EQ(first.Stop(), 0);
+  std::filesystem::remove(first.Join("data/deployment"));
+  std::filesystem::create_symlink("/dev/full", first.Join("data/deployment.new"));
+  const CoordinatorRun run =
+      RunCoordinator({"--listen", "127.0.0.1:0", "--data-dir", first.Join("data")});
+  EXPECT_EQ(run.exit_status, 6) << run.err;
+}
+
+// The lines of docs/redis.md that make the coordinator's user.
+std::string DocumentedUser() {
+  std::ifstream file(absl::StrCat(std::getenv("TESSERA_SOURCE_DIR"), "/docs/redis.md"));
+  std::string command;
+  for (std::string line; std::getline(file, line);) {
+    absl::string_view text = line;
+    if (!absl::ConsumePrefix(&text, "    ") ||
+        (command.empty() && !absl::StartsWith(text, "ACL"))) {
+      if (!command.empty()) break;
+      continue;
+    }
+    absl::StrAppend(&command, command.empty() ? "" : " ", absl::StripAsciiWhitespace(text));
+  }
+  return absl::StrReplaceAll(command, {{"PASSWORD", "secret"}});
+}
+
+TEST(ProcessTest, ACoordinatorNeedsNoMoreThanTheUserOfTheDocuments) {
+  RedisFixture redis;
+  const TempDir folder;
+  std::ofstream(folder.Join("password")) << "secret\n";
+  ASSERT_EQ(redis.Command(DocumentedUser()), "OK");
+  const std::vector<std::string> flags = {"--listen",
+                                          "127.0.0.1:0",
+                                          "--redis",
+                                          absl::StrCat("unix:", redis.address().unix_path),
+                                          "--redis-user",
+                                          "tessera",
+                                          "--redis-password-file",
+                                          folder.Join("password")};
+  {
+    Program coordinator("tessera-coordinator", flags);
+    const std::string line = coordinator.WaitForLine("serving on ");
+    ASSERT_NE(line, "") << coordinator.err();
+    const auto channel = grpc::CreateChannel(line.substr(11), grpc::InsecureChannelCredentials());
+    v1::Job job;
+    EXPECT_TRUE(v1::JobService::NewStub(channel)->CreateJob(Context().get(), GoodJob(), &job).ok());
+    while (redis.Command("EXISTS tessera:{p00}:job:0") == "0") {
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    coordinator.Signal(SIGTERM);
+    EXPECT_EQ(coordinator.Wait().code, 0);
+    EXPECT_EQ(redis.Command("ACL LOG"), "");
+  }
+  // Trying again would not help.
+  ASSERT_EQ(redis.Command("ACL SETUSER tessera -hmget"), "OK");
+  const CoordinatorRun refused = RunCoordinator(flags);
+  EXPECT_EQ(refused.exit_status, 2) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("NOPERM"));
+}
+
+TEST(ProcessTest, ARedisThatForgetsIsWarnedOf) {
+  RedisFixture redis;
+  redis.Command("CONFIG SET appendonly no");
+  Program coordinator("tessera-coordinator", {"--listen", "127.0.0.1:0", "--redis",
+                                              absl::StrCat("unix:", redis.address().unix_path)});
+  ASSERT_NE(coordinator.WaitForLine("serving on "), "") << coordinator.err();
+  for (int i = 0; i < 2000 && !absl::StrContains(coordinator.err(), "level=warning"); ++i) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_THAT(coordinator.err(), HasSubstr("keeps no append-only file"));
+}
+
+// A power cut leaves that; so may a disk that has lost more.
+TEST(ProcessTest, AFileThatWasCutIsToldOf) {
+  CoordinatorProcess coordinator;
+  v1::Job job;
+  ASSERT_TRUE(v1::JobService::NewStub(coordinator.Channel())
+                  ->CreateJob(Context().get(), GoodJob(), &job)
+                  .ok());
+  coordinator.Kill();
+  EXPECT_THAT(coordinator.log(), Not(HasSubstr("broken end")));
+  std::string file;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(coordinator.Join("data/appendonlydir"))) {
+    if (absl::EndsWith(entry.path().string(), ".incr.aof")) file = entry.path().string();
+  }
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 1);
+  coordinator.Restart();
+  EXPECT_THAT(coordinator.log(), HasSubstr("broken end"));
+}
+
 // Ticks of the clock (10 ms, as a rule) that a process has used.
 int64_t CpuTicks(pid_t pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
@@ -377,6 +474,36 @@ TEST(ProcessTest, AGatewayThatStaysIsToldWhenItsStreamEndsAndThatEndsWell) {
   const grpc::Status status = work->Finish();
   EXPECT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(coordinator.Wait(), 0);
+}
+
+TEST(ProcessTest, ACallThatWaitsForTheStoreDoesNotHoldTheEndUp) {
+  CoordinatorProcess coordinator({.flags = {"--drain-timeout", "1s"}});
+  Redis(coordinator, {"CONFIG", "SET", "maxmemory", "1000"});
+  std::thread caller([channel = coordinator.Channel()] {
+    v1::Job job;
+    const grpc::Status status =
+        v1::JobService::NewStub(channel)->CreateJob(Context().get(), GoodJob(), &job);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+  });
+  for (int i = 0; i < 2000 && !absl::StrContains(coordinator.log(), "are suspended"); ++i) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  coordinator.Signal(SIGTERM);
+  EXPECT_EQ(coordinator.Wait(), 0);
+  EXPECT_THAT(coordinator.log(), HasSubstr("calls that were not answered"));
+  caller.join();
+}
+
+// Its Redis is not there, and it would wait for ten minutes.
+TEST(ProcessTest, ASignalEndsAStartThatWaits) {
+  const TempDir folder;
+  Program program("tessera-coordinator", {"--listen", "127.0.0.1:0", "--redis",
+                                          absl::StrCat("unix:", folder.Join("none.sock"))});
+  for (int i = 0; i < 2000 && !absl::StrContains(program.err(), "no connection"); ++i) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  program.Signal(SIGTERM);
+  EXPECT_EQ(program.Wait().code, 0);
 }
 
 TEST(ProcessTest, ASecondSignalEndsItAtOnce) {
