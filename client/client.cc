@@ -57,11 +57,13 @@ absl::StatusOr<Response> CallOnce(const Client& client, Stub& stub,
 }
 
 // Calls until it is answered, trying again can help no more, or `stop` is requested (CANCELLED).
+// `again`, if given, becomes true where there is a second try.
 template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> Call(const Client& client, Stub& stub,
                               grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                            Response*),
-                              const Request& request, const std::stop_token& stop = {}) {
+                              const Request& request, const std::stop_token& stop = {},
+                              bool* again = nullptr) {
   Tries tries(client.retry());
   while (true) {
     absl::Duration asked;
@@ -72,6 +74,7 @@ absl::StatusOr<Response> Call(const Client& client, Stub& stub,
     if (!tries.Again(response.status(), asked, stop)) {
       return stop.stop_requested() ? Stopped() : tries.error();
     }
+    if (again != nullptr) *again = true;
   }
 }
 
@@ -114,6 +117,8 @@ Request Named(std::string name) {
   return request;
 }
 
+bool UsesTls(const ConnectOptions& options) { return options.tls || !options.tls_ca_pem.empty(); }
+
 absl::Status CheckToken(const ConnectOptions& options) {
   if (options.token.empty()) return absl::OkStatus();
   // gRPC would print a header that cannot be one, the token with it, and end the process.
@@ -124,8 +129,7 @@ absl::Status CheckToken(const ConnectOptions& options) {
         "the token has a blank, a line break or another byte that no token has; is it one token, "
         "and nothing else?");
   }
-  const bool tls = options.tls || !options.tls_ca_pem.empty();
-  if (!tls && !IsLocalAddress(options.address)) {
+  if (!UsesTls(options) && !IsLocalAddress(options.address)) {
     return absl::InvalidArgumentError(
         absl::StrCat("the token would cross the network to ", options.address,
                      " in the clear; connect with TLS (--tls, --tls-ca FILE)"));
@@ -162,10 +166,18 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ConnectOptions options) 
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);  // How long a connect may take.
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS,
+                   static_cast<int>(absl::ToInt64Milliseconds(options.keepalive_time)));
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  // Whoever watches says nothing for hours; gRPC would ask twice, and then never again.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // A proxy that the environment names would read everything that is not encrypted, the token too,
+  // and does not reach this machine.
+  if (!UsesTls(options) || IsLocalAddress(options.address)) {
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
-  if (options.tls || !options.tls_ca_pem.empty()) {
+  if (UsesTls(options)) {
     grpc::SslCredentialsOptions ssl;
     ssl.pem_root_certs = options.tls_ca_pem;
     credentials = grpc::SslCredentials(ssl);
@@ -229,9 +241,12 @@ absl::StatusOr<v1::Job> Client::UpdateJob(const v1::UpdateJobRequest& request) {
 }
 
 absl::Status Client::DeleteJob(absl::string_view job) {
-  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::DeleteJob,
-              Named<v1::DeleteJobRequest>(JobName(job)))
-      .status();
+  bool again = false;
+  const absl::Status status = Call(*this, *stubs_->jobs, &v1::JobService::Stub::DeleteJob,
+                                   Named<v1::DeleteJobRequest>(JobName(job)), {}, &again)
+                                  .status();
+  // The try before may have deleted it, and its reply been lost.
+  return again && absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
 absl::StatusOr<v1::Job> Client::SealJob(absl::string_view job, int64_t expected_offset,
@@ -267,11 +282,12 @@ absl::StatusOr<v1::SplitPlan> Client::PlanJob(v1::PlanJobRequest request, std::s
 }
 
 absl::StatusOr<v1::ItemExplanation> Client::ExplainItem(absl::string_view job,
-                                                        absl::string_view key) {
+                                                        absl::string_view key,
+                                                        std::stop_token stop) {
   v1::ExplainItemRequest request;
   request.set_job(JobName(job));
   request.set_item_key(std::string(key));
-  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::ExplainItem, request);
+  return Call(*this, *stubs_->jobs, &v1::JobService::Stub::ExplainItem, request, stop);
 }
 
 absl::Status Client::ListResults(
@@ -378,10 +394,12 @@ absl::Status Client::WatchJob(absl::string_view job, std::stop_token stop,
     const Cancellable cancellable(stop, &context);
     v1::JobStatus status;
     bool wanted = true;
+    bool heard = false;
     while (wanted && reader->Read(&status)) {
-      tries.Restart();
+      heard = true;
       wanted = on_status(status);
     }
+    if (heard) tries.Restart();  // It worked until now, however quiet it was.
     if (!wanted) context.TryCancel();
     absl::Duration asked;
     const absl::Status end = FromGrpc(reader->Finish(), &asked);
@@ -407,11 +425,13 @@ absl::Status Client::StreamResults(
     const Cancellable cancellable(stop, &context);
     v1::StreamResultsResponse response;
     bool wanted = true;
+    bool heard = false;
     while (wanted && reader->Read(&response)) {
-      tries.Restart();
+      heard = true;
       if (!response.resume_token().empty()) next.set_resume_token(response.resume_token());
       wanted = on_results(response);
     }
+    if (heard) tries.Restart();  // As WatchJob.
     if (!wanted) context.TryCancel();
     absl::Duration asked;
     const absl::Status end = FromGrpc(reader->Finish(), &asked);

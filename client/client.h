@@ -63,6 +63,9 @@ struct ConnectOptions {
   absl::Duration retry_for = absl::Seconds(30);    // Of all tries of one call together.
   absl::Duration backoff_first = absl::Milliseconds(100);
   absl::Duration backoff_max = absl::Seconds(1);
+  // A peer that says nothing for so long is asked whether it lives; coordinators take such a
+  // question every 10 s at the most.
+  absl::Duration keepalive_time = absl::Seconds(30);
 };
 
 class Client {
@@ -70,6 +73,8 @@ class Client {
   // Makes a client. Nothing is sent yet, so that an address where nobody listens is noticed by the
   // first call. INVALID_ARGUMENT for an address that cannot be one, a token that cannot be one, a
   // token that would leave this machine without TLS, and `tls_ca_pem` that holds no certificates.
+  // A proxy that the environment names (`grpc_proxy`, `https_proxy`, `http_proxy`) is used with TLS
+  // only, and never for this machine's own addresses.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(ConnectOptions options);
   ~Client();
 
@@ -85,6 +90,7 @@ class Client {
   absl::StatusOr<v1::Job> GetJob(absl::string_view job, std::stop_token stop = {});
   absl::StatusOr<std::vector<v1::Job>> ListJobs(const std::vector<v1::JobState>& states = {});
   absl::StatusOr<v1::Job> UpdateJob(const v1::UpdateJobRequest& request);
+  // OK also where a try after the first one finds no such job: the first may have deleted it.
   absl::Status DeleteJob(absl::string_view job);
   absl::StatusOr<v1::Job> SealJob(absl::string_view job, int64_t expected_offset,
                                   std::stop_token stop = {});
@@ -93,7 +99,8 @@ class Client {
   absl::StatusOr<v1::Job> CancelJob(absl::string_view job, std::stop_token stop = {});
   absl::StatusOr<v1::Job> FinaliseJob(absl::string_view job, std::stop_token stop = {});
   absl::StatusOr<v1::SplitPlan> PlanJob(v1::PlanJobRequest request, std::stop_token stop = {});
-  absl::StatusOr<v1::ItemExplanation> ExplainItem(absl::string_view job, absl::string_view key);
+  absl::StatusOr<v1::ItemExplanation> ExplainItem(absl::string_view job, absl::string_view key,
+                                                  std::stop_token stop = {});
   // Hears every page of the results, one after another, until the last one, or until `on_page`
   // returns false (OK). Pages have 1,000 results where the request states no size.
   absl::Status ListResults(const v1::ListResultsRequest& request, std::stop_token stop,
@@ -113,7 +120,8 @@ class Client {
 
   // Hears every status of a job until it has ended (OK), `on_status` returns false (OK), `stop` is
   // requested (CANCELLED), or an error lasts. `on_break`, if given, hears of each break that is
-  // being waited out. `retry_for` is counted from the last message on.
+  // being waited out. `retry_for` is counted anew from each break of a stream that had brought
+  // anything.
   absl::Status WatchJob(absl::string_view job, std::stop_token stop,
                         const std::function<bool(const v1::JobStatus&)>& on_status,
                         const std::function<void(const absl::Status&)>& on_break = nullptr);

@@ -41,8 +41,8 @@ constexpr Flag kDemoFlags[] = {
       {"price", "MONEY", "for one answer to one item (the pool's price)"},                       \
       {"pool-price", "POOL=MONEY", "another price in this pool", true},                          \
       {"value", "MONEY",                                                                         \
-       "what an item's right answer is worth: no answer is bought that is "                      \
-       "expected to add less than it costs"},                                                    \
+       "what an item's right answer is worth (1): among the tenant's jobs the one with most "    \
+       "priority x value for a second of work is served first. It stops no buying so far"},      \
       {"target", "P", "an item is done at this confidence: above 0.5, below 1 (0.95)"},          \
       {"answers-min", "N", "answers before an item may be done (2)"},                            \
       {"answers-max", "N", "most answers bought for an item (10)"},                              \
@@ -76,7 +76,8 @@ constexpr Flag kDemoFlags[] = {
 constexpr Flag kSubmitFlags[] = {
     TESSERA_JOB_FLAGS,
     TESSERA_ITEM_FLAGS,
-    {"request-id", "ID", "makes a repeat go on with the same job (a random one)"},
+    {"request-id", "ID",
+     "makes a repeat, with the same file, go on with the same job (a random one)"},
     {"paused", "", "create it paused; `tessera resume` starts it"},
     {"wait", "", "watch the job until it has ended"},
 };

@@ -3,12 +3,16 @@
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/command.h"
 #include "client/json.h"
 #include "common/errors.h"
@@ -181,11 +185,16 @@ void ReportError(const absl::Status& status, const std::string& server, const Co
     return;
   }
   const Terminal terminal = DetectTerminal(STDERR_FILENO);
-  err << Styled(terminal, Style::kRed, "tessera:") << " " << status.message();
+  // It may repeat what others wrote; the line breaks are ours.
+  const std::vector<std::string> lines = absl::StrSplit(std::string(status.message()), '\n');
+  err << Styled(terminal, Style::kRed, "tessera:") << " "
+      << absl::StrJoin(lines, "\n", [](std::string* out, const std::string& line) {
+           absl::StrAppend(out, Printable(line));
+         });
   if (!usage && !details.reason.empty()) err << " (" << details.reason << ")";
   err << "\n";
   for (const FieldViolation& field : details.fields) {
-    err << "  " << field.field << ": " << field.description << "\n";
+    err << "  " << Printable(field.field) << ": " << Printable(field.description) << "\n";
   }
   if (!next.empty()) err << Styled(terminal, Style::kDim, "next:") << " " << next << "\n";
 }

@@ -56,7 +56,7 @@ void ShowRecord(Invocation& call, const JournalRecord& record) {
              << absl::FormatTime("%Y-%m-%d %H:%M:%E3S", record.record.at, absl::UTCTimeZone())
              << "  " << record.bytes << " bytes\n";
   for (const core::Event& event : record.events)
-    call.out() << "  " << core::EventToJson(event) << '\n';
+    call.out() << "  " << Printable(core::EventToJson(event)) << '\n';
   for (const core::PayloadBatch& batch : record.record.payloads) {
     call.out() << "  payloads of job " << batch.job.value() << ", items " << batch.first << " to "
                << batch.first + batch.payloads.size() - 1 << '\n';
@@ -75,7 +75,7 @@ void ShowObjects(Invocation& call, const core::PartitionState& state) {
     }
     call.out() << key.ToString() << "  " << bytes.size() << " bytes";
     for (const auto& [field, value] : state.ReadableFields(key))
-      call.out() << "  " << field << '=' << value;
+      call.out() << "  " << field << '=' << Printable(value);
     call.out() << '\n';
   });
   if (!any && !call.json()) call.err() << "the partition holds nothing so far\n";

@@ -134,8 +134,9 @@ absl::StatusOr<ExitCode> RunJobs(Invocation& call) {
     v1::JobStatus status;
     *status.mutable_job() = job;
     call.out() << job.name() << "\n" << StatusLine(status) << "\n";
-    call.out() << "template " << job.template_().title() << ", version "
-               << (job.template_().version().empty() ? "1" : job.template_().version()) << "\n";
+    const std::string& version = job.template_().version();
+    call.out() << "template " << Printable(job.template_().title()) << ", version "
+               << (version.empty() ? "1" : Printable(version)) << "\n";
     call.out() << "policy " << ToJsonLine(job.policy()) << "\n";
     return kExitOk;
   }

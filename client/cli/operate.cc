@@ -77,7 +77,8 @@ void PrintJsonList(const Invocation& call, const char* name, const std::vector<M
 
 void PrintPartition(const Invocation& call, const v1::Partition& partition) {
   call.out() << partition.name() << " " << Word(partition.state()) << "\n"
-             << "owner     " << partition.owner() << ", epoch " << partition.epoch() << "\n"
+             << "owner     " << Printable(partition.owner()) << ", epoch " << partition.epoch()
+             << "\n"
              << "head      " << partition.head_position() << ", recovery would read from "
              << partition.recovery_position() << "\n"
              << "digest    " << partition.state_digest() << "\n"

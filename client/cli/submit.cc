@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -123,6 +124,26 @@ absl::Status MaybeCreated(const absl::Status& status, const v1::CreateJobRequest
                    "same command with ", RepeatFlags(create), " makes no second one"));
 }
 
+// The first `held` items of the file are in the job already, from an earlier run with the same
+// request id. Their content is not compared; by their keys another file is found out.
+absl::Status CheckHeld(const v1::Job& job, int64_t held, ItemSource* items, Client* client,
+                       std::stop_token stop) {
+  for (const int64_t offset : std::set<int64_t>{0, held - 1}) {
+    v1::Item item;
+    TESSERA_RETURN_IF_ERROR(items->Seek(offset));
+    TESSERA_RETURN_IF_ERROR(items->Next(&item).status());
+    const absl::Status found = client->ExplainItem(job.name(), item.key(), stop).status();
+    if (GetDetails(found).reason == "ITEM_NOT_FOUND") {
+      const absl::Status located = items->At(
+          absl::AlreadyExistsError(absl::StrCat("the job of this --request-id has no item '",
+                                                item.key(), "': it was made of another file")));
+      return Error(located.code(), "REQUEST_ID_REUSED", located.message());
+    }
+    TESSERA_RETURN_IF_ERROR(found);
+  }
+  return items->Seek(0);
+}
+
 // `status` ended the intake: says where, that the job is there all the same, and what can be done
 // with it.
 absl::Status LeftBehind(const absl::Status& status, const v1::CreateJobRequest& create,
@@ -174,7 +195,7 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
 
   const Interrupt interrupt;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
-  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> warnings,
+  TESSERA_ASSIGN_OR_RETURN(std::vector<std::string> warnings,
                            SubmitWarnings(survey, job, client.get(), interrupt.token()));
   Warn(call, warnings, /*lines=*/call.Has("wait"));
   const absl::StatusOr<v1::Job> created = client->CreateJob(create, interrupt.token());
@@ -193,6 +214,16 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
   const auto left_behind = [&](const absl::Status& status) {
     return LeftBehind(status, create, created->name(), client.get(), survey.items.get());
   };
+  const int64_t held = std::min(created->committed_offset(), survey.count);
+  if (held > 0) {
+    const absl::Status same =
+        CheckHeld(*created, held, survey.items.get(), patient.get(), interrupt.token());
+    if (!same.ok()) return left_behind(same);
+    warnings.push_back(absl::StrCat("the job has ", FormatCount(held), " of the file's ",
+                                    Plural(survey.count, "item"),
+                                    " already; their content was not compared"));
+    Warn(call, {warnings.back()}, /*lines=*/call.Has("wait"));
+  }
   const absl::Status added =
       patient->AddItems(created->name(), survey.items.get(), on_progress, interrupt.token())
           .status();

@@ -114,12 +114,41 @@ int DisplayWidth(absl::string_view text) {
   return width;
 }
 
+std::string Printable(absl::string_view text) {
+  constexpr absl::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD.
+  std::string shown;
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = [&](size_t ahead) -> unsigned {
+      return i + ahead < text.size() ? static_cast<unsigned char>(text[i + ahead]) : 0;
+    };
+    size_t hidden = 0;  // Bytes of a character that is not shown.
+    if (byte(0) < 0x20 || byte(0) == 0x7f) hidden = 1;
+    if (byte(0) == 0xc2 && byte(1) >= 0x80 && byte(1) < 0xa0) hidden = 2;  // U+0080 to U+009F.
+    // U+2028 to U+202E, U+2066 to U+2069: separators of lines, and what turns the direction.
+    if (byte(0) == 0xe2 && ((byte(1) == 0x80 && byte(2) >= 0xa8 && byte(2) <= 0xae) ||
+                            (byte(1) == 0x81 && byte(2) >= 0xa6 && byte(2) <= 0xa9))) {
+      hidden = 3;
+    }
+    if (hidden == 0) {
+      shown.push_back(text[i]);
+    } else if (absl::ascii_isspace(static_cast<unsigned char>(text[i]))) {
+      shown.push_back(' ');
+    } else {
+      absl::StrAppend(&shown, kReplacement);
+    }
+    i += std::max<size_t>(hidden, 1);
+  }
+  return shown;
+}
+
 Table::Table(std::vector<std::string> headings, std::vector<Align> alignment)
     : headings_(std::move(headings)), alignment_(std::move(alignment)) {
+  for (std::string& heading : headings_) heading = Printable(heading);
   alignment_.resize(headings_.size(), Align::kLeft);
 }
 
 void Table::Add(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = Printable(cell);
   cells.resize(headings_.size());
   rows_.push_back(std::move(cells));
 }

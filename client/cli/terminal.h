@@ -33,7 +33,13 @@ std::string Bar(const Terminal& terminal, double share, int cells, Style style =
 // Columns of the terminal that `text` takes: UTF-8 code points, escape sequences excluded.
 int DisplayWidth(absl::string_view text);
 
+// `text`, which somebody else wrote, as one line that a terminal shows and does not obey: breaks
+// and tabs are blanks, other control characters, and those that turn the direction of what follows
+// round, a mark of replacement.
+std::string Printable(absl::string_view text);
+
 // A table: columns as wide as their widest cell, two blanks between. The last one is not padded.
+// Headings and cells are shown as Printable() makes them.
 class Table {
  public:
   enum class Align { kLeft, kRight };

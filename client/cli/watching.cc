@@ -62,7 +62,7 @@ void StatusView::Show(const v1::JobStatus& status, bool last) {
 void StatusView::Note(absl::string_view text) {
   if (json_) return;
   display_.Clear();
-  *out_ << text << std::endl;
+  *out_ << Printable(text) << std::endl;
 }
 
 absl::StatusOr<ExitCode> WatchToTheEnd(const Invocation& call, Client* client,

@@ -203,7 +203,7 @@ std::vector<std::string> StatusBlock(const Terminal& terminal, const v1::JobStat
                       : job.state() == v1::JOB_STATE_RUNNING ? Style::kCyan
                                                              : Style::kYellow;
   lines.push_back(absl::StrCat(Styled(terminal, Style::kBold, ShortName(job.name())), " ",
-                               job.display_name(), job.display_name().empty() ? "" : " ",
+                               Printable(job.display_name()), job.display_name().empty() ? "" : " ",
                                Styled(terminal, style, StateText(job)),
                                job.sealed() ? "" : " (takes more items)"));
   const auto bar = [&](absl::string_view name, int64_t count, Style colour) {
@@ -315,16 +315,17 @@ std::string PlanText(const Terminal& terminal, const v1::SplitPlan& plan, bool h
 std::string ExplanationText(const Terminal& terminal, const v1::ItemExplanation& explanation,
                             absl::string_view currency) {
   const v1::Result& result = explanation.result();
-  std::string text =
-      absl::StrCat(Styled(terminal, Style::kBold, absl::StrCat("Item ", result.item_key())), "\n");
+  std::string text = absl::StrCat(
+      Styled(terminal, Style::kBold, absl::StrCat("Item ", Printable(result.item_key()))), "\n");
   for (const v1::Part& part : explanation.item().content()) {
-    std::string content = part.has_text()   ? part.text()
-                          : part.has_link() ? part.link().uri()
-                                            : absl::StrCat("(", part.inline_().media_type(), ")");
-    absl::StrReplaceAll({{"\n", " "}}, &content);
-    absl::StrAppend(&text, "  ", part.name(), ": ", content, "\n");
+    const std::string content = part.has_text() ? part.text()
+                                : part.has_link()
+                                    ? part.link().uri()
+                                    : absl::StrCat("(", part.inline_().media_type(), ")");
+    absl::StrAppend(&text, "  ", part.name(), ": ", Printable(content), "\n");
   }
-  const std::string value = result.has_value() ? AnswerText(result.value()) : "no answer yet";
+  const std::string value =
+      result.has_value() ? Printable(AnswerText(result.value())) : "no answer yet";
   absl::StrAppend(&text, Styled(terminal, Style::kBold, value));
   if (result.has_value()) {
     absl::StrAppendFormat(&text, " with confidence %.4f", result.confidence());
@@ -336,7 +337,7 @@ std::string ExplanationText(const Terminal& terminal, const v1::ItemExplanation&
                         Plural(result.answers(), "counted answer"), result.fit(), result.revision(),
                         FormatMoney(result.cost_micros(), currency));
   if (result.has_majority()) {
-    absl::StrAppend(&text, "a plain vote says ", AnswerText(result.majority()), "\n");
+    absl::StrAppend(&text, "a plain vote says ", Printable(AnswerText(result.majority())), "\n");
   }
 
   if (explanation.posterior_size() > 0) {

@@ -56,7 +56,7 @@ absl::Status Validate(const v1::CreateJobRequest& request, const ItemLimits& lim
     violations.Required(job);
     return violations.ToStatus();
   }
-  CheckText(request.job().display_name(), 200, job.Sub("display_name"), violations);
+  CheckLine(request.job().display_name(), 200, job.Sub("display_name"), violations);
   CheckNotes(request.job().labels(), job.Sub("labels"), violations);
   if (request.job().has_template_()) {
     CheckTemplate(request.job().template_(), limits, task, violations);
@@ -111,7 +111,7 @@ absl::Status Validate(const v1::UpdateJobRequest& request, const ItemLimits&) {
   CheckMask(mask, *updatable, violations);
   const v1::Policy& wanted = request.job().policy();
   if (MaskHas(mask, "display_name")) {
-    CheckText(request.job().display_name(), 200, job.Sub("display_name"), violations);
+    CheckLine(request.job().display_name(), 200, job.Sub("display_name"), violations);
   }
   if (MaskHas(mask, "policy.priority")) {
     CheckPriority(wanted.priority(), policy.Sub("priority"), violations);
@@ -260,7 +260,7 @@ absl::Status Validate(const v1::ReviewAnswersRequest& request, const ItemLimits&
     if (!seen.emplace(review.assignment(), review.item_key()).second) {
       violations.Duplicated(at, "reviews an answer that another entry reviews");
     }
-    CheckText(review.reason(), 1000, at.Sub("reason"), violations);
+    CheckLine(review.reason(), 1000, at.Sub("reason"), violations);
     if (review.decision() == v1::REVIEW_DECISION_UNSPECIFIED) {
       violations.Required(at.Sub("decision"));
     } else if (CheckEnum(v1::ReviewDecision_IsValid(review.decision()), at.Sub("decision"),
@@ -279,7 +279,7 @@ absl::Status Validate(const v1::PayBonusRequest& request, const ItemLimits&) {
   if (request.amount_micros() <= 0) {
     violations.OutOfLimits(FieldPath("amount_micros"), "must be above 0");
   }
-  CheckRequiredText(request.reason(), 1000, FieldPath("reason"), violations);
+  CheckRequiredLine(request.reason(), 1000, FieldPath("reason"), violations);
   CheckRequestId(request.request_id(), FieldPath("request_id"), violations);
   if (!request.assignment().empty()) {
     CheckAssignment(request.assignment(), FieldPath("assignment"), violations);

@@ -47,7 +47,7 @@ void CheckPlatforms(const v1::Pool& pool, const FieldPath& path, Violations& vio
 void CheckPool(const v1::Pool& pool, const FieldPath& path, Violations& violations,
                const auto& has) {
   if (has("display_name")) {
-    CheckText(pool.display_name(), 200, path.Sub("display_name"), violations);
+    CheckLine(pool.display_name(), 200, path.Sub("display_name"), violations);
   }
   if (has("skills")) CheckIds(pool.skills(), 32, path.Sub("skills"), violations);
   if (has("languages")) CheckLanguages(pool.languages(), 32, path.Sub("languages"), violations);
@@ -148,7 +148,7 @@ absl::Status Validate(const v1::UpdateWorkerRequest& request, const ItemLimits&)
     }
   }
   const FieldPath reason = worker.Sub("blocked_reason");
-  CheckText(wanted.blocked_reason(), 1000, reason, violations);
+  CheckLine(wanted.blocked_reason(), 1000, reason, violations);
   if (MaskHas(mask, "blocked") && wanted.blocked() && wanted.blocked_reason().empty()) {
     violations.Required(reason);
   }

@@ -25,7 +25,7 @@ class TemplateCheck {
       : limits_(limits), violations_(violations) {}
 
   void Check(const v1::TaskTemplate& task, const FieldPath& path) {
-    CheckRequiredText(task.title(), 200, path.Sub("title"), violations_);
+    CheckRequiredLine(task.title(), 200, path.Sub("title"), violations_);
     CheckText(task.instructions(), 32 << 10, path.Sub("instructions"), violations_);
     CheckText(task.version(), 64, path.Sub("version"), violations_);
     CheckLanguage(task.language(), path.Sub("language"), violations_);

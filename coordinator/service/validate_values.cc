@@ -37,15 +37,6 @@ bool CheckOpaque(absl::string_view text, size_t bytes_max, const FieldPath& path
   return true;
 }
 
-bool CheckLabel(absl::string_view text, const FieldPath& path, Violations& violations) {
-  if (!CheckRequiredText(text, 256, path, violations)) return false;
-  if (HasControlCharacter(text)) {
-    violations.Malformed(path, "must have no control characters");
-    return false;
-  }
-  return true;
-}
-
 // Calls `check(text, path)` for each, and complains of too many and of repeats.
 void CheckList(const Texts& texts, int count_max, const FieldPath& path, Violations& violations,
                const auto& check) {
@@ -129,11 +120,11 @@ bool CheckAssignment(absl::string_view text, const FieldPath& path, Violations& 
 }
 
 bool CheckItemKey(absl::string_view text, const FieldPath& path, Violations& violations) {
-  return CheckLabel(text, path, violations);
+  return CheckRequiredLine(text, 256, path, violations);
 }
 
 bool CheckClassValue(absl::string_view text, const FieldPath& path, Violations& violations) {
-  return CheckLabel(text, path, violations);
+  return CheckRequiredLine(text, 256, path, violations);
 }
 
 bool CheckText(absl::string_view text, size_t bytes_max, const FieldPath& path,
@@ -146,6 +137,21 @@ bool CheckText(absl::string_view text, size_t bytes_max, const FieldPath& path,
 bool CheckRequiredText(absl::string_view text, size_t bytes_max, const FieldPath& path,
                        Violations& violations) {
   if (!text.empty()) return CheckText(text, bytes_max, path, violations);
+  violations.Required(path);
+  return false;
+}
+
+bool CheckLine(absl::string_view text, size_t bytes_max, const FieldPath& path,
+               Violations& violations) {
+  if (!CheckText(text, bytes_max, path, violations)) return false;
+  if (!HasControlCharacter(text)) return true;
+  violations.Malformed(path, "must be one line, without control characters");
+  return false;
+}
+
+bool CheckRequiredLine(absl::string_view text, size_t bytes_max, const FieldPath& path,
+                       Violations& violations) {
+  if (!text.empty()) return CheckLine(text, bytes_max, path, violations);
   violations.Required(path);
   return false;
 }

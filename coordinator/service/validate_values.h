@@ -62,6 +62,13 @@ bool CheckText(absl::string_view text, size_t bytes_max, const FieldPath& path,
 // The same, and not empty.
 bool CheckRequiredText(absl::string_view text, size_t bytes_max, const FieldPath& path,
                        Violations& violations);
+// At most `bytes_max` bytes and no control characters: what is shown in the midst of other things,
+// and must not break their lines or command a terminal.
+bool CheckLine(absl::string_view text, size_t bytes_max, const FieldPath& path,
+               Violations& violations);
+// The same, and not empty.
+bool CheckRequiredLine(absl::string_view text, size_t bytes_max, const FieldPath& path,
+                       Violations& violations);
 // A BCP 47 tag, by its form; empty is good.
 bool CheckLanguage(absl::string_view tag, const FieldPath& path, Violations& violations);
 // `type/subtype`, at most 127 bytes.

@@ -159,6 +159,7 @@ class EchoClient final : public grpc::ClientBidiReactor<v1::WorkRequest, v1::Wor
       : echoed_(*echoed), done_(*done) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     stub_ = v1::WorkService::NewStub(
         grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
     for (int i = 0; i < absl::GetFlag(FLAGS_entries); ++i) {

@@ -238,6 +238,19 @@ TEST_F(CliTest, JsonLinesAndTemplatesAreTakenToo) {
   EXPECT_TRUE(job["sealed"].get<bool>());
 }
 
+// What a stranger wrote does not command the terminal of whoever looks at it.
+TEST_F(CliTest, TextOfOthersIsShownAndNotObeyed) {
+  const std::string items = File(
+      "evil.jsonl", "{\"key\":\"a\",\"content\":[{\"name\":\"t\",\"text\":\"x\\u001b[2J\"}]}\n");
+  const std::string task = File(
+      "evil.json",
+      R"({"title":"Is \u202eit?","version":"1\u001b[2J","fields":[{"name":"f","choice":{"classes":[{"value":"no"},{"value":"yes"}]}}]})");
+  const Json job = TesseraJson({"submit", items, "--template", task, "--budget", "1"});
+  EXPECT_EQ(job["template"]["version"], "1\x1b[2J");
+  EXPECT_THAT(Tessera({"jobs", job["name"]}).out, HasSubstr("template Is �it?, version 1�[2J\n"));
+  EXPECT_THAT(Tessera({"explain", job["name"], "a"}).out, HasSubstr("  t: x�[2J\n"));
+}
+
 TEST_F(CliTest, WrongInputsEndWithTheCodeThatSaysWhatToDo) {
   const std::string job = Submit();
   const struct {
@@ -248,6 +261,7 @@ TEST_F(CliTest, WrongInputsEndWithTheCodeThatSaysWhatToDo) {
       {{"watch", "0-nothing"}, 3, "tessera jobs"},
       {{"explain", job, "nothing"}, 3, "tessera results"},
       {{"results", job, "--resume-token", "nonsense"}, 2, "RESUME_TOKEN_INVALID"},
+      {{"update", job, "--name", "a\x1b[2J"}, 2, "must be one line, without control characters"},
       {{"update", job, "--target", "2"}, 2, "--target: '2' must be above 0.5 and below 1"},
       {{"submit", File("empty.csv", "id,a\n"), "--classes", "a,b", "--budget", "1"}, 2, "no items"},
       {{"submit", File("bad.csv", "id,a\n1,\"x\n"), "--classes", "a,b", "--budget", "1"},
@@ -379,6 +393,36 @@ TEST_F(CliTest, AJobIsSealedWithTheFilesOwnCountOnly) {
   EXPECT_THAT(shorter.err, AllOf(HasSubstr("ITEM_COUNT_DIFFERS"), HasSubstr("and is sealed"),
                                  HasSubstr("give the file that the job was made of")));
   EXPECT_EQ(submit(three).out, first.out);
+}
+
+// Nor with as many items as that one has.
+TEST_F(CliTest, ARepeatSaysWhatItDidNotCompareAndRefusesAnotherFile) {
+  const auto words = [&](const std::string& text) {
+    return std::vector<std::string>{
+        "submit", File("same.csv", text), "--classes", "a,b", "--budget", "1", "--price",
+        "0.01",   "--request-id",         "same-job"};
+  };
+  const std::string file = "id,a\n1,x\n2,y\n";
+  const std::string compared = "the job has 2 of the file's 2 items already; their content was not";
+  const Ended first = Tessera(words(file));
+  EXPECT_EQ(first.code, 0) << first.err;
+  EXPECT_THAT(first.err, ::testing::Not(HasSubstr("compared")));
+  const Ended again = Tessera(words(file));
+  EXPECT_EQ(again.out, first.out);
+  EXPECT_THAT(again.err, HasSubstr(absl::StrCat("warning: ", compared)));
+  const Json json = TesseraJson(words(file));
+  ASSERT_EQ(json["warnings"].size(), 1u);
+  EXPECT_THAT(std::string(json["warnings"][0]), StartsWith(compared));
+
+  for (const auto& [text, line] :
+       {std::pair("id,a\n3,x\n2,y\n", "line 2: "), std::pair("id,a\n1,x\n3,y\n", "line 3: ")}) {
+    const Ended other = Tessera(words(text));
+    EXPECT_EQ(other.code, 5) << other.err;
+    EXPECT_EQ(other.out, "");
+    EXPECT_THAT(other.err, AllOf(HasSubstr(line), HasSubstr("has no item '3'"),
+                                 HasSubstr("REQUEST_ID_REUSED"), HasSubstr("and is sealed"),
+                                 HasSubstr("next: give the file that the job was made of")));
+  }
 }
 
 TEST_F(CliTest, AKeyThatBeginsWithADashIsExplainedAfterTwoDashes) {

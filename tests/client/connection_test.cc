@@ -9,6 +9,7 @@
 #include <functional>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -16,6 +17,7 @@
 #include "client/client.h"
 #include "client/retry.h"
 #include "common/errors.h"
+#include "google/protobuf/empty.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tessera/v1/job_service.grpc.pb.h"
@@ -104,11 +106,22 @@ class FakeJobs final : public v1::JobService::Service {
     return grpc::Status::OK;
   }
 
+  // The first call deletes, and its reply is lost.
+  grpc::Status DeleteJob(grpc::ServerContext*, const v1::DeleteJobRequest*,
+                         google::protobuf::Empty*) override {
+    if (std::exchange(there, false)) return {grpc::StatusCode::UNAVAILABLE, "lost"};
+    return {grpc::StatusCode::NOT_FOUND, "no such job"};
+  }
+  bool there = true;
+
+  absl::Duration quiet_before_break;  // Of WatchJob and StreamResults.
+
   grpc::Status WatchJob(grpc::ServerContext*, const v1::WatchJobRequest*,
                         grpc::ServerWriter<v1::JobStatus>* writer) override {
     v1::JobStatus status;
     status.mutable_job()->mutable_counts()->set_answers(++watches);
     writer->Write(status);
+    absl::SleepFor(quiet_before_break);
     return watches < 3 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "broke") : grpc::Status::OK;
   }
   int watches = 0;
@@ -119,6 +132,7 @@ class FakeJobs final : public v1::JobService::Service {
     v1::StreamResultsResponse response;
     response.set_resume_token(absl::StrCat("t", tokens.size()));
     writer->Write(response);
+    absl::SleepFor(quiet_before_break);
     return tokens.size() < 3 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "broke")
                              : grpc::Status::OK;
   }
@@ -341,6 +355,21 @@ TEST_F(ConnectionTest, AWatchGoesOnAfterABreakAndAStreamOfResultsFromItsToken) {
   EXPECT_THAT(seen, ::testing::ElementsAre(1, 2, 3));
   EXPECT_THAT(client_->StreamResults({}, {}, [](const auto&) { return true; }), IsOk());
   EXPECT_THAT(jobs_.tokens, ::testing::ElementsAre("", "t1", "t2"));
+}
+
+// How long an outage may take is counted from its beginning.
+TEST_F(ConnectionTest, AStreamThatWasQuietForLongIsTriedAgainWhenItBreaks) {
+  const auto client = Connect({.retry_for = absl::Milliseconds(100)});
+  jobs_.quiet_before_break = absl::Milliseconds(200);
+  EXPECT_THAT(client->WatchJob("1", {}, [](const auto&) { return true; }), IsOk());
+  EXPECT_EQ(jobs_.watches, 3);
+  EXPECT_THAT(client->StreamResults({}, {}, [](const auto&) { return true; }), IsOk());
+  EXPECT_EQ(jobs_.tokens.size(), 3u);
+}
+
+TEST_F(ConnectionTest, ADeletionWhoseReplyWasLostIsNoError) {
+  EXPECT_THAT(client_->DeleteJob("1"), IsOk());
+  EXPECT_THAT(client_->DeleteJob("1"), StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_F(ConnectionTest, AStopEndsAWatch) {

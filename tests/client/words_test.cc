@@ -99,6 +99,56 @@ TEST(StatusTest, ALineThatIsCutHasAMarkWhereItEnds) {
   EXPECT_THAT(shown({.width = 7}, "\x1b[31mabcdefg\x1b[0m"), HasSubstr("abc...\x1b[0m\n"));
 }
 
+TEST(PrintableTest, WhatATerminalWouldObeyIsReplaced) {
+  const std::pair<absl::string_view, absl::string_view> cases[] = {
+      {"pairs of 中文 and 😀, no-break\xc2\xa0", "pairs of 中文 and 😀, no-break\xc2\xa0"},
+      {"a\nb\tc\r\n", "a b c  "},
+      {"\x1b[2J\x1b]0;t\a", "�[2J�]0;t�"},
+      {absl::string_view("\0", 1), "�"},
+      {"\x7f", "�"},
+      {"\xc2\x9b"
+       "2J\xc2\x85",
+       "�2J�"},
+      {"\xe2\x80\xae"
+       "evil\xe2\x80\xac \xe2\x81\xa6x\xe2\x81\xa9",
+       "�evil� �x�"},
+      {"line\xe2\x80\xa8separator, \xe2\x80\xa6 and \xe2\x82\xac", "line�separator, … and €"},
+      {"\xe2\x80", "\xe2\x80"},
+  };
+  for (const auto& [text, shown] : cases) EXPECT_EQ(Printable(text), shown);
+}
+
+TEST(PrintableTest, NoViewShowsWhatOthersWroteAsItIs) {
+  const std::string evil = "a\x1b[2J\nb";
+  v1::JobStatus status = MakeStatus();
+  status.mutable_job()->set_display_name(evil);
+  EXPECT_EQ(StatusBlock(Terminal{.width = 86}, status)[0], "0-ab a�[2J b running");
+
+  Table table({evil}, {});
+  table.Add({evil});
+  EXPECT_EQ(table.Render(Terminal{}), "a�[2J b\na�[2J b\n");
+
+  v1::ItemExplanation explanation;
+  v1::Part& part = *explanation.mutable_item()->add_content();
+  part.set_name("t");
+  part.set_text(evil);
+  v1::Result& result = *explanation.mutable_result();
+  result.mutable_value()->add_fields()->set_text(evil);
+  result.mutable_majority()->add_fields()->set_text(evil);
+  explanation.add_posterior()->set_value("yes");
+  v1::ExplainedAnswer& answer = *explanation.add_answers();
+  answer.mutable_answer()->add_fields()->set_text(evil);
+  answer.set_reject_reason(evil);
+  const std::string text = ExplanationText(Terminal{}, explanation, "USD");
+  EXPECT_THAT(text, ::testing::Not(HasSubstr("\x1b")));
+  EXPECT_THAT(text, HasSubstr("  t: a�[2J b\na�[2J b with confidence"));
+  EXPECT_THAT(text, HasSubstr("a plain vote says a�[2J b\n"));
+
+  std::ostringstream out;
+  StatusView(&out, Terminal{}, /*json=*/false).Note(evil);
+  EXPECT_EQ(out.str(), "a�[2J b\n");
+}
+
 TEST(StatusTest, EveryReasonToStandStillIsASentenceOfItsOwn) {
   std::set<std::string> texts;
   for (int reason = 1; reason <= v1::StallReason_MAX; ++reason) {

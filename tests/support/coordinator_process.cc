@@ -42,6 +42,7 @@ void CoordinatorProcess::Start() {
 std::shared_ptr<grpc::Channel> CoordinatorProcess::Channel() const {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // A connection of its own.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);          // It is on this machine.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);

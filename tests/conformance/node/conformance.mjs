@@ -119,9 +119,10 @@ const { child, address } = await startCoordinator(dataDir);
 let exitCode = 1;
 try {
   const credentials = grpc.credentials.createInsecure();
-  const jobs = new tessera.v1.JobService(address, credentials);
-  const workers = new tessera.v1.WorkService(address, credentials);
-  const operators = new tessera.v1.OperatorService(address, credentials);
+  const options = { 'grpc.enable_http_proxy': 0 };  // The coordinator is on this machine.
+  const jobs = new tessera.v1.JobService(address, credentials, options);
+  const workers = new tessera.v1.WorkService(address, credentials, options);
+  const operators = new tessera.v1.OperatorService(address, credentials, options);
 
   const request = {
     parent: 'tenants/acme',

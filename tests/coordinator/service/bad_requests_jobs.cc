@@ -87,6 +87,10 @@ void AddCreates(std::vector<BadRequest>& rows) {
           CreateInvalid("a display name that is too long",
                         absl::StrCat("job { display_name: '", long_text, "' }"),
                         "FIELD_OUT_OF_LIMITS", "job.display_name"),
+          CreateInvalid("a display name of two lines", "job { display_name: 'a\\nb' }",
+                        "FIELD_MALFORMED", "job.display_name"),
+          CreateInvalid("a title that commands terminals", Template("title: 'a\\033[2J'"),
+                        "FIELD_MALFORMED", "job.template.title"),
           CreateInvalid("a label without a key", "job { labels { key: '' value: 'v' } }",
                         "FIELD_REQUIRED", "job.labels[\"\"]"),
           CreateInvalid("a title that is too long",
@@ -321,6 +325,10 @@ void AddOthers(std::vector<BadRequest>& rows) {
                   "job: '$MAIN' reviews { assignment: '$ASSIGNMENT' decision: "
                   "REVIEW_DECISION_REJECT }",
                   "FIELD_REQUIRED", "reviews[0].reason"),
+          Invalid("a rejection for a reason of two lines", "JobService/ReviewAnswers",
+                  "job: '$MAIN' reviews { assignment: '$ASSIGNMENT' decision: "
+                  "REVIEW_DECISION_REJECT reason: 'a\\nb' }",
+                  "FIELD_MALFORMED", "reviews[0].reason"),
           Invalid("an answer reviewed twice", "JobService/ReviewAnswers",
                   "job: '$MAIN' reviews { assignment: 'a' decision: REVIEW_DECISION_APPROVE } "
                   "reviews { assignment: 'a' decision: REVIEW_DECISION_APPROVE }",
@@ -335,6 +343,10 @@ void AddOthers(std::vector<BadRequest>& rows) {
                   "job: '$MAIN' worker: 'platforms/market/workers/ann' amount_micros: 1 "
                   "request_id: 'b'",
                   "FIELD_REQUIRED", "reason"),
+          Invalid("a bonus for a reason that commands terminals", "JobService/PayBonus",
+                  "job: '$MAIN' worker: 'platforms/market/workers/ann' amount_micros: 1 "
+                  "reason: 'a\\302\\233' request_id: 'b'",
+                  "FIELD_MALFORMED", "reason"),
           Row("one bonus too many", "JobService/PayBonus",
               "job: '$GENEROUS' worker: 'platforms/market/workers/ann' amount_micros: 1 "
               "reason: 'thanks' request_id: 'more'",

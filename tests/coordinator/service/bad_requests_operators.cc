@@ -38,6 +38,9 @@ std::vector<BadRequest> BadOperatorRequests() {
       Invalid("a price below nothing", "OperatorService/CreatePool",
               "pool_id: 'p' pool { price_per_item_micros: -1 }", "FIELD_OUT_OF_LIMITS",
               "pool.price_per_item_micros"),
+      Invalid("a display name that commands terminals", "OperatorService/CreatePool",
+              "pool_id: 'p' pool { display_name: 'a\\033[2J' }", "FIELD_MALFORMED",
+              "pool.display_name"),
       Invalid("a skill twice", "OperatorService/CreatePool",
               "pool_id: 'p' pool { skills: 'a' skills: 'a' }", "VALUE_DUPLICATED",
               "pool.skills[1]"),
@@ -75,6 +78,10 @@ std::vector<BadRequest> BadOperatorRequests() {
               "worker { name: 'platforms/market/workers/ann' blocked: true } update_mask { paths: "
               "'blocked' }",
               "FIELD_REQUIRED", "worker.blocked_reason"),
+      Invalid("a block for a reason of two lines", "OperatorService/UpdateWorker",
+              "worker { name: 'platforms/market/workers/ann' blocked: true blocked_reason: "
+              "'a\\nb' } update_mask { paths: 'blocked' }",
+              "FIELD_MALFORMED", "worker.blocked_reason"),
       Invalid("a worker's answers updated", "OperatorService/UpdateWorker",
               "worker { name: 'platforms/market/workers/ann' } update_mask { paths: 'answers' }",
               "FIELD_NOT_UPDATABLE", "update_mask"),

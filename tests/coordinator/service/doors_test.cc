@@ -110,7 +110,10 @@ class TlsTest : public ::testing::Test {
       options.pem_cert_chain = Contents(folder_.Join(client + ".pem"));
       options.pem_private_key = Contents(folder_.Join(client + ".key"));
     }
-    return grpc::CreateChannel(coordinator.address(), grpc::SslCredentials(options));
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    return grpc::CreateCustomChannel(coordinator.address(), grpc::SslCredentials(options),
+                                     arguments);
   }
 
   TempDir folder_;

@@ -48,6 +48,7 @@ bool GetsIn(CoordinatorProcess& coordinator) {
 std::shared_ptr<grpc::Channel> SmallChannel(const CoordinatorProcess& coordinator) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(coordinator.address(), grpc::InsecureChannelCredentials(),
                                    arguments);
 }
@@ -160,6 +161,7 @@ TEST(StreamLimitsTest, LargeBatchesOfManyPassThroughTheLeastMemory) {
       // A connection of its own, as another process would have.
       grpc::ChannelArguments arguments;
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+      arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
       const auto stub = v1::JobService::NewStub(grpc::CreateCustomChannel(
           coordinator.address(), grpc::InsecureChannelCredentials(), arguments));
       v1::CreateJobRequest create;
