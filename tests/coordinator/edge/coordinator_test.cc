@@ -429,9 +429,9 @@ TEST_F(CoordinatorTest, WhoWaitsWhenTheCoordinatorEndsIsToldSo) {
     v1::StreamResultsRequest stream;
     stream.set_job(job);
     stream.set_follow(true);
-    world_->WaitResults(stream, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool) {
-      expect_unavailable(r.status());
-    });
+    world_->WaitResults(
+        stream, /*told_end=*/true,
+        [&](absl::StatusOr<v1::StreamResultsResponse> r, bool) { expect_unavailable(r.status()); });
   });
   world_.Restart();
   EXPECT_EQ(told, 2);
