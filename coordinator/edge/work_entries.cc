@@ -121,6 +121,9 @@ absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& l
     }
     return NotServed(absl::StrCat("capabilities[", i, "]"), "work other than labelling");
   }
+  if (!lease.model_version().empty()) {
+    return NotServed("model_version", "a lease for a version of a model");
+  }
   Demand demand{.session = session.id(),
                 .id = lease.demand_id(),
                 .wanted = static_cast<uint32_t>(lease.assignments_wanted()),

@@ -521,6 +521,10 @@ TEST_F(CoordinatorTest, AnswersAreReviewedAllOfACallOrNone) {
   bonus.set_worker("platforms/web/workers/nobody");
   bonus.set_request_id("b2");
   EXPECT_THAT(world_.Call(&Coordinator::PayBonus, bonus).status(), HasReason("WORKER_NOT_FOUND"));
+  // What is not looked at must not look as if it had been.
+  bonus.set_worker("platforms/web/workers/ann");
+  bonus.set_assignment("nonsense");
+  EXPECT_THAT(world_.Call(&Coordinator::PayBonus, bonus).status(), HasReason("NOT_SERVED"));
 }
 
 TEST_F(CoordinatorTest, ADraftIsPlannedLikeTheJobThatItWouldBecome) {

@@ -118,6 +118,20 @@ TEST_F(WorkTest, DemandsThatNameMoreThanIsAllowedAreRejected) {
   EXPECT_THAT(lease(2, 1000).rejected(), IsEmpty());
 }
 
+TEST_F(WorkTest, AModelsVersionIsRefusedAsLongAsItMeansNothing) {
+  JobWith(3);
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 1, "ann");
+  request.mutable_leases(0)->set_model_version("v2");
+  world_.Send(session_, request);
+  const v1::WorkResponse told = sink_.Take();
+  EXPECT_THAT(told.assigned(), IsEmpty());
+  ASSERT_THAT(told.rejected(), SizeIs(1));
+  EXPECT_EQ(told.rejected(0).code(), static_cast<int>(StatusCode::kUnimplemented));
+  EXPECT_EQ(told.rejected(0).reason(), "NOT_SERVED");
+  EXPECT_EQ(told.rejected(0).field(), "model_version");
+}
+
 TEST_F(WorkTest, WelcomeTellsTheLimitsThatHold) {
   world_.options().work = {.request_bytes_max = 5,
                            .entries_max = 4,
