@@ -41,6 +41,12 @@ struct ServiceLimits {
   // What a client has to take the end of its stream in, before it is cut off.
   absl::Duration end_grace = absl::Seconds(5);
   absl::Duration upload_idle_max = absl::Minutes(5);  // Between two batches of AddItems.
+  // Between two HTTP/2 pings of a client that sends nothing else; who asks more often is cut off.
+  absl::Duration ping_interval_min = absl::Seconds(10);
+  // How long a connection may be silent before it is asked whether it is still there, and how long
+  // it may take to say so.
+  absl::Duration keepalive_interval = absl::Seconds(60);
+  absl::Duration keepalive_timeout = absl::Seconds(20);
   edge::WorkLimits work;                              // As Welcome tells them.
   ItemLimits items;
 };

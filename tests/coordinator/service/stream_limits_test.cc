@@ -87,6 +87,23 @@ TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
   EXPECT_FALSE(work->Finish().ok());
 }
 
+// A megabyte of them becomes a gigabyte before anybody has said who they are.
+TEST(StreamLimitsTest, CompressedMessagesAreNotUnpacked) {
+  CoordinatorProcess coordinator;
+  const auto stub = v1::JobService::NewStub(coordinator.Channel());
+  v1::GetJobRequest request;
+  request.set_name(std::string(1 << 20, 'n'));
+  v1::Job job;
+  EXPECT_EQ(stub->GetJob(Context().get(), request, &job).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    const auto context = Context();
+    context->set_compression_algorithm(algorithm);
+    EXPECT_EQ(stub->GetJob(context.get(), request, &job).error_code(),
+              grpc::StatusCode::UNIMPLEMENTED);
+  }
+}
+
 TEST(StreamLimitsTest, AReaderWhoDoesNotReadDoesNotHoldUpTheEnd) {
   CoordinatorProcess coordinator({.flags = {"--drain-timeout", "1h"}});
   const auto stub = v1::JobService::NewStub(SmallChannel(coordinator));
