@@ -52,9 +52,10 @@ std::shared_ptr<grpc::Channel> SmallChannel(const CoordinatorProcess& coordinato
                                    arguments);
 }
 
-TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
-  CoordinatorProcess coordinator(
-      {.flags = {"--streams-max", "1", "--stream-queue-max", "4194304"}});
+// Of the only place there is.
+void ExpectADeafGatewayLosesItsPlace(std::vector<std::string> flags) {
+  flags.insert(flags.end(), {"--streams-max", "1"});
+  CoordinatorProcess coordinator({.flags = flags});
   const auto stub = v1::WorkService::NewStub(SmallChannel(coordinator));
   const auto context = Context(kNobody, 120);
   const auto work = stub->Work(context.get());
@@ -85,6 +86,16 @@ TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
   context->TryCancel();  // Where the coordinator did not.
   talks.join();
   EXPECT_FALSE(work->Finish().ok());
+}
+
+TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
+  ExpectADeafGatewayLosesItsPlace({"--stream-queue-max", "4194304"});
+}
+
+// However much each of them may leave unread.
+TEST(StreamLimitsTest, SoDoesOneThatWouldTakeTheMemoryOfAll) {
+  ExpectADeafGatewayLosesItsPlace(
+      {"--stream-queue-max", absl::StrCat(1 << 30), "--queue-memory-max", "4194304"});
 }
 
 // A megabyte of them becomes a gigabyte before anybody has said who they are.
