@@ -48,6 +48,8 @@ Limits
   --streams-max N             Streams open at once. Default 10000.
   --calls-max N               Calls in progress at once. Default 10000.
   --stream-queue-max BYTES    Waiting to be read by one gateway. Default 67108864.
+  --queue-memory-max BYTES    Waiting to be read by all gateways. Default 1073741824.
+  --demand-memory-max BYTES   For the demands of all gateways. Default 1073741824.
   --receive-memory-max BYTES  For messages coming in, of all connections. Default 1073741824.
   --upload-idle-max DURATION  Between two batches of a stream of items. Default 5m.
 
@@ -142,6 +144,8 @@ std::vector<Flag> FlagsOf(CoordinatorFlags* flags) {
       Count("streams-max", 1, 1'000'000, &flags->limits.streams_max),
       Count("calls-max", 1, 1'000'000, &flags->limits.calls_max),
       Count("stream-queue-max", 64 << 10, 1 << 30, &flags->limits.stream_queue_bytes_max),
+      Count("queue-memory-max", 1 << 20, INT64_MAX, &flags->limits.queue_memory_bytes_max),
+      Count("demand-memory-max", 1 << 20, INT64_MAX, &flags->limits.work.demand_memory_bytes_max),
       Count("receive-memory-max", 64 << 20, INT64_MAX, &flags->limits.receive_memory_bytes_max),
       Time("upload-idle-max", &flags->limits.upload_idle_max),
       Time("start-timeout", &flags->start_timeout),

@@ -61,6 +61,11 @@ size_t Broker::bytes(uint64_t session, uint64_t id) const {
   return found == demands_.end() ? 0 : found->second->demand.bytes;
 }
 
+size_t Broker::memory(absl::string_view platform) const {
+  const auto found = memory_by_platform_.find(platform);
+  return found == memory_by_platform_.end() ? 0 : found->second;
+}
+
 // --- Demands -------------------------------------------------------------------------------------
 
 void Broker::Put(Demand demand) {
@@ -72,6 +77,8 @@ void Broker::Put(Demand demand) {
   OfSession& of_session = by_session_[d.session];
   of_session.ids.insert(d.id);
   of_session.bytes += d.bytes;
+  memory_ += d.memory();
+  memory_by_platform_[d.platform] += d.memory();
   if (d.only_job.has_value()) by_job_[*d.only_job].insert(key);
   if (d.until != absl::InfiniteFuture()) until_.insert({d.until, key});
   Enqueue(*standing, /*parked=*/false);
@@ -104,6 +111,10 @@ void Broker::Remove(const Key& key) {
   of_session->second.ids.erase(d.id);
   of_session->second.bytes -= d.bytes;
   if (of_session->second.ids.empty()) by_session_.erase(of_session);
+  memory_ -= d.memory();
+  const auto of_platform = memory_by_platform_.find(d.platform);
+  of_platform->second -= d.memory();
+  if (of_platform->second == 0) memory_by_platform_.erase(of_platform);
   demands_.erase(found);
 }
 

@@ -39,10 +39,11 @@ namespace tessera::edge {
 // Credit for one worker.
 struct Demand {
   uint64_t session = 0;
-  uint64_t id = 0;      // Unique in its session.
-  std::string worker;   // Full name.
-  std::string pool;     // Id.
-  uint32_t wanted = 0;  // Assignments.
+  std::string platform;  // The session's; empty: any.
+  uint64_t id = 0;       // Unique in its session.
+  std::string worker;    // Full name.
+  std::string pool;      // Id.
+  uint32_t wanted = 0;   // Assignments.
   uint32_t items_max = 0;
   std::vector<std::string> skills, languages;
   absl::Time until = absl::InfiniteFuture();  // InfinitePast: what there is now, then it ends.
@@ -54,6 +55,10 @@ struct Demand {
   std::vector<std::string> unknown_keys;
   uint32_t items_seen = 0;  // How many items the job had when keys were last looked up.
   size_t bytes = 0;         // What it takes beyond a demand that names nothing, as it was put.
+
+  // About what one takes here that names nothing, with its places in the broker's tables.
+  static constexpr size_t kBareBytes = 512;
+  size_t memory() const { return kBareBytes + bytes; }
 };
 
 // What the broker buys from: the partitions, or a test's.
@@ -117,6 +122,9 @@ class Broker {
   // Of the session's demands.
   size_t bytes(uint64_t session) const;
   size_t bytes(uint64_t session, uint64_t id) const;
+  // Of all demands, and of those of one platform's sessions.
+  size_t memory() const { return memory_; }
+  size_t memory(absl::string_view platform) const;
   bool Stands(uint64_t session, uint64_t id) const { return demands_.contains(Key{session, id}); }
 
  private:
@@ -155,6 +163,8 @@ class Broker {
     size_t bytes = 0;
   };
   absl::flat_hash_map<uint64_t, OfSession> by_session_;
+  size_t memory_ = 0;
+  absl::flat_hash_map<std::string, size_t> memory_by_platform_;
   std::map<JobRef, std::set<Key>> by_job_;
   std::set<std::pair<absl::Time, Key>> until_;
 };

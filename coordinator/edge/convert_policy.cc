@@ -103,7 +103,7 @@ absl::StatusOr<core::JobPolicy> PolicyFromProto(const v1::Policy& policy, uint64
   TESSERA_RETURN_IF_ERROR(CheckServed(policy, path));
   core::JobPolicy out;
   out.priority = policy.priority() > 0 ? policy.priority() : 1;
-  out.value_micros = policy.value_micros();
+  out.value_micros = policy.value_micros() > 0 ? policy.value_micros() : 1'000'000;
   out.budget_micros = policy.budget_micros();
   out.currency_code = policy.currency_code();
   if (policy.has_start_time()) out.start_time = FromProto(policy.start_time());
@@ -155,6 +155,7 @@ absl::StatusOr<core::JobPolicy> PolicyFromProto(const v1::Policy& policy, uint64
 
 void SetInForce(const core::JobPolicy& policy, v1::Policy* out) {
   out->set_priority(policy.priority);
+  out->set_value_micros(policy.value_micros);
   out->set_budget_micros(policy.budget_micros);
   out->clear_deadline();
   if (policy.deadline != absl::InfiniteFuture()) {

@@ -183,9 +183,9 @@ Coordinator::WaitId Coordinator::WaitJob(
   return impl_->waits_.WaitJob(name, seen, std::move(reply));
 }
 Coordinator::WaitId Coordinator::WaitResults(
-    const v1::StreamResultsRequest& request,
+    const v1::StreamResultsRequest& request, bool told_end,
     std::function<void(absl::StatusOr<v1::StreamResultsResponse>, bool ended)> reply) {
-  return impl_->waits_.WaitResults(request, std::move(reply));
+  return impl_->waits_.WaitResults(request, told_end, std::move(reply));
 }
 void Coordinator::CancelWait(WaitId wait) { impl_->waits_.Cancel(wait); }
 

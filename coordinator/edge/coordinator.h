@@ -133,9 +133,11 @@ class Coordinator {
   // when the job in it has ended.
   WaitId WaitJob(absl::string_view name, uint64_t seen,
                  std::function<void(absl::StatusOr<v1::JobStatus>, uint64_t version)> reply);
-  // The next results after request.resume_token(). `ended`: the stream is over after these.
+  // The next results after request.resume_token(). `told_end`: the stream's last message said
+  // at_end (false before the first), so that a message without results has nothing to say. `ended`:
+  // the stream is over after these.
   WaitId WaitResults(
-      const v1::StreamResultsRequest& request,
+      const v1::StreamResultsRequest& request, bool told_end,
       std::function<void(absl::StatusOr<v1::StreamResultsResponse>, bool ended)> reply);
   void CancelWait(WaitId wait);  // Its reply will not run. A wait that is over is fine.
 

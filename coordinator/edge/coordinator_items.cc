@@ -374,6 +374,9 @@ void Coordinator::PayBonus(const v1::PayBonusRequest& request, Reply<v1::PayBonu
   Partitions& partitions = impl_->partitions_;
   partitions.Call(
       request.job(), std::move(reply), [&](JobRef ref) -> absl::StatusOr<v1::PayBonusResponse> {
+        if (!request.assignment().empty()) {
+          return NotServed("assignment", "a bonus for one assignment");
+        }
         TESSERA_RETURN_IF_ERROR(partitions.partition(ref.partition)
                                     .PayBonus({.job = ref.job,
                                                .worker = request.worker(),

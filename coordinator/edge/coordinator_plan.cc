@@ -1,5 +1,9 @@
 // PlanJob: how a job would be split and what that would cost.
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -13,8 +17,9 @@ namespace {
 
 using absl::StatusCode;
 
-// A draft of more items is planned as a smaller one of the same make-up.
-constexpr int64_t kDraftItemsMax = 1'000'000;
+// Of a draft with more items about so many are planned for all, each stratum in proportion, so that
+// a plan takes as long as it may take the coordinator's thread.
+constexpr int64_t kDraftItemsMax = 20'000;
 
 // What is planned for a job that does not exist.
 struct Subject {
@@ -22,10 +27,45 @@ struct Subject {
   uint32_t classes = 2;
   std::vector<core::ItemTraits> traits;
   std::vector<std::string> strata_names;
-  int64_t scale = 1;  // Each item stands for so many.
+  std::map<std::string, int64_t> items;  // By the plan's strata: that there are.
+  int64_t items_in_all = 0;
 };
 
+core::Micros ToMicros(double amount) {
+  constexpr core::Micros kMost = std::numeric_limits<core::Micros>::max();
+  return amount >= static_cast<double>(kMost) ? kMost : static_cast<core::Micros>(amount);
+}
+
+// A stratum of the plan, from that of the items that stand for all: all are alike but for how many
+// there are, which decides how they are bundled.
+void Enlarge(const Subject& subject, core::Micros price, core::Stratum& stratum) {
+  const core::SplitPolicy& split = subject.policy.split;
+  const double mean = stratum.units / static_cast<double>(stratum.items);
+  const auto seconds_per_item = [&] {
+    const double bundle = stratum.bundle_items;
+    return core::SittingSeconds(split.cost, mean * bundle) / bundle;
+  };
+  const double factor =
+      static_cast<double>(subject.items.at(stratum.name)) / static_cast<double>(stratum.items);
+  const auto times = [factor](uint64_t count) {
+    return static_cast<uint64_t>(std::llround(static_cast<double>(count) * factor));
+  };
+  stratum.items = times(stratum.items);
+  stratum.items_admitted = times(stratum.items_admitted);
+  stratum.units *= factor;
+  stratum.answers_expected *= factor;
+  stratum.cost_micros = ToMicros(stratum.answers_expected * static_cast<double>(price));
+  const double before = seconds_per_item();
+  stratum.bundle_items = core::BundleItems(split, split.cost, mean, stratum.items_admitted);
+  stratum.worker_seconds *= before > 0 ? factor * seconds_per_item() / before : factor;
+}
+
 core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
+  const auto planned = static_cast<int64_t>(subject.traits.size());
+  // Rounded up: a budget that pays for all items pays for those that stand for them.
+  const int64_t all = subject.items_in_all;
+  const core::Micros whole = subject.policy.budget_micros;
+  const core::Micros budget = whole / all * planned + (whole % all * planned + all - 1) / all;
   core::SplitPlan plan = core::PlanSplit(
       subject.policy.split, subject.policy.quality,
       {.items = subject.traits.size(),
@@ -33,45 +73,45 @@ core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
        .strata_names = subject.strata_names,
        .price_micros = price,
        .answers_per_item = core::GuessAnswersPerItem(subject.policy.quality, subject.classes),
-       .budget_micros = subject.policy.budget_micros / subject.scale,
+       .budget_micros = budget,
        .cost = subject.policy.split.cost});
-  const auto scale = static_cast<uint64_t>(subject.scale);
-  const auto factor = static_cast<double>(subject.scale);
+  if (planned == all) return plan;
+  plan.items_admitted = 0;
+  plan.answers_expected = 0;
+  plan.worker_seconds = 0;
   for (core::Stratum& stratum : plan.strata) {
-    stratum.items *= scale;
-    stratum.items_admitted *= scale;
-    stratum.units *= factor;
-    stratum.answers_expected *= factor;
-    stratum.cost_micros *= subject.scale;
-    stratum.worker_seconds *= factor;
+    Enlarge(subject, price, stratum);
+    plan.items_admitted += stratum.items_admitted;
+    plan.answers_expected += stratum.answers_expected;
+    plan.worker_seconds += stratum.worker_seconds;
   }
-  plan.items_admitted *= scale;
-  plan.answers_expected *= factor;
-  plan.cost_micros *= subject.scale;
-  plan.worker_seconds *= factor;
+  plan.cost_micros = ToMicros(plan.answers_expected * static_cast<double>(price));
   return plan;
 }
 
 Subject SubjectOf(const v1::JobDraft& draft, core::JobPolicy policy) {
   Subject subject{.policy = std::move(policy)};
   subject.strata_names.push_back("");
-  int64_t items = 0;
-  for (const v1::StratumStatistics& stratum : draft.strata())
-    items += std::max<int64_t>(0, stratum.items());
-  subject.scale = std::max<int64_t>(1, (items + kDraftItemsMax - 1) / kDraftItemsMax);
+  for (const v1::StratumStatistics& stratum : draft.strata()) {
+    subject.items_in_all += stratum.items();
+  }
+  const bool one_stratum = subject.policy.split.strategy == core::SplitStrategy::kUniform;
   for (const v1::StratumStatistics& stratum : draft.strata()) {
     uint16_t index = 0;
     if (!stratum.stratum().empty() && stratum.stratum() != "default") {
       index = static_cast<uint16_t>(subject.strata_names.size());
       subject.strata_names.push_back(stratum.stratum());
     }
+    subject.items[one_stratum ? "" : subject.strata_names[index]] += stratum.items();
     const core::ItemTraits traits{
         .length = stratum.length_mean() > 0 ? static_cast<float>(stratum.length_mean()) : 1,
         .stratum = index,
         .importance =
             stratum.importance_mean() > 0 ? static_cast<float>(stratum.importance_mean()) : 1};
-    const int64_t count =
-        (std::max<int64_t>(0, stratum.items()) + subject.scale - 1) / subject.scale;
+    int64_t count = stratum.items();
+    if (subject.items_in_all > kDraftItemsMax) {
+      count = std::max<int64_t>(1, count * kDraftItemsMax / subject.items_in_all);
+    }
     subject.traits.insert(subject.traits.end(), static_cast<size_t>(count), traits);
   }
   return subject;

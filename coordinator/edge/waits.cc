@@ -64,7 +64,8 @@ uint64_t Waits::WaitJob(absl::string_view name, uint64_t seen, JobReply reply) {
   return Add(std::move(wait));
 }
 
-uint64_t Waits::WaitResults(const v1::StreamResultsRequest& request, ResultsReply reply) {
+uint64_t Waits::WaitResults(const v1::StreamResultsRequest& request, bool told_end,
+                            ResultsReply reply) {
   const absl::StatusOr<JobRef> job = partitions_->FindJob(request.job());
   absl::Status status = job.status();
   ResultsCursor cursor;
@@ -89,7 +90,8 @@ uint64_t Waits::WaitResults(const v1::StreamResultsRequest& request, ResultsRepl
   return Add({.job = *job,
               .results_reply = std::move(reply),
               .cursor = cursor,
-              .follow = request.follow()});
+              .follow = request.follow(),
+              .told_end = told_end});
 }
 
 void Waits::Cancel(uint64_t id) {
@@ -300,7 +302,8 @@ std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   const bool at_end = batch.ended || (!over && !full());
   batch.response.set_at_end(at_end);
   if (at_end && !wait.follow) batch.ended = true;
-  if (batch.items.empty() && !batch.ended) return std::nullopt;
+  // Without results it is the end, which is said once.
+  if (batch.items.empty() && !batch.ended && wait.told_end) return std::nullopt;
   batch.response.set_resume_token(
       EncodeToken(partitions_->ids(), "results", words.name, batch.cursor));
   return batch;

@@ -44,7 +44,7 @@ class Waits {
       : partitions_(partitions), watch_interval_(watch_interval) {}
 
   uint64_t WaitJob(absl::string_view name, uint64_t seen, JobReply reply);
-  uint64_t WaitResults(const v1::StreamResultsRequest& request, ResultsReply reply);
+  uint64_t WaitResults(const v1::StreamResultsRequest& request, bool told_end, ResultsReply reply);
   void Cancel(uint64_t wait);
 
   // The job changed, or is gone. Call it before the hosts are flushed.
@@ -87,6 +87,7 @@ class Waits {
     ResultsReply results_reply;
     ResultsCursor cursor;
     bool follow = false;
+    bool told_end = false;  // The reader knows that it has come to the end.
 
     void Refuse(const absl::Status& status) const {
       if (job_reply) job_reply(status, 0);

@@ -121,7 +121,11 @@ absl::StatusOr<Demand> WorkDesk::DemandFrom(Session& session, const v1::Lease& l
     }
     return NotServed(absl::StrCat("capabilities[", i, "]"), "work other than labelling");
   }
+  if (!lease.model_version().empty()) {
+    return NotServed("model_version", "a lease for a version of a model");
+  }
   Demand demand{.session = session.id(),
+                .platform = session.platform(),
                 .id = lease.demand_id(),
                 .wanted = static_cast<uint32_t>(lease.assignments_wanted()),
                 .items_max = static_cast<uint32_t>(lease.items_max()),
@@ -166,6 +170,19 @@ absl::Status WorkDesk::RoomFor(const Demand& demand) const {
     return Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
                  absl::StrCat("the stream's demands name more than ", limits.demand_bytes_max,
                               " bytes of keys, skills and languages"));
+  }
+  const size_t replaced = broker_.Stands(demand.session, demand.id)
+                              ? Demand::kBareBytes + broker_.bytes(demand.session, demand.id)
+                              : 0;
+  const auto all_max = static_cast<size_t>(limits.demand_memory_bytes_max);
+  const size_t own_max = demand.platform.empty() ? all_max : all_max / WorkLimits::kPlatformShare;
+  if (broker_.memory(demand.platform) - replaced + demand.memory() > own_max) {
+    return Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
+                 "the platform's streams have as many demands as there is room for");
+  }
+  if (broker_.memory() - replaced + demand.memory() > all_max) {
+    return Error(StatusCode::kResourceExhausted, "STREAM_LIMIT",
+                 "all streams together have as many demands as there is room for");
   }
   return absl::OkStatus();
 }

@@ -1,4 +1,5 @@
 // What a gateway may ask of one stream: Welcome tells it, and the service refuses what is beyond.
+// And what all streams may ask for together.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,10 @@ struct WorkLimits {
   int32_t unanswered_max = 100'000;     // Entries.
   int32_t demands_max = 100'000;        // That stand.
   int64_t demand_bytes_max = 64 << 20;  // Of what those name: keys, skills, languages.
+  // Of all streams' demands, of which those of one platform take at most a quarter, where platforms
+  // are told apart. Welcome does not tell it.
+  int64_t demand_memory_bytes_max = 1 << 30;
+  static constexpr int64_t kPlatformShare = 4;
 };
 
 }  // namespace tessera::edge

@@ -145,14 +145,19 @@ class ResultsStream final : public PulledStream<v1::StreamResultsResponse> {
  private:
   edge::Coordinator::WaitId Ask(edge::Coordinator& coordinator) override {
     return coordinator.WaitResults(
-        request_, [this, self = shared_from_this()](
-                      absl::StatusOr<v1::StreamResultsResponse> response, bool ended) {
-          if (response.ok()) request_.set_resume_token(response->resume_token());
+        request_, told_end_,
+        [this, self = shared_from_this()](absl::StatusOr<v1::StreamResultsResponse> response,
+                                          bool ended) {
+          if (response.ok()) {
+            request_.set_resume_token(response->resume_token());
+            told_end_ = response->at_end();
+          }
           Answer(std::move(response), ended);
         });
   }
 
   v1::StreamResultsRequest request_;  // Its token moves on with what was sent.
+  bool told_end_ = false;             // As the last message said.
 };
 
 // A stream that was refused.

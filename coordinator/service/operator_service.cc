@@ -16,6 +16,21 @@ constexpr Roles kOperators = {Role::kOperator};
 constexpr Roles kPoolReaders = {Role::kOperator, Role::kRequester};
 constexpr Roles kWorkerReaders = {Role::kOperator, Role::kGateway};
 
+// How tenants share a pool is the operator's; a requester sees what is its own of it.
+void HideOtherTenants(const Principal& principal, v1::Pool* pool) {
+  if (principal.roles.Has(Role::kOperator)) return;
+  v1::Pool shown;
+  for (const auto& [tenant, weight] : pool->tenant_weights()) {
+    const absl::StatusOr<Resource> resource = TenantResource(tenant, "tenant_weights");
+    if (!resource.ok() || !Authorize(principal, kPoolReaders, *resource).ok()) continue;
+    (*shown.mutable_tenant_weights())[tenant] = weight;
+  }
+  pool->mutable_tenant_weights()->swap(*shown.mutable_tenant_weights());
+}
+void HideOtherTenantsOfAll(const Principal& principal, v1::ListPoolsResponse* response) {
+  for (v1::Pool& pool : *response->mutable_pools()) HideOtherTenants(principal, &pool);
+}
+
 class OperatorService final : public ReceivingService<v1::OperatorService> {
  public:
   explicit OperatorService(ServiceContext* service) : service_(*service) {
@@ -39,12 +54,12 @@ class OperatorService final : public ReceivingService<v1::OperatorService> {
   ServerUnaryReactor* GetPool(CallbackServerContext* context, const v1::GetPoolRequest* request,
                               v1::Pool* pool) override {
     return StartCall(service_, context, request, pool, kPoolReaders, Resource::Shared(),
-                     &edge::Coordinator::GetPool);
+                     &edge::Coordinator::GetPool, &HideOtherTenants);
   }
   ServerUnaryReactor* ListPools(CallbackServerContext* context, const v1::ListPoolsRequest* request,
                                 v1::ListPoolsResponse* response) override {
     return StartCall(service_, context, request, response, kPoolReaders, Resource::Shared(),
-                     &edge::Coordinator::ListPools);
+                     &edge::Coordinator::ListPools, &HideOtherTenantsOfAll);
   }
   ServerUnaryReactor* UpdatePool(CallbackServerContext* context,
                                  const v1::UpdatePoolRequest* request, v1::Pool* pool) override {

@@ -149,6 +149,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.RegisterService(server->operators_.get());
   builder.SetMaxReceiveMessageSize(static_cast<int>(context->limits().message_bytes_max));
   builder.SetMaxSendMessageSize(-1);
+  // A message's size is judged once it is unpacked, and a small one can be very large then.
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   // Messages are read before it is known who sends them, so this holds for everybody together.
   grpc::ResourceQuota quota("tessera");
   quota.Resize(static_cast<size_t>(context->limits().receive_memory_bytes_max));
@@ -156,6 +159,18 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   // No connection needs more: what is beyond a caller's share is refused, with a reason.
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                              static_cast<int>(context->caller_max() + 100));
+  // Streams may be silent for long, and what lies between forgets silent connections: either end may
+  // ask whether the other is still there, with or without a call.
+  const ServiceLimits& limits = context->limits();
+  const auto millis = [](absl::Duration duration) {
+    return static_cast<int>(absl::ToInt64Milliseconds(duration));
+  };
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             millis(limits.ping_interval_min));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, millis(limits.keepalive_interval));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, millis(limits.keepalive_timeout));
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // As many as it takes.
   // Two coordinators must not share a port without knowing it.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   server->server_ = builder.BuildAndStart();

@@ -55,7 +55,10 @@ ServiceContext::ServiceContext(Executor* executor, const Credentials* credential
       credentials_(credentials),
       limits_(limits),
       calls_(CallPlaces(limits, !credentials->open())),
-      open_streams_(StreamPlaces(limits, !credentials->open())) {}
+      open_streams_(StreamPlaces(limits, !credentials->open())),
+      queue_room_(limits.queue_memory_bytes_max,
+                  credentials->open() ? limits.queue_memory_bytes_max
+                                      : limits.queue_memory_bytes_max / limits.share) {}
 
 absl::StatusOr<Principal> ServiceContext::Admit(const grpc::CallbackServerContext& context,
                                                 Roles any_of) const {

@@ -18,6 +18,7 @@
 #include "coordinator/service/credentials.h"
 #include "coordinator/service/executor.h"
 #include "coordinator/service/places.h"
+#include "coordinator/service/room.h"
 #include "coordinator/service/validate_jobs.h"
 #include "coordinator/service/validate_work.h"
 
@@ -34,14 +35,22 @@ struct ServiceLimits {
   int64_t receive_memory_bytes_max = 1 << 30;
   int64_t calls_max = 10'000;    // Unary calls in progress.
   int64_t streams_max = 10'000;  // Streams of all kinds, open.
-  // Where callers are told apart, one has at most a quarter of the calls and of the streams; and a
-  // quarter of the streams is kept for gateways.
+  // Where callers are told apart, one has at most a quarter of the calls, of the streams and of the
+  // memory for queues; and a quarter of the streams is kept for gateways.
   int64_t share = 4;
   int64_t stream_queue_bytes_max = 64 << 20;  // Waiting to be written to one gateway.
+  // To all of them together, where what is small is not counted (work_service.cc).
+  int64_t queue_memory_bytes_max = 1 << 30;
   // What a client has to take the end of its stream in, before it is cut off.
   absl::Duration end_grace = absl::Seconds(5);
   absl::Duration upload_idle_max = absl::Minutes(5);  // Between two batches of AddItems.
-  edge::WorkLimits work;                              // As Welcome tells them.
+  // Between two HTTP/2 pings of a client that sends nothing else; who asks more often is cut off.
+  absl::Duration ping_interval_min = absl::Seconds(10);
+  // How long a connection may be silent before it is asked whether it is still there, and how long
+  // it may take to say so.
+  absl::Duration keepalive_interval = absl::Seconds(60);
+  absl::Duration keepalive_timeout = absl::Seconds(20);
+  edge::WorkLimits work;  // As Welcome tells them.
   ItemLimits items;
 };
 
@@ -106,6 +115,8 @@ class ServiceContext {
   absl::StatusOr<Places::Place> TakeWorkStream(const Principal& principal) {
     return open_streams_.Take(principal.caller(), /*from_reserve=*/true);
   }
+  // Memory for what waits to be written to gateways.
+  Room& queue_room() { return queue_room_; }
   // Calls and streams that one caller can have open, together.
   int64_t caller_max() const { return calls_.caller_max() + open_streams_.caller_max(); }
 
@@ -116,6 +127,7 @@ class ServiceContext {
   std::atomic<bool> closed_{false};
   Places calls_;
   Places open_streams_;
+  Room queue_room_;
   OpenStreams streams_;
 };
 

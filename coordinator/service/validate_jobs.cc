@@ -79,12 +79,7 @@ absl::Status Validate(const v1::ListJobsRequest& request, const ItemLimits&) {
   Violations violations;
   CheckName("tenants", request.parent(), FieldPath("parent"), violations);
   CheckPage(request.page_size(), request.page_token(), violations);
-  const FieldPath states("states");
-  for (int i = 0; i < request.states_size(); ++i) {
-    CheckEnum(
-        request.states(i) != v1::JOB_STATE_UNSPECIFIED && v1::JobState_IsValid(request.states(i)),
-        states.At(i), violations);
-  }
+  CheckStates(request.states(), v1::JobState_IsValid, violations);
   return violations.ToStatus();
 }
 
@@ -226,12 +221,7 @@ absl::Status Validate(const v1::ListResultsRequest& request, const ItemLimits&) 
   Violations violations;
   CheckJobName(request.parent(), FieldPath("parent"), violations);
   CheckPage(request.page_size(), request.page_token(), violations);
-  const FieldPath states("states");
-  for (int i = 0; i < request.states_size(); ++i) {
-    CheckEnum(
-        request.states(i) != v1::ITEM_STATE_UNSPECIFIED && v1::ItemState_IsValid(request.states(i)),
-        states.At(i), violations);
-  }
+  CheckStates(request.states(), v1::ItemState_IsValid, violations);
   return violations.ToStatus();
 }
 

@@ -269,14 +269,32 @@ void CheckPage(int32_t page_size, absl::string_view page_token, Violations& viol
   }
 }
 
+void CheckStates(const google::protobuf::RepeatedField<int>& states, bool (*is_valid)(int),
+                 Violations& violations) {
+  const FieldPath path("states");
+  absl::flat_hash_set<int> seen;
+  for (int i = 0; i < states.size() && !violations.full(); ++i) {
+    const FieldPath at = path.At(i);
+    if (CheckEnum(states[i] != 0 && is_valid(states[i]), at, violations) &&
+        !seen.insert(states[i]).second) {
+      violations.Duplicated(at, "is there twice");
+    }
+  }
+}
+
 void CheckMask(const google::protobuf::FieldMask& mask,
                const absl::flat_hash_set<absl::string_view>& updatable, Violations& violations) {
   const FieldPath path("update_mask");
   if (mask.paths().empty()) violations.Required(path);
+  absl::flat_hash_set<absl::string_view> seen;
   for (const std::string& field : mask.paths()) {
-    if (updatable.contains(field)) continue;
-    violations.Add(v1::FIELD_NOT_UPDATABLE, path,
-                   absl::StrCat("names ", Utf8Prefix(field, 100), ", which cannot be updated"));
+    if (violations.full()) return;
+    if (!updatable.contains(field)) {
+      violations.Add(v1::FIELD_NOT_UPDATABLE, path,
+                     absl::StrCat("names ", Utf8Prefix(field, 100), ", which cannot be updated"));
+    } else if (!seen.insert(field).second) {
+      violations.Duplicated(path, absl::StrCat("names ", field, " twice"));
+    }
   }
 }
 

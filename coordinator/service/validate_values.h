@@ -17,6 +17,7 @@
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/field_mask.pb.h"
 #include "google/protobuf/map.h"
+#include "google/protobuf/repeated_field.h"
 #include "google/protobuf/repeated_ptr_field.h"
 #include "google/protobuf/timestamp.pb.h"
 
@@ -105,8 +106,11 @@ std::optional<absl::Time> CheckTime(const google::protobuf::Timestamp& time, con
 // --- Pages and masks -----------------------------------------------------------------------------
 
 void CheckPage(int32_t page_size, absl::string_view page_token, Violations& violations);
+// The `states` that a list is filtered by: distinct, each set and, as `is_valid` says, known.
+void CheckStates(const google::protobuf::RepeatedField<int>& states, bool (*is_valid)(int),
+                 Violations& violations);
 
-// Not empty, and every path one of `updatable`. FIELD_NOT_UPDATABLE otherwise.
+// Not empty, and every path one of `updatable`, once. FIELD_NOT_UPDATABLE, VALUE_DUPLICATED.
 void CheckMask(const google::protobuf::FieldMask& mask,
                const absl::flat_hash_set<absl::string_view>& updatable, Violations& violations);
 bool MaskHas(const google::protobuf::FieldMask& mask, absl::string_view path);

@@ -167,8 +167,11 @@ class EntryCheck {
       violations.OutOfLimits(path, absl::StrCat("must have at most ", kItemsMax, " entries"));
       return;
     }
+    absl::flat_hash_set<absl::string_view> seen;
     for (int i = 0; i < keys.size() && !violations.full(); ++i) {
-      CheckItemKey(keys[i], path.At(i), violations);
+      if (CheckItemKey(keys[i], path.At(i), violations) && !seen.insert(keys[i]).second) {
+        violations.Duplicated(path.At(i), "is there twice");
+      }
     }
   }
 

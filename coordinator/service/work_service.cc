@@ -1,5 +1,6 @@
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -44,7 +45,12 @@ class WorkStream final
         place_(std::move(place)),
         cutoff_(context),
         limits_(service.limits().work),
-        platform_(principal.everywhere ? std::string() : principal.platform) {}
+        platform_(principal.everywhere ? std::string() : principal.platform),
+        caller_(principal.caller()) {}
+  ~WorkStream() override {
+    const MutexLock lock(&mutex_);
+    if (queue_counted_ > 0) service_.queue_room().GiveBack(caller_, queue_counted_);
+  }
 
   void Start() {
     grpc_share_ = shared_from_this();
@@ -97,6 +103,7 @@ class WorkStream final
       queue_bytes_ -= queue_.front().bytes;
       queue_.pop_front();
       if (!ok) DropQueue();  // OnCancel() says the rest.
+      CountQueue();
     }
     WriteOrFinish();
   }
@@ -149,6 +156,9 @@ class WorkStream final
   // Messages are merged up to this size, well below the 4 MiB that clients take unless told
   // otherwise.
   static constexpr size_t kMergedBytesMax = 512 << 10;
+  // What waits for a gateway up to here is not counted with what waits for all: a few words always
+  // find room, however much others leave unread.
+  static constexpr size_t kUncountedMax = 64 << 10;
   // A larger message is not kept in its slot for the next one to fill.
   static constexpr int kKeptBytesMax = 64 << 10;
 
@@ -222,8 +232,12 @@ class WorkStream final
         queue_.push_back({std::move(response), bytes});
       }
       queue_bytes_ += bytes;
-      overflow = queue_bytes_ > static_cast<size_t>(service_.limits().stream_queue_bytes_max);
-      if (overflow) DropQueue();
+      overflow = queue_bytes_ > static_cast<size_t>(service_.limits().stream_queue_bytes_max) ||
+                 !CountQueue();
+      if (overflow) {
+        DropQueue();
+        CountQueue();
+      }
     }
     if (overflow) {
       // Not from within the session's own call.
@@ -242,6 +256,18 @@ class WorkStream final
       queue_bytes_ -= queue_.back().bytes;
       queue_.pop_back();
     }
+  }
+
+  // Takes the room that the queue has come to need, or gives back what it needs no longer. False
+  // where there is none left; nothing has changed then.
+  bool CountQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const int64_t needed =
+        static_cast<int64_t>(queue_bytes_ - std::min(queue_bytes_, kUncountedMax));
+    const int64_t more = needed - queue_counted_;
+    if (more > 0 && !service_.queue_room().Take(caller_, more)) return false;
+    if (more < 0) service_.queue_room().GiveBack(caller_, -more);
+    queue_counted_ = needed;
+    return true;
   }
 
   // gRPC is called outside of the lock, as it may call back at once.
@@ -268,6 +294,7 @@ class WorkStream final
   Cutoff cutoff_;
   const edge::WorkLimits limits_;
   const std::string platform_;
+  const std::string caller_;
   std::shared_ptr<WorkStream> grpc_share_;  // From Start() to OnDone().
 
   // Of the reads, of which there is one at a time. `first_`: no message has come so far.
@@ -290,6 +317,7 @@ class WorkStream final
   bool read_waits_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mutex_);
   size_t queue_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t queue_counted_ ABSL_GUARDED_BY(mutex_) = 0;  // Of it, taken from the room of all.
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> finish_ ABSL_GUARDED_BY(mutex_);
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;

@@ -534,7 +534,8 @@ void Requester::Stream() {
   request.set_resume_token(token_);
   request.set_follow(true);
   world_->WaitResults(
-      request, [this](const absl::StatusOr<v1::StreamResultsResponse>& response, bool ended) {
+      request, told_end_,
+      [this](const absl::StatusOr<v1::StreamResultsResponse>& response, bool ended) {
         streaming_ = false;
         OnResults(response, ended);
       });
@@ -562,6 +563,7 @@ void Requester::OnResults(const absl::StatusOr<v1::StreamResultsResponse>& respo
   }
   last_revision_ = last;
   token_ = response->resume_token();
+  told_end_ = response->at_end();
   stream_ended_ = ended;
   if (ended) CheckStream();
 }

@@ -112,6 +112,7 @@ class Requester {
   // --- What was streamed -------------------------------------------------------------------------
   bool streaming_ = false;
   bool stream_ended_ = false;
+  bool told_end_ = false;
   std::string token_;
   std::map<std::string, v1::Result> results_;  // The highest revision of each item.
   int64_t last_revision_ = 0;

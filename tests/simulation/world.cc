@@ -184,7 +184,7 @@ void World::ToServer(const std::shared_ptr<Server>& server, uint64_t lane, bool 
                      }});
 }
 
-void World::WaitResults(const v1::StreamResultsRequest& request,
+void World::WaitResults(const v1::StreamResultsRequest& request, bool told_end,
                         std::function<void(absl::StatusOr<v1::StreamResultsResponse>, bool)> done) {
   struct Reply {
     v1::StreamResultsResponse response;
@@ -194,10 +194,10 @@ void World::WaitResults(const v1::StreamResultsRequest& request,
     if (!reply.ok()) return done(reply.status(), false);
     done(std::move(reply->response), reply->ended);
   });
-  ToServer(0, true, [this, request, once](Callee callee) {
+  ToServer(0, true, [this, request, told_end, once](Callee callee) {
     const auto back = Back<Reply>(callee, once);
     const Coordinator::WaitId wait = callee.coordinator->WaitResults(
-        request, [back](absl::StatusOr<v1::StreamResultsResponse> response, bool ended) {
+        request, told_end, [back](absl::StatusOr<v1::StreamResultsResponse> response, bool ended) {
           if (!response.ok()) return back(response.status());
           back(Reply{*std::move(response), ended});
         });

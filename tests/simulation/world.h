@@ -113,7 +113,7 @@ class World {
     }
   }
   // The same for WaitResults.
-  void WaitResults(const v1::StreamResultsRequest& request,
+  void WaitResults(const v1::StreamResultsRequest& request, bool told_end,
                    std::function<void(absl::StatusOr<v1::StreamResultsResponse>, bool)> done);
 
   // A gateway's stream: `Gateway::OnMessage` and `OnClosed` are called with its id. 0: nobody

@@ -95,6 +95,7 @@ TEST(PolicyTest, WhatIsInForceReadsBackAsItself) {
   const core::JobPolicy first = From(policy);
   SetInForce(first, &policy);
   EXPECT_EQ(core::Encode(From(policy)), core::Encode(first));
+  EXPECT_EQ(policy.value_micros(), 1'000'000);
   EXPECT_EQ(policy.quality().answers_max(), 10);
   EXPECT_EQ(policy.split().seed(), 77);
   EXPECT_THAT(policy.eligibility().pools(), ElementsAre("pools/default"));

@@ -444,9 +444,9 @@ TEST_F(CoordinatorTest, WhoWaitsWhenTheCoordinatorEndsIsToldSo) {
     v1::StreamResultsRequest stream;
     stream.set_job(job);
     stream.set_follow(true);
-    world_->WaitResults(stream, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool) {
-      expect_unavailable(r.status());
-    });
+    world_->WaitResults(
+        stream, /*told_end=*/true,
+        [&](absl::StatusOr<v1::StreamResultsResponse> r, bool) { expect_unavailable(r.status()); });
   });
   world_.Restart();
   EXPECT_EQ(told, 2);
@@ -536,6 +536,10 @@ TEST_F(CoordinatorTest, AnswersAreReviewedAllOfACallOrNone) {
   bonus.set_worker("platforms/web/workers/nobody");
   bonus.set_request_id("b2");
   EXPECT_THAT(world_.Call(&Coordinator::PayBonus, bonus).status(), HasReason("WORKER_NOT_FOUND"));
+  // What is not looked at must not look as if it had been.
+  bonus.set_worker("platforms/web/workers/ann");
+  bonus.set_assignment("nonsense");
+  EXPECT_THAT(world_.Call(&Coordinator::PayBonus, bonus).status(), HasReason("NOT_SERVED"));
 }
 
 TEST_F(CoordinatorTest, ADraftIsPlannedLikeTheJobThatItWouldBecome) {

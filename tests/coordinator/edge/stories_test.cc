@@ -330,7 +330,7 @@ TEST_F(StoriesTest, AClientThatStreamedResultsSeesTheirRevisions) {
     request.set_follow(true);
     coordinator_->BeginTurn(now_);
     const Coordinator::WaitId wait = coordinator_->WaitResults(
-        request, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool end) {
+        request, /*told_end=*/true, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool end) {
           ASSERT_THAT(r, IsOk());
           for (const v1::Result& result : r->results()) seen.push_back(result);
           token = r->resume_token();

@@ -42,14 +42,16 @@ class WaitsTest : public ::testing::Test {
     world_.Settle();
     return reply;
   }
-  std::shared_ptr<std::optional<Results>> WaitResults(absl::string_view token, bool follow) {
+  // By default of a reader who knows that it has come to the end, and waits for news.
+  std::shared_ptr<std::optional<Results>> WaitResults(absl::string_view token, bool follow,
+                                                      bool told_end = true) {
     v1::StreamResultsRequest request;
     request.set_job(job_);
     request.set_resume_token(std::string(token));
     request.set_follow(follow);
     auto reply = std::make_shared<std::optional<Results>>();
     world_.Turn([&] {
-      wait_ = world_->WaitResults(request,
+      wait_ = world_->WaitResults(request, told_end,
                                   [reply](absl::StatusOr<v1::StreamResultsResponse> r, bool ended) {
                                     *reply = Results{std::move(r), ended};
                                   });
@@ -212,7 +214,7 @@ TEST_F(WaitsTest, NobodyHearsOfADeletionBeforeItsCommit) {
     world_->WaitJob(job_, 0, [&](const auto&, uint64_t) { heard.push_back("watcher"); });
     v1::StreamResultsRequest results;
     results.set_job(job_);
-    world_->WaitResults(results, [&](const auto&, bool) { heard.push_back("reader"); });
+    world_->WaitResults(results, false, [&](const auto&, bool) { heard.push_back("reader"); });
     v1::ListWorkersRequest workers;
     workers.set_parent("platforms/-");
     workers.set_job(job_);
@@ -261,6 +263,31 @@ TEST_F(WaitsTest, ResultsComeAsRevisionsAndGoOnFromATokenAcrossARestart) {
   ASSERT_THAT((*second)->response->results(), SizeIs(1));
   EXPECT_EQ((*second)->response->results(0).item_key(), "item2");
   EXPECT_FALSE((*second)->ended);
+}
+
+// Where there is nothing to show, and after a message that was exactly full, too.
+TEST_F(WaitsTest, WhoComesToTheEndIsToldSoOnce) {
+  const auto told = [&](const std::shared_ptr<std::optional<Results>>& reply) {
+    return reply->has_value() && (*reply)->response.ok() && (*reply)->response->at_end() &&
+           (*reply)->response->results().empty() && !(*reply)->ended;
+  };
+  const auto empty = WaitResults("", true, /*told_end=*/false);
+  ASSERT_TRUE(told(empty));
+  const std::string begin = (*empty)->response->resume_token();
+  EXPECT_FALSE(WaitResults(begin, true)->has_value());
+
+  for (int i = 0; i < 10; ++i) ASSERT_THAT(world_.Add(job_, i * 100, 100), IsOk());
+  for (int i = 0; i < 100; ++i) Answer(absl::StrCat("w", i), 10);
+  const auto full = WaitResults(begin, true);
+  ASSERT_TRUE(full->has_value());
+  ASSERT_THAT((*full)->response->results(), SizeIs(1000));
+  ASSERT_FALSE((*full)->response->at_end()) << "a full message does not know what follows";
+  const std::string token = (*full)->response->resume_token();
+  EXPECT_TRUE(told(WaitResults(token, true, /*told_end=*/false)));
+  const auto without = WaitResults(token, false, /*told_end=*/false);
+  ASSERT_TRUE(without->has_value());
+  EXPECT_TRUE((*without)->response->at_end());
+  EXPECT_TRUE((*without)->ended);
 }
 
 TEST_F(WaitsTest, TheEndOfAJobBringsWhatWasNeverAnswered) {
@@ -354,8 +381,9 @@ TEST_F(WaitsTest, ATokenThatWasMadeUpOrIsAnotherJobsIsRefused) {
   request.set_resume_token(token);
   std::optional<absl::Status> status;
   world_.Turn([&] {
-    world_->WaitResults(
-        request, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool) { status = r.status(); });
+    world_->WaitResults(request, false, [&](absl::StatusOr<v1::StreamResultsResponse> r, bool) {
+      status = r.status();
+    });
   });
   world_.Settle();
   ASSERT_TRUE(status.has_value());

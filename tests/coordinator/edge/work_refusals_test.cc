@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "coordinator/edge/broker.h"
 #include "coordinator/edge/convert.h"
 #include "tests/coordinator/edge/work_world.h"
 
@@ -116,6 +117,56 @@ TEST_F(WorkTest, DemandsThatNameMoreThanIsAllowedAreRejected) {
   world_.Send(session_, withdraw);
   EXPECT_THAT(sink_.Take().demands_ended(), SizeIs(1));
   EXPECT_THAT(lease(2, 1000).rejected(), IsEmpty());
+}
+
+// However many streams there are: what they ask for is kept in one memory, and no platform takes all
+// of it.
+TEST_F(WorkTest, AllStreamsTogetherHaveRoomForSoManyDemands) {
+  world_.options().work.demand_memory_bytes_max = 16 * Demand::kBareBytes;
+  world_.Restart();
+  const auto demands = [&](Coordinator::SessionId session, RecordingSink& sink, int first) {
+    v1::WorkRequest request;
+    for (int i = 0; i < 5; ++i) {
+      CoordinatorWorld::AddLease(request, static_cast<uint64_t>(first + i), absl::StrCat("w", i));
+    }
+    world_.Send(session, request);
+    const v1::WorkResponse told = sink.Take();
+    for (const v1::Rejected& rejected : told.rejected()) {
+      EXPECT_EQ(rejected.code(), static_cast<int>(StatusCode::kResourceExhausted));
+      EXPECT_EQ(rejected.reason(), "STREAM_LIMIT");
+    }
+    return 5 - told.rejected_size();
+  };
+  RecordingSink& first = world_.NewSink();
+  RecordingSink& second = world_.NewSink();
+  const auto session = world_.Connect(first, "g1", "market");
+  EXPECT_EQ(demands(session, first, 1), 4);
+  EXPECT_EQ(demands(world_.Connect(second, "g2", "market"), second, 1), 0);
+  // In place of one of its own there is room.
+  EXPECT_EQ(demands(session, first, 1), 4);
+  for (const char* const platform : {"a", "b", "c"}) {
+    RecordingSink& sink = world_.NewSink();
+    EXPECT_EQ(demands(world_.Connect(sink, "g", platform), sink, 1), 4) << platform;
+  }
+  RecordingSink& late = world_.NewSink();
+  const auto last = world_.Connect(late, "g", "late");
+  EXPECT_EQ(demands(last, late, 1), 0);
+  world_.Turn([&] { world_->CloseSession(session); });
+  EXPECT_EQ(demands(last, late, 1), 4);
+}
+
+TEST_F(WorkTest, AModelsVersionIsRefusedAsLongAsItMeansNothing) {
+  JobWith(3);
+  v1::WorkRequest request;
+  CoordinatorWorld::AddLease(request, 1, "ann");
+  request.mutable_leases(0)->set_model_version("v2");
+  world_.Send(session_, request);
+  const v1::WorkResponse told = sink_.Take();
+  EXPECT_THAT(told.assigned(), IsEmpty());
+  ASSERT_THAT(told.rejected(), SizeIs(1));
+  EXPECT_EQ(told.rejected(0).code(), static_cast<int>(StatusCode::kUnimplemented));
+  EXPECT_EQ(told.rejected(0).reason(), "NOT_SERVED");
+  EXPECT_EQ(told.rejected(0).field(), "model_version");
 }
 
 TEST_F(WorkTest, WelcomeTellsTheLimitsThatHold) {

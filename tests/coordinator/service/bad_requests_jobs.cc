@@ -260,6 +260,13 @@ void AddOthers(std::vector<BadRequest>& rows) {
                   "page_token"),
           Invalid("a state that is none", "JobService/ListJobs", "parent: 'tenants/acme' states: 0",
                   "FIELD_OUT_OF_LIMITS", "states[0]"),
+          Invalid("a state twice", "JobService/ListJobs",
+                  "parent: 'tenants/acme' states: JOB_STATE_RUNNING states: JOB_STATE_PAUSED "
+                  "states: JOB_STATE_RUNNING",
+                  "VALUE_DUPLICATED", "states[2]"),
+          Invalid("a state of an item twice", "JobService/ListResults",
+                  "parent: '$MAIN' states: ITEM_STATE_WAITING states: ITEM_STATE_WAITING",
+                  "VALUE_DUPLICATED", "states[1]"),
           Invalid("a page token made up", "JobService/ListResults",
                   "parent: '$MAIN' page_token: 'made-up'", "PAGE_TOKEN_INVALID", "page_token"),
           Invalid("a page token of another list", "JobService/ListResults",
@@ -351,6 +358,10 @@ void AddOthers(std::vector<BadRequest>& rows) {
               "job: '$GENEROUS' worker: 'platforms/market/workers/ann' amount_micros: 1 "
               "reason: 'thanks' request_id: 'more'",
               StatusCode::RESOURCE_EXHAUSTED, "BONUSES_MAX", ""),
+          Row("a bonus for one assignment", "JobService/PayBonus",
+              "job: '$MAIN' worker: 'platforms/market/workers/ann' amount_micros: 1 reason: 'r' "
+              "request_id: 'b' assignment: '$ASSIGNMENT'",
+              StatusCode::UNIMPLEMENTED, "NOT_SERVED", "assignment"),
           Row("a bonus for somebody who did nothing", "JobService/PayBonus",
               "job: '$MAIN' worker: 'platforms/market/workers/bob' amount_micros: 1 reason: 'r' "
               "request_id: 'b'",

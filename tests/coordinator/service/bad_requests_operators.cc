@@ -60,6 +60,13 @@ std::vector<BadRequest> BadOperatorRequests() {
       Invalid("a pool's name updated", "OperatorService/UpdatePool",
               "pool { name: 'pools/experts' } update_mask { paths: 'name' }", "FIELD_NOT_UPDATABLE",
               "update_mask"),
+      Invalid("a pool's field named twice", "OperatorService/UpdatePool",
+              "pool { name: 'pools/experts' } update_mask { paths: 'skills' paths: 'skills' }",
+              "VALUE_DUPLICATED", "update_mask"),
+      Row("a pool for some platforms", "OperatorService/UpdatePool",
+          "pool { name: 'pools/experts' platforms: 'platforms/market' } update_mask { paths: "
+          "'platforms' }",
+          StatusCode::UNIMPLEMENTED, "NOT_SERVED", "pool.platforms"),
       Row("the default pool deleted", "OperatorService/DeletePool", "name: 'pools/default'",
           StatusCode::FAILED_PRECONDITION, "POOL_DEFAULT", ""),
       Row("a deletion of a pool that is not there", "OperatorService/DeletePool",
@@ -85,6 +92,10 @@ std::vector<BadRequest> BadOperatorRequests() {
       Invalid("a worker's answers updated", "OperatorService/UpdateWorker",
               "worker { name: 'platforms/market/workers/ann' } update_mask { paths: 'answers' }",
               "FIELD_NOT_UPDATABLE", "update_mask"),
+      Row("a worker's qualifications updated", "OperatorService/UpdateWorker",
+          "worker { name: 'platforms/market/workers/ann' qualifications { key: 'q' value: 1 } } "
+          "update_mask { paths: 'qualifications' }",
+          StatusCode::UNIMPLEMENTED, "NOT_SERVED", ""),
       Row("an update of a worker who is not there", "OperatorService/UpdateWorker",
           "worker { name: 'platforms/market/workers/none' skills: 's' } update_mask { paths: "
           "'skills' }",

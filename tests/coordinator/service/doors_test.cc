@@ -82,6 +82,36 @@ TEST(DoorsTest, TokensAreReadAgainOnAHangUp) {
             grpc::StatusCode::UNAUTHENTICATED);
 }
 
+// A share tells who else is there.
+TEST(DoorsTest, ARequesterSeesNoOtherTenantsShareOfAPool) {
+  ServiceWorld world;
+  ASSERT_EQ(world
+                .Call(kOperator, "OperatorService/CreatePool",
+                      {"pool_id: 'shared' pool { tenant_weights { key: 'tenants/acme' value: 2 } "
+                       "tenant_weights { key: 'tenants/rival' value: 3 } }"})
+                .code,
+            grpc::StatusCode::OK);
+  const auto seen = [&](const char* token) {
+    const Outcome got = world.Call(token, "OperatorService/GetPool", {"name: 'pools/shared'"});
+    const Outcome listed = world.Call(token, "OperatorService/ListPools", {""});
+    std::vector<std::string> tenants;
+    for (const auto& [tenant, weight] : got.reply<v1::Pool>().tenant_weights()) {
+      tenants.push_back(tenant);
+      for (const v1::Pool& pool : listed.reply<v1::ListPoolsResponse>().pools()) {
+        if (pool.name() != "pools/shared") continue;
+        EXPECT_EQ(pool.tenant_weights().size(), got.reply<v1::Pool>().tenant_weights().size());
+        EXPECT_EQ(pool.tenant_weights().at(tenant), weight);
+      }
+    }
+    return tenants;
+  };
+  EXPECT_THAT(seen(kAcme), ::testing::ElementsAre("tenants/acme"));
+  EXPECT_THAT(seen(kRival), ::testing::ElementsAre("tenants/rival"));
+  for (const char* const token : {kOperator, kEverybody}) {
+    EXPECT_THAT(seen(token), ::testing::UnorderedElementsAre("tenants/acme", "tenants/rival"));
+  }
+}
+
 // --- TLS -----------------------------------------------------------------------------------------
 
 std::string Contents(const std::string& path) {

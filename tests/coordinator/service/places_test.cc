@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/service/room.h"
 #include "coordinator/service/service_context.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -60,6 +61,20 @@ TEST(PlacesTest, APlaceThatGoesIsFreeOnceHoweverItWasMoved) {
   EXPECT_EQ(places.taken(), 0);
   Taken taken;
   EXPECT_EQ(TakeAll(places, "a", false, taken), 1);
+}
+
+TEST(RoomTest, OneCallerHasItsShareAndWhatIsGivenBackIsThereAgain) {
+  Room room(10, 4);
+  EXPECT_TRUE(room.Take("a", 3));
+  EXPECT_FALSE(room.Take("a", 2));
+  EXPECT_TRUE(room.Take("a", 1));
+  EXPECT_TRUE(room.Take("b", 4));
+  EXPECT_FALSE(room.Take("c", 3)) << "more than is left of all";
+  EXPECT_TRUE(room.Take("c", 2));
+  room.GiveBack("a", 4);
+  EXPECT_TRUE(room.Take("c", 2));
+  EXPECT_TRUE(room.Take("a", 2));
+  EXPECT_FALSE(room.Take("a", 1));
 }
 
 class NoExecutor final : public Executor {

@@ -53,9 +53,10 @@ std::shared_ptr<grpc::Channel> SmallChannel(const CoordinatorProcess& coordinato
                                    arguments);
 }
 
-TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
-  CoordinatorProcess coordinator(
-      {.flags = {"--streams-max", "1", "--stream-queue-max", "4194304"}});
+// Of the only place there is.
+void ExpectADeafGatewayLosesItsPlace(std::vector<std::string> flags) {
+  flags.insert(flags.end(), {"--streams-max", "1"});
+  CoordinatorProcess coordinator({.flags = flags});
   const auto stub = v1::WorkService::NewStub(SmallChannel(coordinator));
   const auto context = Context(kNobody, 120);
   const auto work = stub->Work(context.get());
@@ -86,6 +87,33 @@ TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
   context->TryCancel();  // Where the coordinator did not.
   talks.join();
   EXPECT_FALSE(work->Finish().ok());
+}
+
+TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
+  ExpectADeafGatewayLosesItsPlace({"--stream-queue-max", "4194304"});
+}
+
+// However much each of them may leave unread.
+TEST(StreamLimitsTest, SoDoesOneThatWouldTakeTheMemoryOfAll) {
+  ExpectADeafGatewayLosesItsPlace(
+      {"--stream-queue-max", absl::StrCat(1 << 30), "--queue-memory-max", "4194304"});
+}
+
+// A megabyte of them becomes a gigabyte before anybody has said who they are.
+TEST(StreamLimitsTest, CompressedMessagesAreNotUnpacked) {
+  CoordinatorProcess coordinator;
+  const auto stub = v1::JobService::NewStub(coordinator.Channel());
+  v1::GetJobRequest request;
+  request.set_name(std::string(1 << 20, 'n'));
+  v1::Job job;
+  EXPECT_EQ(stub->GetJob(Context().get(), request, &job).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    const auto context = Context();
+    context->set_compression_algorithm(algorithm);
+    EXPECT_EQ(stub->GetJob(context.get(), request, &job).error_code(),
+              grpc::StatusCode::UNIMPLEMENTED);
+  }
 }
 
 TEST(StreamLimitsTest, AReaderWhoDoesNotReadDoesNotHoldUpTheEnd) {
