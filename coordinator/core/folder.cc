@@ -287,7 +287,7 @@ class PartitionState::Folder {
       ItemEntry entry;
       entry.worker = e.worker;
       entry.sequence = e.assignment.sequence;
-      entry.price_micros = static_cast<uint32_t>(e.price_micros);
+      entry.price = PackPrice(e.price_micros);
       job->items.AddEntry(i.item, entry);
     }
     if (Tally* tally = TallyOf(index, *job, e.worker)) tally->granted += items;
@@ -367,7 +367,9 @@ class PartitionState::Folder {
       if (e.approved) {
         head->ledger.approved_micros += e.price_micros;
       } else {
-        head->ledger.rejected_micros += e.price_micros;
+        // The one sum that no budget bounds: what was rejected is bought again.
+        Micros& rejected = head->ledger.rejected_micros;
+        rejected = AddSaturated(rejected, e.price_micros);
         if (!e.money_only) {
           if (!TakeOne(head->answers)) return Uncounted();
           head->answers_rejected += 1;

@@ -89,7 +89,7 @@ absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& comm
       case Fate::kCounted: {
         const ItemEntry* e = item.FindAssignment(command.assignment.sequence);
         ++reply.answers;
-        if (!(e->flags & ItemEntry::kUnpaid)) reply.earned_micros += e->price_micros;
+        if (!(e->flags & ItemEntry::kUnpaid)) reply.earned_micros += e->price_micros();
         break;
       }
       case Fate::kUnpaid:
@@ -363,7 +363,7 @@ absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, ab
   AnswerReviewed reviewed{.assignment = id,
                           .worker = e->worker,
                           .approved = command.approve,
-                          .price_micros = e->price_micros,
+                          .price_micros = e->price_micros(),
                           .reason = command.reason,
                           .money_only = j.ended() && !command.approve};
   if (command.approve || j.ended()) {

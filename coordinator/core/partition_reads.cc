@@ -93,7 +93,7 @@ ItemView Partition::Impl::ViewItem(JobIndex index, ItemIndex i) const {
                 .traits = j.items.Traits(i)};
   const Votes votes = CountedVotes(item.entries);
   for (const ItemEntry& e : item.entries) {
-    if (e.counted() && !(e.flags & ItemEntry::kUnpaid)) view.cost_micros += e.price_micros;
+    if (e.counted() && !(e.flags & ItemEntry::kUnpaid)) view.cost_micros += e.price_micros();
   }
   view.answers = static_cast<uint32_t>(votes.size());
   view.majority = Majority(static_cast<uint16_t>(j.head.identity.classes.size()), votes);
@@ -111,7 +111,7 @@ ItemStory Partition::Impl::Explain(JobIndex index, ItemIndex i) const {
     ItemEntryView view{
         .assignment = {index, e.sequence},
         .worker = state_.worker(e.worker).name,
-        .price_micros = e.price_micros,
+        .price_micros = e.price_micros(),
         .label = e.label,
         .pending = e.status == ItemEntry::kLeased,
         .counted = e.counted(),

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "common/check.h"
+#include "coordinator/core/money.h"
 
 namespace tessera::core {
 namespace {
@@ -42,18 +43,6 @@ void Shuffle(absl::Span<ItemIndex> items, uint64_t seed) {
   for (size_t left = items.size(); left > 1; --left) {
     std::swap(items[left - 1], items[random.Below(left)]);
   }
-}
-
-// Whole micros, rounded down; what does not fit is the largest there is.
-Micros ToMicros(double amount) {
-  constexpr Micros kMost = std::numeric_limits<Micros>::max();
-  if (!(amount > 0)) return 0;
-  return amount >= static_cast<double>(kMost) ? kMost : static_cast<Micros>(amount);
-}
-
-Micros AddSaturated(Micros a, Micros b) {
-  Micros sum = 0;
-  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<Micros>::max() : sum;
 }
 
 // The items of one stratum, on the way to a Stratum.

@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "common/errors.h"
+#include "coordinator/core/money.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 
@@ -320,7 +321,7 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
   out.set_items_admitted(static_cast<int64_t>(plan.items_admitted + plan.items_begun));
   out.set_expected_answers(plan.answers_expected);
   out.set_expected_cost_micros(plan.cost_micros);
-  out.set_full_cost_micros(static_cast<int64_t>(std::llround(full_cost)));
+  out.set_full_cost_micros(core::ToMicros(std::round(full_cost)));
   out.set_remaining_micros(remaining_micros);
   out.set_budget_suffices(plan.budget_suffices);
   out.set_expected_worker_seconds(plan.worker_seconds);

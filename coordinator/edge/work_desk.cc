@@ -230,7 +230,7 @@ WorkDesk::Account WorkDesk::AccountOf(const AssignmentRef& ref,
     account.worker = entry->worker;
     if (entry->counted()) {
       ++account.accepted;
-      account.earned_micros += entry->price_micros;
+      account.earned_micros += entry->price_micros();
       account.late = account.late || (entry->flags & core::ItemEntry::kLate) != 0;
     } else if (entry->status != core::ItemEntry::kLeased) {
       ++account.returned;

@@ -476,7 +476,7 @@ void Gateway::CheckHeld(const std::string& id, const Held& held) {
       Complain("item ", key, " knows nothing of assignment ", id);
       continue;
     }
-    if (entry->price_micros != held.price_micros)
+    if (entry->price_micros() != held.price_micros)
       Complain("the price of ", id, " is not what was quoted");
     const bool accepted =
         entry->status == ItemEntry::kAnswered || entry->status == ItemEntry::kRejected;
