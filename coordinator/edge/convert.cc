@@ -278,10 +278,7 @@ v1::Result ResultToProto(const core::ItemView& item, const core::JobHead& job,
   out.set_answers(static_cast<int32_t>(item.answers));
   if (item.majority != core::kNoLabel) *out.mutable_majority() = ChoiceAnswer(words, item.majority);
   out.set_cost_micros(item.cost_micros);
-  if (item.traits.gold != core::kNoLabel) {
-    out.set_is_gold(true);
-    *out.mutable_value() = ChoiceAnswer(words, item.traits.gold);
-  }
+  out.set_is_gold(item.traits.gold != core::kNoLabel);
   return out;
 }
 
