@@ -294,9 +294,7 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
     v1::PlannedStratum& one = *out.add_strata();
     const uint64_t all = stratum.items + stratum.items_begun;
     const uint64_t admitted = stratum.items_admitted + stratum.items_begun;
-    const double bundle = std::max<uint32_t>(1, stratum.bundle_items);
-    const double units = all > 0 ? stratum.units / static_cast<double>(all) : 1;
-    const auto tasks = static_cast<int64_t>(std::ceil(stratum.answers_expected / bundle));
+    const auto tasks = static_cast<int64_t>(std::ceil(stratum.sittings));
     one.set_stratum(stratum.name.empty() ? "default" : stratum.name);
     one.set_items(static_cast<int64_t>(all));
     one.set_items_admitted(static_cast<int64_t>(admitted));
@@ -305,7 +303,8 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
     one.set_expected_answers_per_item(
         admitted > 0 ? stratum.answers_expected / static_cast<double>(admitted) : 0);
     one.set_expected_cost_micros(stratum.cost_micros);
-    one.set_expected_seconds_per_microtask(core::SittingSeconds(cost, bundle * units));
+    one.set_expected_seconds_per_microtask(
+        stratum.sittings > 0 ? stratum.worker_seconds / stratum.sittings : 0);
     one.set_price_per_item_micros(price_micros);
     items += static_cast<int64_t>(all);
     microtasks += tasks;

@@ -43,6 +43,7 @@ core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
     stratum.units *= factor;
     stratum.answers_expected *= factor;
     stratum.cost_micros *= subject.scale;
+    stratum.sittings *= factor;
     stratum.worker_seconds *= factor;
   }
   plan.items_admitted *= scale;
