@@ -40,8 +40,13 @@ StallReason Partition::Impl::Stall(JobIndex index) const {
       r.rate_tokens + policy.assignments_per_second_max * absl::ToDoubleSeconds(now_ - r.rate_at) <
           1;
   if (at_open_max || at_rate) return StallReason::kRateLimited;
-  if (!HasWork(index))
-    return head.open_assignments > 0 ? StallReason::kWaitingForAnswers : StallReason::kNone;
+  if (!HasWork(index)) {
+    if (head.open_assignments > 0) return StallReason::kWaitingForAnswers;
+    // Where it is not the money, every item in progress has been through so many hands that nobody
+    // is asked any more.
+    const bool spent = head.ledger.remaining_micros() < ItemMinimum(j).value_or(0);
+    return spent || r.refit_page.has_value() ? StallReason::kNone : StallReason::kNoEligibleWorker;
+  }
   // While somebody is at work answers are being bought, even where the next one who asked may not;
   // and with nobody who asks for more, these are all that is to be expected.
   const bool asked = now_ - r.asked_at < kNobodyAsksAfter;

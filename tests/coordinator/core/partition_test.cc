@@ -295,6 +295,7 @@ TEST_F(PartitionTest, AnItemThatEverybodyGivesBackIsNotGivenAroundForEver) {
     ASSERT_LE(++given, kEntriesPerItemMax);
   }
   EXPECT_EQ(given, kEntriesPerItemMax);
+  EXPECT_EQ(Job(job).stall, StallReason::kNoEligibleWorker);
   ASSERT_THAT(world_->FinaliseJob(job, world_.now()), IsOk());
   EXPECT_EQ(world_->Item(job, 0).state, ItemState::kUnresolved);
 }
@@ -393,7 +394,6 @@ TEST_F(PartitionTest, AWithdrawnDraftDoesNotCount) {
   EXPECT_EQ(Job(job).answers, 0);
 }
 
-TEST_F(PartitionTest, AJobsLimitsOfRateAndOfOpenAssignmentsHold) {
 // What is acknowledged counts: a correction that comes too late is refused.
 TEST_F(PartitionTest, ADraftThatTheDeadlineWasFasterThanIsRefused) {
   CreateJob create = PartitionWorld::TwoClasses("a");
@@ -459,6 +459,7 @@ TEST_F(PartitionTest, WhatComesAfterTheEndIsToldHowTheAssignmentEnded) {
   EXPECT_EQ(reasons(missed), "ASSIGNMENT_EXPIRED ASSIGNMENT_FINISHED");
 }
 
+TEST_F(PartitionTest, AJobsLimitsOfRateAndOfOpenAssignmentsHold) {
   CreateJob create = PartitionWorld::TwoClasses("a");
   create.policy.assignments_per_second_max = 2;
   create.policy.assignments_open_max = 3;
