@@ -61,6 +61,24 @@ const Tally* JobState::FindTally(WorkerIndex worker) const {
   return found == page->second.by_worker.end() ? nullptr : &found->second;
 }
 
+void JobState::ForEachTally(const std::map<WorkerIndex, size_t>& workers,
+                            absl::FunctionRef<void(size_t, const Tally&)> visit) const {
+  for (const auto& [number, page] : tallies) {
+    auto tally = page.by_worker.begin();
+    auto worker = workers.lower_bound(WorkerIndex(number * kWorkersPerPage));
+    while (tally != page.by_worker.end() && worker != workers.end()) {
+      if (tally->first < worker->first.value()) {
+        tally = page.by_worker.lower_bound(worker->first.value());
+      } else if (worker->first.value() < tally->first) {
+        worker = workers.lower_bound(WorkerIndex(tally->first));
+      } else {
+        visit(worker->second, tally->second);
+        ++worker;
+      }
+    }
+  }
+}
+
 ItemState JobState::EffectiveState(ItemState stored) const {
   if (stored == ItemState::kResolved) return stored;
   if (head.phase == JobPhase::kFinalised) return ItemState::kUnresolved;

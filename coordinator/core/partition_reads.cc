@@ -136,22 +136,28 @@ ItemStory Partition::Impl::Explain(JobIndex index, ItemIndex i) const {
   return story;
 }
 
-WorkerView Partition::Impl::ViewWorker(WorkerIndex worker) const {
-  const WorkerRecord& record = state_.worker(worker);
-  WorkerView view{.worker = worker,
-                  .name = record.name,
-                  .skills = record.skills,
-                  .languages = record.languages,
-                  .blocked = record.blocked,
-                  .blocked_reason = record.blocked_reason};
+std::vector<WorkerView> Partition::Impl::ViewWorkers(absl::Span<const WorkerIndex> workers) const {
+  std::vector<WorkerView> views;
+  std::map<WorkerIndex, size_t> places;
+  for (const WorkerIndex worker : workers) {
+    const WorkerRecord& record = state_.worker(worker);
+    places[worker] = views.size();
+    views.push_back({.worker = worker,
+                     .name = record.name,
+                     .skills = record.skills,
+                     .languages = record.languages,
+                     .blocked = record.blocked,
+                     .blocked_reason = record.blocked_reason});
+  }
   for (uint32_t j = 0; j < state_.jobs(); ++j) {
     const JobState* job = state_.job(JobIndex(j));
-    const Tally* tally = job == nullptr ? nullptr : job->FindTally(worker);
-    if (tally == nullptr) continue;
-    view.answers += tally->answered;
-    view.active_seconds += tally->active_seconds;
+    if (job == nullptr) continue;
+    job->ForEachTally(places, [&](size_t place, const Tally& tally) {
+      views[place].answers += tally.answered;
+      views[place].active_seconds += tally.active_seconds;
+    });
   }
-  return view;
+  return views;
 }
 
 std::vector<Agreement> Partition::Impl::Agreements(absl::Span<const std::string> workers,
@@ -205,7 +211,7 @@ absl::StatusOr<JobIndex> Partition::FindJob(absl::string_view tenant, absl::stri
 
 absl::StatusOr<WorkerView> Partition::FindWorker(absl::string_view name) const {
   const std::optional<WorkerIndex> found = impl_->state_.FindWorker(name);
-  if (found.has_value()) return impl_->ViewWorker(*found);
+  if (found.has_value()) return impl_->ViewWorkers({*found}).front();
   return Error(absl::StatusCode::kNotFound, "WORKER_NOT_FOUND",
                absl::StrCat("nobody has seen ", name));
 }
@@ -216,12 +222,12 @@ std::vector<Agreement> Partition::Agreements(absl::Span<const std::string> worke
 }
 
 std::vector<WorkerView> Partition::Workers(absl::string_view after, size_t max) const {
-  std::vector<WorkerView> workers;
+  std::vector<WorkerIndex> workers;
   for (auto at = impl_->worker_names_.upper_bound(std::string(after));
        at != impl_->worker_names_.end() && workers.size() < max; ++at) {
-    workers.push_back(impl_->ViewWorker(*impl_->state_.FindWorker(*at)));
+    workers.push_back(*impl_->state_.FindWorker(*at));
   }
-  return workers;
+  return impl_->ViewWorkers(workers);
 }
 
 absl::StatusOr<JobView> Partition::Job(JobIndex job) const {
