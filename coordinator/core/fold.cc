@@ -61,6 +61,24 @@ const Tally* JobState::FindTally(WorkerIndex worker) const {
   return found == page->second.by_worker.end() ? nullptr : &found->second;
 }
 
+void JobState::ForEachTally(const std::map<WorkerIndex, size_t>& workers,
+                            absl::FunctionRef<void(size_t, const Tally&)> visit) const {
+  for (const auto& [number, page] : tallies) {
+    auto tally = page.by_worker.begin();
+    auto worker = workers.lower_bound(WorkerIndex(number * kWorkersPerPage));
+    while (tally != page.by_worker.end() && worker != workers.end()) {
+      if (tally->first < worker->first.value()) {
+        tally = page.by_worker.lower_bound(worker->first.value());
+      } else if (worker->first.value() < tally->first) {
+        worker = workers.lower_bound(WorkerIndex(tally->first));
+      } else {
+        visit(worker->second, tally->second);
+        ++worker;
+      }
+    }
+  }
+}
+
 ItemState JobState::EffectiveState(ItemState stored) const {
   if (stored == ItemState::kResolved) return stored;
   if (head.phase == JobPhase::kFinalised) return ItemState::kUnresolved;
@@ -376,15 +394,12 @@ void PartitionState::NotStored(const DirtyObject& object) {
   // that holds the journal.
   Version* version = rep_->FindVersion(object.key);
   if (version != nullptr) version->dirty = true;
-  if (version == nullptr && object.key.kind > ObjectKind::kJob && !rep_->dirty.empty()) {
-    // A page of a deleted job, to be erased: not before the mark in the head is written, which
-    // holds the journal for all of them.
-    rep_->dirty.push_back({object.key, std::max(object.since, rep_->dirty.back().since)});
-    return;
-  }
-  const auto at = std::lower_bound(
-      rep_->dirty.begin(), rep_->dirty.end(), object,
-      [](const DirtyObject& a, const DirtyObject& b) { return a.since < b.since; });
+  // What is to be erased goes behind all that waits as long: of a deleted job no page goes before
+  // the mark in its head is written, which holds the journal for all of them.
+  const auto older = [](const DirtyObject& a, const DirtyObject& b) { return a.since < b.since; };
+  const auto at = version == nullptr
+                      ? std::upper_bound(rep_->dirty.begin(), rep_->dirty.end(), object, older)
+                      : std::lower_bound(rep_->dirty.begin(), rep_->dirty.end(), object, older);
   rep_->dirty.insert(at, object);
 }
 

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/commands.h"
@@ -169,6 +170,10 @@ struct JobState {
 
   // Nothing where the worker did nothing here.
   const Tally* FindTally(WorkerIndex worker) const;
+  // Each tally of one of `workers`, with what is beside it there. Goes through either only as far
+  // as the other has them, so that many of both do not cost their product.
+  void ForEachTally(const std::map<WorkerIndex, size_t>& workers,
+                    absl::FunctionRef<void(size_t, const Tally&)> visit) const;
   bool ended() const { return Ended(head.phase); }
   // An item as the job's end left it: RESOLVED stays, the rest is UNRESOLVED or CANCELLED.
   ItemState EffectiveState(ItemState stored) const;

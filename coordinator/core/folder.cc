@@ -287,7 +287,7 @@ class PartitionState::Folder {
       ItemEntry entry;
       entry.worker = e.worker;
       entry.sequence = e.assignment.sequence;
-      entry.price_micros = static_cast<uint32_t>(e.price_micros);
+      entry.price = PackPrice(e.price_micros);
       job->items.AddEntry(i.item, entry);
     }
     if (Tally* tally = TallyOf(index, *job, e.worker)) tally->granted += items;
@@ -367,7 +367,9 @@ class PartitionState::Folder {
       if (e.approved) {
         head->ledger.approved_micros += e.price_micros;
       } else {
-        head->ledger.rejected_micros += e.price_micros;
+        // The one sum that no budget bounds: what was rejected is bought again.
+        Micros& rejected = head->ledger.rejected_micros;
+        rejected = AddSaturated(rejected, e.price_micros);
         if (!e.money_only) {
           if (!TakeOne(head->answers)) return Uncounted();
           head->answers_rejected += 1;
@@ -408,21 +410,22 @@ class PartitionState::Folder {
   }
 
   void operator()(const FitApplied& e) {
-    JobState* job = Job(e.job);
+    JobState* job = JobOrMark(e.job);
     if (job == nullptr) return;
+    // Before a new fit is asked for, all items have moved to the last one: two are named at most.
+    // The one before them goes, also where a recovery did not read it, as its owner may have died
+    // first, or where the job was deleted since, as its mark does not name it.
+    if (e.fit.number > 2) {
+      rep_.dirty.push_back({{ObjectKind::kFit, e.job.value(), e.fit.number - 2}, id_});
+    }
+    if (job->head.deleted) return;
     if (!IsFitOf(*job, e.fit)) return Broken("a fit of another job");
     if (JobHead* head = Head(e.job)) {
       if (e.fit.number != head->fit + 1) return Broken("a fit is skipped");
       head->fit = e.fit.number;
       head->fit_answers = e.fit.answers;
     }
-    // Before a new fit is asked for, all items have moved to the last one: two are named at most.
-    // The one before them goes, also where a recovery did not read it: its owner may have died
-    // first.
     job->fits.erase(job->fits.begin(), job->fits.lower_bound(std::max(e.fit.number, 1u) - 1));
-    if (e.fit.number > 2) {
-      rep_.dirty.push_back({{ObjectKind::kFit, e.job.value(), e.fit.number - 2}, id_});
-    }
     JobState::FitObject& fit = job->fits[e.fit.number];
     if (!Changes({ObjectKind::kFit, e.job.value(), e.fit.number}, fit.version)) return;
     fit.fit = e.fit;
@@ -578,7 +581,8 @@ class PartitionState::Folder {
     std::erase_if(rep_.dirty, [&](const DirtyObject& d) {
       if (d.key.job != j || d.key.kind < ObjectKind::kJob) return false;
       since = std::min(since, d.since);
-      return true;
+      // A fit that had gone before is to be erased still, and nothing else names it.
+      return d.key.kind != ObjectKind::kFit || job.fits.contains(d.key.page);
     });
     for (const DirtyObject& t : rep_.taken) {
       if (t.key.job == j && t.key.kind >= ObjectKind::kJob) since = std::min(since, t.since);

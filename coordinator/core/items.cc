@@ -15,7 +15,7 @@ namespace {
 void EncodeEntry(Writer& w, const ItemEntry& e) {
   w.PutVarint(e.worker.value());
   w.PutVarint(e.sequence);
-  w.PutVarint(e.price_micros);
+  w.PutVarint(e.price);
   w.PutVarint(static_cast<Label>(e.label + 1));  // kNoLabel, the most frequent, becomes one byte.
   w.PutVarint(static_cast<uint64_t>(e.status) | static_cast<uint64_t>(e.flags) << 3);
 }
@@ -24,7 +24,7 @@ ItemEntry DecodeEntry(Reader& r) {
   ItemEntry e;
   e.worker = WorkerIndex(static_cast<uint32_t>(r.GetVarint()));
   e.sequence = static_cast<uint32_t>(r.GetVarint());
-  e.price_micros = static_cast<uint32_t>(r.GetVarint());
+  e.price = static_cast<uint32_t>(r.GetVarint());
   e.label = static_cast<Label>(r.GetVarint() - 1);
   const uint64_t bits = r.GetVarint();
   e.status = static_cast<uint8_t>(bits & 7);

@@ -21,6 +21,7 @@
 #include "coordinator/core/commands.h"
 #include "coordinator/core/events.h"
 #include "coordinator/core/fusing/categorical.h"
+#include "coordinator/core/money.h"
 #include "coordinator/core/objects.h"
 
 namespace tessera::core {
@@ -44,12 +45,13 @@ struct ItemEntry {
   };
 
   WorkerIndex worker;
-  uint32_t sequence = 0;      // Of the assignment.
-  uint32_t price_micros = 0;  // As quoted; prices above 2^32 - 1 micros an answer are refused.
+  uint32_t sequence = 0;  // Of the assignment.
+  uint32_t price = 0;     // As quoted; packed.
   Label label = kNoLabel;
   uint8_t status = kLeased;
   uint8_t flags = 0;
 
+  Micros price_micros() const { return UnpackPrice(price); }
   bool counted() const { return status == kAnswered; }
   bool live() const { return status == kLeased || status == kMissed; }
 
@@ -59,7 +61,6 @@ static_assert(sizeof(ItemEntry) == 16);
 // Workers to whom one item may ever be given; above the highest cap of answers (1,000), so that
 // some may give it back. Beyond, nobody is asked any more.
 inline constexpr uint32_t kEntriesPerItemMax = 2'000;
-inline constexpr Micros kPriceMaxMicros = std::numeric_limits<uint32_t>::max();
 
 // An item, decoded. Entries are in the order of their assignments.
 struct ItemRecord {

@@ -163,11 +163,13 @@ class Partition {
 
   // NOT_FOUND: no such assignment. FAILED_PRECONDITION (ASSIGNMENT_EXPIRED, _REVOKED, _FINISHED,
   // ITEM_NOT_IN_ASSIGNMENT). INVALID_ARGUMENT (ANSWER_DOES_NOT_FIT). A repeat, or an edit that is
-  // not higher, is OK and changes nothing.
+  // not higher, is OK and changes nothing. Once the item's answer has been counted, a draft is OK
+  // only if it is held (an edit that is not higher, or of an assignment that is over the same
+  // answer); else ASSIGNMENT_FINISHED.
   absl::Status Draft(const DraftAnswer& command, absl::Time now);
   absl::StatusOr<Submitted> Submit(const core::Submit& command, absl::Time now);
   absl::Status Return(const ReturnItems& command, absl::Time now);
-  // FAILED_PRECONDITION (ASSIGNMENT_EXPIRED). Idempotent: the deadline asked for is absolute. Cut
+  // FAILED_PRECONDITION (ASSIGNMENT_EXPIRED, _FINISHED). Idempotent: the deadline asked for is absolute. Cut
   // to what the job allows; the reply holds what is in force.
   absl::StatusOr<LeaseExtended> Extend(const ExtendLease& command, absl::Time now);
 

@@ -24,6 +24,10 @@ absl::Status TooLate(absl::string_view message) {
   return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_EXPIRED", message);
 }
 
+absl::Status Finished(absl::string_view message) {
+  return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_FINISHED", message);
+}
+
 // `field`: the path of what names the item, in the entry that was sent.
 absl::Status NotInAssignment(absl::string_view field) {
   return Error(StatusCode::kFailedPrecondition, "ITEM_NOT_IN_ASSIGNMENT",
@@ -68,6 +72,26 @@ Fate FateOf(const ItemRecord& item, uint32_t sequence) {
   }
 }
 
+// Why an item of this fate takes nothing more under the assignment.
+absl::Status Closed(Fate fate, absl::string_view field) {
+  switch (fate) {
+    case Fate::kCounted:
+      return Finished("another answer has been counted");
+    case Fate::kUnpaid:
+      return Finished("the answer that was counted has been rejected");
+    case Fate::kLate:
+      return TooLate("the grace after the deadline is over; the answer does not count");
+    case Fate::kRevoked:
+      return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_REVOKED",
+                   "the assignment was taken back");
+    case Fate::kReturned:
+      return Finished("the item was given back");
+    case Fate::kUnknown:
+      break;
+  }
+  return NotInAssignment(field);
+}
+
 // Whether the assignment has nothing live left once these items have ended.
 bool OverAfter(const LiveAssignment& a, const std::vector<ItemEnd>& ends) {
   return std::all_of(a.items.begin(), a.items.end(), [&](const LeasedItem& i) {
@@ -85,25 +109,17 @@ absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& comm
     const ItemIndex i = command.answers[k].item;
     if (i >= job.items.size()) return NotInAssignment(AnswerKey(k));
     const ItemRecord item = job.items.Get(i);
-    switch (FateOf(item, command.assignment.sequence)) {
+    switch (const Fate fate = FateOf(item, command.assignment.sequence)) {
       case Fate::kCounted: {
         const ItemEntry* e = item.FindAssignment(command.assignment.sequence);
         ++reply.answers;
-        if (!(e->flags & ItemEntry::kUnpaid)) reply.earned_micros += e->price_micros;
+        if (!(e->flags & ItemEntry::kUnpaid)) reply.earned_micros += e->price_micros();
         break;
       }
       case Fate::kUnpaid:
         break;
-      case Fate::kLate:
-        return TooLate("the grace after the deadline is over; the answer does not count");
-      case Fate::kRevoked:
-        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_REVOKED",
-                     "the assignment was taken back");
-      case Fate::kReturned:
-        return Error(StatusCode::kFailedPrecondition, "ASSIGNMENT_FINISHED",
-                     "the item was given back");
-      case Fate::kUnknown:
-        return NotInAssignment(AnswerKey(k));
+      default:
+        return Closed(fate, AnswerKey(k));
     }
   }
   return reply;
@@ -191,21 +207,23 @@ absl::Status Partition::Impl::Draft(const DraftAnswer& command, absl::Time now) 
   SettleTime(id, now);
   const JobState& j = job(id.job);
   const LiveAssignment* a = j.leases.Find(id.sequence);
-  if (a == nullptr) {
-    if (id.sequence >= j.head.next_sequence) return NoSuchAssignment();
-    // The draft of an answer that was counted has done its work.
-    if (command.item < j.items.size() &&
-        FateOf(j.items.Get(command.item), id.sequence) == Fate::kCounted) {
-      return absl::OkStatus();
-    }
-    return TooLate("the assignment is over");
+  if (a == nullptr && id.sequence >= j.head.next_sequence) return NoSuchAssignment();
+  const LeasedItem* i = a == nullptr ? nullptr : a->Find(command.item);
+  if (command.item >= j.items.size() || (a != nullptr && i == nullptr)) {
+    return NotInAssignment("item_key");
   }
-  const LeasedItem* i = a->Find(command.item);
-  if (i == nullptr) return NotInAssignment("item_key");
-  if (i->ended) return absl::OkStatus();
+  const Label label = command.choice.empty() ? kNoLabel : LabelOf(j.head.identity, command.choice);
+  if (i == nullptr || i->ended) {
+    // A draft that is sent again has done its work; another one would be lost.
+    const ItemRecord item = j.items.Get(command.item);
+    const Fate fate = FateOf(item, id.sequence);
+    const bool held =
+        fate == Fate::kCounted &&
+        (i != nullptr ? command.edit <= i->edit : label == item.FindAssignment(id.sequence)->label);
+    return held ? absl::OkStatus() : Closed(fate, "item_key");
+  }
   if (i->missed)
     return TooLate("the deadline has passed; submit the answer instead, within the grace");
-  const Label label = command.choice.empty() ? kNoLabel : LabelOf(j.head.identity, command.choice);
   if (label == kNoLabel && !command.choice.empty()) return UnknownChoice("answer", command.choice);
   if (command.edit <= i->edit) return absl::OkStatus();
   Emit(Drafted{.assignment = id, .item = command.item, .edit = command.edit, .label = label});
@@ -317,13 +335,12 @@ absl::Status Partition::Impl::Return(const ReturnItems& command, absl::Time now)
 absl::StatusOr<LeaseExtended> Partition::Impl::Extend(const ExtendLease& command, absl::Time now) {
   const AssignmentId id = command.assignment;
   if (state_.job(id.job) == nullptr) return NoSuchAssignment();
-  SettleTime(id, now);
   const JobState& j = job(id.job);
+  if (id.sequence >= j.head.next_sequence) return NoSuchAssignment();
+  if (j.leases.Find(id.sequence) == nullptr) return Finished("the assignment is over");
+  SettleTime(id, now);
   const LiveAssignment* a = j.leases.Find(id.sequence);
-  if (a == nullptr) {
-    return id.sequence >= j.head.next_sequence ? NoSuchAssignment()
-                                               : TooLate("the assignment is over");
-  }
+  if (a == nullptr) return TooLate("the deadline has passed");
   if (a->expired)
     return TooLate("the deadline has passed; a late answer still counts, within the grace");
   const LeasePolicy& policy = j.head.policy.lease;
@@ -364,7 +381,7 @@ absl::Status Partition::Impl::ReviewAnswer(const core::ReviewAnswer& command, ab
   AnswerReviewed reviewed{.assignment = id,
                           .worker = e->worker,
                           .approved = command.approve,
-                          .price_micros = e->price_micros,
+                          .price_micros = e->price_micros(),
                           .reason = command.reason,
                           .money_only = j.ended() && !command.approve};
   if (command.approve || j.ended()) {

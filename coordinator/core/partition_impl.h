@@ -198,7 +198,7 @@ class Partition::Impl {
   JobView View(JobIndex index) const;
   ItemView ViewItem(JobIndex index, ItemIndex item) const;
   ItemStory Explain(JobIndex index, ItemIndex item) const;
-  WorkerView ViewWorker(WorkerIndex worker) const;
+  std::vector<WorkerView> ViewWorkers(absl::Span<const WorkerIndex> workers) const;
   std::vector<Agreement> Agreements(absl::Span<const std::string> workers, size_t items_max) const;
   StallReason Stall(JobIndex index) const;
 

@@ -292,14 +292,13 @@ std::vector<ItemIndex> Partition::Impl::PickWaiting(JobIndex index, uint32_t roo
   };
   const uint16_t stratum = stratum_at(r.cursor);
   const Waiting& waiting = r.waiting[stratum];
-  room = std::min(room, BundleItems(split, LearntCost(index),
-                                    waiting.units / static_cast<double>(waiting.items),
-                                    std::min(waiting.items, affordable)));
   room = static_cast<uint32_t>(std::min<uint64_t>(room, affordable));
+  Sitting sitting(split, LearntCost(index), waiting.units / static_cast<double>(waiting.items),
+                  std::min(waiting.items, affordable));
   std::vector<ItemIndex> picked;
   for (uint32_t place = r.cursor; place < size && picked.size() < room; ++place) {
     if (j.items.State(at(place)) != ItemState::kWaiting) continue;
-    if (stratum_at(place) != stratum) break;
+    if (stratum_at(place) != stratum || !sitting.Take(j.items.Traits(at(place)).length)) break;
     picked.push_back(at(place));
   }
   return picked;

@@ -40,8 +40,13 @@ StallReason Partition::Impl::Stall(JobIndex index) const {
       r.rate_tokens + policy.assignments_per_second_max * absl::ToDoubleSeconds(now_ - r.rate_at) <
           1;
   if (at_open_max || at_rate) return StallReason::kRateLimited;
-  if (!HasWork(index))
-    return head.open_assignments > 0 ? StallReason::kWaitingForAnswers : StallReason::kNone;
+  if (!HasWork(index)) {
+    if (head.open_assignments > 0) return StallReason::kWaitingForAnswers;
+    // Where it is not the money, every item in progress has been through so many hands that nobody
+    // is asked any more.
+    const bool spent = head.ledger.remaining_micros() < ItemMinimum(j).value_or(0);
+    return spent || r.refit_page.has_value() ? StallReason::kNone : StallReason::kNoEligibleWorker;
+  }
   // While somebody is at work answers are being bought, even where the next one who asked may not;
   // and with nobody who asks for more, these are all that is to be expected.
   const bool asked = now_ - r.asked_at < kNobodyAsksAfter;
@@ -93,7 +98,7 @@ ItemView Partition::Impl::ViewItem(JobIndex index, ItemIndex i) const {
                 .traits = j.items.Traits(i)};
   const Votes votes = CountedVotes(item.entries);
   for (const ItemEntry& e : item.entries) {
-    if (e.counted() && !(e.flags & ItemEntry::kUnpaid)) view.cost_micros += e.price_micros;
+    if (e.counted() && !(e.flags & ItemEntry::kUnpaid)) view.cost_micros += e.price_micros();
   }
   view.answers = static_cast<uint32_t>(votes.size());
   view.majority = Majority(static_cast<uint16_t>(j.head.identity.classes.size()), votes);
@@ -111,7 +116,7 @@ ItemStory Partition::Impl::Explain(JobIndex index, ItemIndex i) const {
     ItemEntryView view{
         .assignment = {index, e.sequence},
         .worker = state_.worker(e.worker).name,
-        .price_micros = e.price_micros,
+        .price_micros = e.price_micros(),
         .label = e.label,
         .pending = e.status == ItemEntry::kLeased,
         .counted = e.counted(),
@@ -131,22 +136,28 @@ ItemStory Partition::Impl::Explain(JobIndex index, ItemIndex i) const {
   return story;
 }
 
-WorkerView Partition::Impl::ViewWorker(WorkerIndex worker) const {
-  const WorkerRecord& record = state_.worker(worker);
-  WorkerView view{.worker = worker,
-                  .name = record.name,
-                  .skills = record.skills,
-                  .languages = record.languages,
-                  .blocked = record.blocked,
-                  .blocked_reason = record.blocked_reason};
+std::vector<WorkerView> Partition::Impl::ViewWorkers(absl::Span<const WorkerIndex> workers) const {
+  std::vector<WorkerView> views;
+  std::map<WorkerIndex, size_t> places;
+  for (const WorkerIndex worker : workers) {
+    const WorkerRecord& record = state_.worker(worker);
+    places[worker] = views.size();
+    views.push_back({.worker = worker,
+                     .name = record.name,
+                     .skills = record.skills,
+                     .languages = record.languages,
+                     .blocked = record.blocked,
+                     .blocked_reason = record.blocked_reason});
+  }
   for (uint32_t j = 0; j < state_.jobs(); ++j) {
     const JobState* job = state_.job(JobIndex(j));
-    const Tally* tally = job == nullptr ? nullptr : job->FindTally(worker);
-    if (tally == nullptr) continue;
-    view.answers += tally->answered;
-    view.active_seconds += tally->active_seconds;
+    if (job == nullptr) continue;
+    job->ForEachTally(places, [&](size_t place, const Tally& tally) {
+      views[place].answers += tally.answered;
+      views[place].active_seconds += tally.active_seconds;
+    });
   }
-  return view;
+  return views;
 }
 
 std::vector<Agreement> Partition::Impl::Agreements(absl::Span<const std::string> workers,
@@ -200,7 +211,7 @@ absl::StatusOr<JobIndex> Partition::FindJob(absl::string_view tenant, absl::stri
 
 absl::StatusOr<WorkerView> Partition::FindWorker(absl::string_view name) const {
   const std::optional<WorkerIndex> found = impl_->state_.FindWorker(name);
-  if (found.has_value()) return impl_->ViewWorker(*found);
+  if (found.has_value()) return impl_->ViewWorkers({*found}).front();
   return Error(absl::StatusCode::kNotFound, "WORKER_NOT_FOUND",
                absl::StrCat("nobody has seen ", name));
 }
@@ -211,12 +222,12 @@ std::vector<Agreement> Partition::Agreements(absl::Span<const std::string> worke
 }
 
 std::vector<WorkerView> Partition::Workers(absl::string_view after, size_t max) const {
-  std::vector<WorkerView> workers;
+  std::vector<WorkerIndex> workers;
   for (auto at = impl_->worker_names_.upper_bound(std::string(after));
        at != impl_->worker_names_.end() && workers.size() < max; ++at) {
-    workers.push_back(impl_->ViewWorker(*impl_->state_.FindWorker(*at)));
+    workers.push_back(*impl_->state_.FindWorker(*at));
   }
-  return workers;
+  return impl_->ViewWorkers(workers);
 }
 
 absl::StatusOr<JobView> Partition::Job(JobIndex job) const {

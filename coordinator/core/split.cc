@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "common/check.h"
+#include "coordinator/core/money.h"
 
 namespace tessera::core {
 namespace {
@@ -44,18 +45,6 @@ void Shuffle(absl::Span<ItemIndex> items, uint64_t seed) {
   }
 }
 
-// Whole micros, rounded down; what does not fit is the largest there is.
-Micros ToMicros(double amount) {
-  constexpr Micros kMost = std::numeric_limits<Micros>::max();
-  if (!(amount > 0)) return 0;
-  return amount >= static_cast<double>(kMost) ? kMost : static_cast<Micros>(amount);
-}
-
-Micros AddSaturated(Micros a, Micros b) {
-  Micros sum = 0;
-  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<Micros>::max() : sum;
-}
-
 // The items of one stratum, on the way to a Stratum.
 struct Group {
   uint16_t stratum = 0;
@@ -65,7 +54,6 @@ struct Group {
   double importance = 0;
   std::vector<bool> admitted;  // Beside `items`. Empty: all of them.
   uint64_t admitted_count = 0;
-  double admitted_units = 0;
 };
 
 class Planner {
@@ -156,7 +144,6 @@ class Planner {
     if (affordable >= input_.items) {
       for (Group& group : groups_) {
         group.admitted_count = group.items.size();
-        group.admitted_units = group.units;
       }
       return;
     }
@@ -184,7 +171,6 @@ class Planner {
       }
       group.admitted[candidates[i].place] = true;
       ++group.admitted_count;
-      group.admitted_units += Length(item);
     }
   }
 
@@ -211,25 +197,46 @@ class Planner {
     stratum.items_begun = group.begun.items;
     stratum.units = group.units + group.begun.units;
     stratum.importance = group.importance;
-    // Those that wait are bundled by their own lengths, as they are leased.
-    const double mean = group.items.empty()
-                            ? group.begun.units / static_cast<double>(group.begun.items)
-                            : group.units / static_cast<double>(group.items.size());
-    stratum.bundle_items =
-        BundleItems(policy_, input_.cost, mean,
-                    group.admitted_count > 0 ? group.admitted_count : group.begun.items);
     stratum.answers_expected =
         static_cast<double>(group.admitted_count) * answers_per_item_ + group.begun.answers;
     stratum.cost_micros =
         ToMicros(stratum.answers_expected * static_cast<double>(input_.price_micros));
-    const uint64_t reached = group.admitted_count + group.begun.items;
-    if (reached > 0) {
-      const double sittings = stratum.answers_expected / stratum.bundle_items;
-      const double units =
-          (group.admitted_units + group.begun.units) / static_cast<double>(reached);
-      stratum.worker_seconds = sittings * SittingSeconds(input_.cost, units * stratum.bundle_items);
+    if (group.begun.items > 0) {
+      const auto begun = static_cast<double>(group.begun.items);
+      const double mean = group.begun.units / begun;
+      stratum.bundle_items = BundleItems(policy_, input_.cost, mean, group.begun.items);
+      stratum.sittings = group.begun.answers / stratum.bundle_items;
+      stratum.worker_seconds =
+          stratum.sittings * SittingSeconds(input_.cost, mean * stratum.bundle_items);
     }
+    if (group.admitted_count > 0) AddFirstAnswers(group, &stratum);
     return stratum;
+  }
+
+  // Cuts the admitted items into sittings as they will be leased, and takes it that later answers
+  // come in such sittings too.
+  void AddFirstAnswers(const Group& group, Stratum* stratum) const {
+    double sittings = 0;
+    double seconds = 0;
+    uint64_t admitted = group.admitted_count;
+    auto waiting = static_cast<double>(group.items.size());
+    double waiting_units = group.units;
+    for (size_t place = 0; admitted > 0;) {
+      Sitting sitting(policy_, input_.cost, waiting_units / waiting, admitted);
+      for (; sitting.items() < admitted; ++place) {
+        if (!group.admitted.empty() && !group.admitted[place]) continue;
+        if (!sitting.Take(Length(group.items[place]))) break;
+      }
+      sittings += 1;
+      seconds += SittingSeconds(input_.cost, sitting.units());
+      admitted -= sitting.items();
+      waiting -= sitting.items();
+      waiting_units -= sitting.units();
+    }
+    const auto items = static_cast<double>(group.admitted_count);
+    stratum->bundle_items = static_cast<uint32_t>(std::ceil(items / sittings));
+    stratum->sittings += sittings * answers_per_item_;
+    stratum->worker_seconds += seconds * answers_per_item_;
   }
 
   static void Append(Stratum stratum, SplitPlan* plan) {
@@ -295,6 +302,20 @@ uint32_t BundleItems(const SplitPolicy& policy, const CostModel& cost, double me
   const auto all = static_cast<double>(std::max<uint64_t>(items, 1));
   const double parts = std::ceil(all / bundle);
   return static_cast<uint32_t>(std::max(std::ceil(all / parts), std::min(items_min, bundle)));
+}
+
+Sitting::Sitting(const SplitPolicy& policy, const CostModel& cost, double mean_units,
+                 uint64_t items)
+    : items_min_(std::max(policy.items_min, 1u)),
+      items_max_(std::max(items_min_, policy.items_max)),
+      units_wanted_(BundleItems(policy, cost, mean_units, items) * mean_units) {}
+
+bool Sitting::Take(double length) {
+  const bool nearer = units_ + length / 2 <= units_wanted_;
+  if (items_ >= items_max_ || (items_ >= items_min_ && !nearer)) return false;
+  ++items_;
+  units_ += length;
+  return true;
 }
 
 SplitPlan PlanSplit(const SplitPolicy& policy, const QualityPolicy& quality,

@@ -35,6 +35,27 @@ uint16_t PlannedStratum(const SplitPolicy& policy, const ItemTraits& traits);
 uint32_t BundleItems(const SplitPolicy& policy, const CostModel& cost, double mean_units,
                      uint64_t items);
 
+// A sitting that is being filled with the next of `items` waiting ones, which are `mean_units` long
+// in the mean: with as many units as BundleItems() of the mean length have, so that short items
+// come in larger numbers than long ones, and sittings take about the same time. The plan is made of
+// these and leases are.
+class Sitting {
+ public:
+  Sitting(const SplitPolicy& policy, const CostModel& cost, double mean_units, uint64_t items);
+
+  // Takes an item of this length, unless the sitting is nearer to its units without it.
+  bool Take(double length);
+  uint32_t items() const { return items_; }
+  double units() const { return units_; }
+
+ private:
+  uint32_t items_min_;
+  uint32_t items_max_;
+  double units_wanted_;
+  uint32_t items_ = 0;
+  double units_ = 0;
+};
+
 // Items that are worked on one after the other, bundled alike.
 struct Stratum {
   std::string name;  // "" for the only one of UNIFORM.
@@ -43,9 +64,10 @@ struct Stratum {
   uint64_t items_begun = 0;     // Beside those.
   double units = 0;             // Of all its items, begun ones included.
   double importance = 1;        // Mean.
-  uint32_t bundle_items = 1;    // To a microtask.
+  uint32_t bundle_items = 1;    // To a microtask, in the mean.
   double answers_expected = 0;  // From now on, of the admitted items and those begun.
   Micros cost_micros = 0;       // Of those answers.
+  double sittings = 0;          // That they take.
   double worker_seconds = 0;
 };
 

@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "common/errors.h"
+#include "coordinator/core/money.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 
@@ -277,10 +278,7 @@ v1::Result ResultToProto(const core::ItemView& item, const core::JobHead& job,
   out.set_answers(static_cast<int32_t>(item.answers));
   if (item.majority != core::kNoLabel) *out.mutable_majority() = ChoiceAnswer(words, item.majority);
   out.set_cost_micros(item.cost_micros);
-  if (item.traits.gold != core::kNoLabel) {
-    out.set_is_gold(true);
-    *out.mutable_value() = ChoiceAnswer(words, item.traits.gold);
-  }
+  out.set_is_gold(item.traits.gold != core::kNoLabel);
   return out;
 }
 
@@ -296,9 +294,7 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
     v1::PlannedStratum& one = *out.add_strata();
     const uint64_t all = stratum.items + stratum.items_begun;
     const uint64_t admitted = stratum.items_admitted + stratum.items_begun;
-    const double bundle = std::max<uint32_t>(1, stratum.bundle_items);
-    const double units = all > 0 ? stratum.units / static_cast<double>(all) : 1;
-    const auto tasks = static_cast<int64_t>(std::ceil(stratum.answers_expected / bundle));
+    const auto tasks = static_cast<int64_t>(std::ceil(stratum.sittings));
     one.set_stratum(stratum.name.empty() ? "default" : stratum.name);
     one.set_items(static_cast<int64_t>(all));
     one.set_items_admitted(static_cast<int64_t>(admitted));
@@ -307,7 +303,8 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
     one.set_expected_answers_per_item(
         admitted > 0 ? stratum.answers_expected / static_cast<double>(admitted) : 0);
     one.set_expected_cost_micros(stratum.cost_micros);
-    one.set_expected_seconds_per_microtask(core::SittingSeconds(cost, bundle * units));
+    one.set_expected_seconds_per_microtask(
+        stratum.sittings > 0 ? stratum.worker_seconds / stratum.sittings : 0);
     one.set_price_per_item_micros(price_micros);
     items += static_cast<int64_t>(all);
     microtasks += tasks;
@@ -320,7 +317,7 @@ v1::SplitPlan PlanToProto(const core::SplitPlan& plan, const core::JobPolicy& po
   out.set_items_admitted(static_cast<int64_t>(plan.items_admitted + plan.items_begun));
   out.set_expected_answers(plan.answers_expected);
   out.set_expected_cost_micros(plan.cost_micros);
-  out.set_full_cost_micros(static_cast<int64_t>(std::llround(full_cost)));
+  out.set_full_cost_micros(core::ToMicros(std::round(full_cost)));
   out.set_remaining_micros(remaining_micros);
   out.set_budget_suffices(plan.budget_suffices);
   out.set_expected_worker_seconds(plan.worker_seconds);

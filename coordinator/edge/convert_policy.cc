@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
-#include "coordinator/core/items.h"
+#include "coordinator/core/money.h"
 #include "coordinator/edge/convert.h"
 
 namespace tessera::edge {
@@ -35,9 +35,13 @@ absl::Status CheckServed(const v1::Policy& policy, absl::string_view path) {
 }
 
 absl::Status CheckPrice(int64_t micros, absl::string_view field) {
-  if (micros <= core::kPriceMaxMicros) return absl::OkStatus();
-  return Error(StatusCode::kInvalidArgument, "FIELD_OUT_OF_LIMITS", "the price is too high")
-      .Field(field, absl::StrCat("must be at most ", core::kPriceMaxMicros, " here"));
+  if (core::IsPrice(micros)) return absl::OkStatus();
+  return Error(StatusCode::kInvalidArgument, "FIELD_OUT_OF_LIMITS",
+               "an answer cannot have this price")
+      .Field(field, micros > core::kPriceMaxMicros
+                        ? absl::StrCat("must be at most ", core::kPriceMaxMicros)
+                        : absl::StrCat("must be a whole number of thousands, as it is above ",
+                                       core::kPriceExactMaxMicros));
 }
 
 std::string PoolId(absl::string_view name) {

@@ -9,6 +9,7 @@
 #include "common/errors.h"
 #include "common/status_macros.h"
 #include "coordinator/core/fusing/categorical.h"
+#include "coordinator/core/money.h"
 #include "coordinator/edge/coordinator_impl.h"
 #include "coordinator/edge/message_size.h"
 #include "coordinator/edge/tokens.h"
@@ -233,11 +234,10 @@ void Coordinator::Impl::FillFigures(absl::Span<v1::Worker* const> workers) {
     for (uint32_t j = 0; j < state.jobs(); ++j) {
       const core::JobState* job = state.job(core::JobIndex(j));
       if (job == nullptr) continue;
-      for (const auto& [index, place] : known) {
-        const core::Tally* tally = job->FindTally(index);
-        if (tally == nullptr) continue;
-        earnings[place][job->head.policy.currency_code] += tally->earned_micros;
-      }
+      job->ForEachTally(known, [&](size_t place, const core::Tally& tally) {
+        core::Micros& earned = earnings[place][job->head.policy.currency_code];
+        earned = core::AddSaturated(earned, tally.earned_micros);
+      });
       if (job->head.open_assignments == 0) continue;
       for (const auto& [number, page] : job->leases.pages()) {
         for (const auto& [sequence, live] : page.by_sequence) {

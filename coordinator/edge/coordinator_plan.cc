@@ -41,10 +41,6 @@ core::Micros ToMicros(double amount) {
 void Enlarge(const Subject& subject, core::Micros price, core::Stratum& stratum) {
   const core::SplitPolicy& split = subject.policy.split;
   const double mean = stratum.units / static_cast<double>(stratum.items);
-  const auto seconds_per_item = [&] {
-    const double bundle = stratum.bundle_items;
-    return core::SittingSeconds(split.cost, mean * bundle) / bundle;
-  };
   const double factor =
       static_cast<double>(subject.items.at(stratum.name)) / static_cast<double>(stratum.items);
   const auto times = [factor](uint64_t count) {
@@ -55,9 +51,10 @@ void Enlarge(const Subject& subject, core::Micros price, core::Stratum& stratum)
   stratum.units *= factor;
   stratum.answers_expected *= factor;
   stratum.cost_micros = ToMicros(stratum.answers_expected * static_cast<double>(price));
-  const double before = seconds_per_item();
   stratum.bundle_items = core::BundleItems(split, split.cost, mean, stratum.items_admitted);
-  stratum.worker_seconds *= before > 0 ? factor * seconds_per_item() / before : factor;
+  stratum.sittings = stratum.answers_expected / stratum.bundle_items;
+  stratum.worker_seconds =
+      stratum.sittings * core::SittingSeconds(split.cost, mean * stratum.bundle_items);
 }
 
 core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {

@@ -259,6 +259,13 @@ void StateLoader::OnHoleAtStart(StoredRecord first) {
 void StateLoader::Finish(absl::Status status) {
   loaded_.last = read_to_;
   if (status.ok()) return done_(std::move(loaded_));
+  // A head that was read before its job was deleted and pages that were read after it do not agree.
+  // The next time the head says so; what is lost in truth is missed again.
+  if (!options_.fenced && absl::IsDataLoss(status) && status != trouble_ &&
+      ++restarts_ <= options_.restarts_max) {
+    trouble_ = std::move(status);
+    return ReadLast();
+  }
   done_(std::move(status));
 }
 
@@ -267,7 +274,7 @@ void StateLoader::Finish(absl::Status status) {
 void LoadState(core::Store* store, bool objects,
                std::function<void(absl::StatusOr<core::PartitionState>)> done) {
   auto loader = std::make_shared<StateLoader>(
-      store, StateLoader::Options{.objects = objects, .ended = false},
+      store, StateLoader::Options{.objects = objects, .ended = false, .fenced = false},
       [done](absl::Status trouble, const std::function<void()>&) { done(std::move(trouble)); },
       [done](absl::StatusOr<LoadedState> loaded) {
         if (!loaded.ok()) return done(loaded.status());

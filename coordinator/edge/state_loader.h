@@ -14,7 +14,9 @@
 //   - no object is current to a record that the journal lacks: a store that went back in time;
 //   - objects are as they were sealed, and none is missing: the state agrees with itself.
 //
-// It reads only. Where a live owner trims the journal while the objects are read, it starts over.
+// It reads only. Where a live owner trims the journal while the objects are read, it starts over; and
+// where nothing keeps a live owner from erasing pages meanwhile, on any DATA_LOSS that it has not met
+// before.
 // Threads: none; the store's.
 #pragma once
 
@@ -81,7 +83,8 @@ class StateLoader : public std::enable_shared_from_this<StateLoader> {
     bool ended = true;    // Whether anybody wants LoadedState::ended.
     size_t records_per_read = 32;
     size_t objects_per_read = 256;
-    int restarts_max = 8;  // When the journal is trimmed under our eyes.
+    bool fenced = true;    // Off: an owner may be at work and erase what is read.
+    int restarts_max = 8;  // When the journal is trimmed under our eyes, or pages are erased.
   };
   using Done = std::function<void(absl::StatusOr<LoadedState>)>;
 
@@ -127,6 +130,7 @@ class StateLoader : public std::enable_shared_from_this<StateLoader> {
   // Items of assignments whose end has begun, and is not over.
   absl::flat_hash_map<core::AssignmentId, std::vector<core::ItemIndex>> ending_;
   int restarts_ = 0;
+  absl::Status trouble_;  // For which it last started over.
   bool cancelled_ = false;
 };
 

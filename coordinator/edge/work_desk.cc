@@ -235,7 +235,7 @@ WorkDesk::Account WorkDesk::AccountOf(const AssignmentRef& ref,
     account.revoked = account.revoked || entry->status == core::ItemEntry::kRevoked;
     if (entry->counted()) {
       ++account.accepted;
-      account.earned_micros += entry->price_micros;
+      account.earned_micros += entry->price_micros();
       account.late = account.late || (entry->flags & core::ItemEntry::kLate) != 0;
     } else if (entry->status != core::ItemEntry::kLeased) {
       ++account.returned;

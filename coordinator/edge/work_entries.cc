@@ -235,7 +235,7 @@ void WorkDesk::OnDraft(Session& session, const v1::Draft& draft) {
     const core::LiveAssignment* live = Live(resolved);
     out.set_finished(live == nullptr || live->expired);
     if (live == nullptr) return absl::OkStatus();
-    out.set_edit(std::max(draft.edit(), static_cast<int64_t>(live->Find(item)->edit)));
+    out.set_edit(static_cast<int64_t>(live->Find(item)->edit));
     SetTimes(*live, out);
     return absl::OkStatus();
   };

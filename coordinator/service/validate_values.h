@@ -86,7 +86,8 @@ void CheckNotes(const google::protobuf::Map<std::string, std::string>& notes, co
 
 // --- Numbers and times ---------------------------------------------------------------------------
 
-inline constexpr int64_t kPriceMax = 1'000'000'000'000'000;  // 10^15 micros.
+// In micros. Above 2^31 - 1 only whole thousands are prices, which the edge looks after.
+inline constexpr int64_t kPriceMax = 2'147'483'647'000;
 
 bool CheckRange(int64_t value, int64_t low, int64_t high, const FieldPath& path,
                 Violations& violations);

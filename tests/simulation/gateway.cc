@@ -191,6 +191,7 @@ void Gateway::SendDraft(const std::string& id, Held& held) {
   } else {
     const std::string choice = Guess(item->first);
     item->second.said.insert(choice);
+    item->second.drafted[draft.edit()] = choice;
     *draft.mutable_answer() = Requester::Choice(choice);
   }
   SendEntry(v1::WORK_KIND_DRAFT, id, std::move(request));
@@ -476,15 +477,22 @@ void Gateway::CheckHeld(const std::string& id, const Held& held) {
       Complain("item ", key, " knows nothing of assignment ", id);
       continue;
     }
-    if (entry->price_micros != held.price_micros)
+    if (entry->price_micros() != held.price_micros)
       Complain("the price of ", id, " is not what was quoted");
     const bool accepted =
         entry->status == ItemEntry::kAnswered || entry->status == ItemEntry::kRejected;
     if (accepted) {
       earned += held.price_micros;
-      if (!notes.said.contains(Requester::Classes()[entry->label])) {
-        Complain("item ", key, " of ", id, " counts as ", Requester::Classes()[entry->label],
-                 ", which was never said");
+      const std::string& counted = Requester::Classes()[entry->label];
+      if (!notes.said.contains(counted)) {
+        Complain("item ", key, " of ", id, " counts as ", counted, ", which was never said");
+      }
+      // Nothing but its drafts can have counted, and an acknowledged one replaces those before.
+      const auto held_or_later = notes.drafted.lower_bound(notes.edit_acknowledged);
+      if (!held.submit_sent && std::none_of(held_or_later, notes.drafted.end(),
+                                            [&](const auto& d) { return d.second == counted; })) {
+        Complain("item ", key, " of ", id, " counts as ", counted, ", though draft ",
+                 notes.edit_acknowledged, " was acknowledged");
       }
     }
     if (notes.edit_acknowledged == 0 || notes.withdrawn || held.return_sent || accepted) continue;

@@ -36,8 +36,9 @@ class Gateway {
   struct ItemNotes {
     int64_t edit = 0;  // Of the last draft sent.
     int64_t edit_acknowledged = 0;
-    bool withdrawn = false;      // A draft without an answer was sent.
-    std::set<std::string> said;  // All choices that were ever sent.
+    bool withdrawn = false;                  // A draft without an answer was sent.
+    std::set<std::string> said;              // All choices that were ever sent ...
+    std::map<int64_t, std::string> drafted;  // ... and those in drafts, by edit.
   };
   // An assignment, for as long as the history lasts.
   struct Held {

@@ -82,10 +82,10 @@ class Recount {
       if (e.counted()) ++answers_;
       if (e.status == ItemEntry::kRejected) ++rejected_;
       if (e.flags & ItemEntry::kLate) ++late_;
-      if (paid) owed_ += e.price_micros;
-      if (paid && (e.flags & ItemEntry::kApproved)) approved_ += e.price_micros;
+      if (paid) owed_ += e.price_micros();
+      if (paid && (e.flags & ItemEntry::kApproved)) approved_ += e.price_micros();
       if (e.live()) {
-        reserved_ += e.price_micros;
+        reserved_ += e.price_micros();
         if (job_.leases.Find(e.sequence) == nullptr) {
           Complain("item ", i, " waits for assignment ", e.sequence, ", which is over");
         }

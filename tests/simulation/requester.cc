@@ -63,6 +63,8 @@ Requester::Requester(World* world, int number) : world_(world), number_(number) 
   price_ = 1000 * random.Int(0, 3);
   budget_ = price_ == 0 ? 1000 : random.Int(2, 2 * items * answers_max + 3) * price_;
   manual_ = random.Chance(150);
+  pool_prices_ = random.Chance(250);
+  if (pool_prices_) price_ = World::kPoolPriceMax;
   create_ = CreateRequest(answers_max);
 }
 
@@ -82,7 +84,7 @@ v1::CreateJobRequest Requester::CreateRequest(int answers_max) const {
   policy.set_budget_micros(budget_);
   policy.set_currency_code("EUR");
   policy.set_value_micros(random.Int(0, 2) * 10'000);
-  policy.mutable_price()->set_price_per_item_micros(price_);
+  if (!pool_prices_) policy.mutable_price()->set_price_per_item_micros(price_);
   policy.mutable_quality()->set_answers_min(random.Int(1, answers_max));
   policy.mutable_quality()->set_answers_max(answers_max);
   if (random.Chance(200)) policy.mutable_quality()->set_answers_per_worker_max(random.Int(5, 30));
@@ -114,6 +116,9 @@ v1::Item Requester::ItemAt(size_t place) const {
   item.add_content()->set_text(absl::StrCat("what is ", keys_[place], " of job ", number_, "?"));
   const core::ItemIndex number = *ItemOf(keys_[place]);
   if (number % 3 == 1) item.set_stratum(absl::StrCat("stratum", number % 2));
+  if (number % 4 == 1) item.set_length(1 + number % 7);
+  if (number % 5 == 2) item.set_importance(0.5 + number % 3);
+  if (number % 7 == 3) *item.mutable_gold() = Choice(Classes()[number % Classes().size()]);
   return item;
 }
 

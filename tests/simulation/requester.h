@@ -79,7 +79,8 @@ class Requester {
   Stage stage_ = Stage::kCreate;
   bool busy_ = false;  // A change is on its way; the next one waits for it.
   bool manual_ = false;
-  int64_t price_ = 0;
+  bool pool_prices_ = false;  // An answer is paid what its pool says, and ...
+  int64_t price_ = 0;         // ... at most this; else exactly this.
   int64_t budget_ = 0;
   v1::CreateJobRequest create_;
   std::string name_;

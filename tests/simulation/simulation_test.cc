@@ -55,9 +55,11 @@ TEST(SimulationItselfTest, AllThatCanBeCommittedIs) {
   }
   EXPECT_GT(crashes, 20u);
   for (const char* name :
-       {"OwnerStarted", "Ticked", "WorkerSeen", "PoolPut", "JobCreated", "JobUpdated", "ItemsAdded",
-        "JobSealed", "JobPhaseChanged", "JobEnded", "Granted", "Drafted", "ItemsEnded", "Extended",
-        "AnswerReviewed", "BonusPaid", "FitApplied", "PageRefitted"}) {
+       {"OwnerStarted",    "Ticked",     "WorkerSeen",     "WorkerUpdated", "PoolPut",
+        "PoolDeleted",     "JobCreated", "JobUpdated",     "ItemsAdded",    "JobSealed",
+        "JobPhaseChanged", "JobEnded",   "JobDeleted",     "Granted",       "Drafted",
+        "ItemsEnded",      "Extended",   "AnswerReviewed", "BonusPaid",     "FitApplied",
+        "PageRefitted"}) {
     EXPECT_GT(events[name], 0u) << name;
   }
 }

@@ -393,6 +393,33 @@ void World::BlockOrUnblock() {
       });
 }
 
+// Prices change while leases are out, and a pool in which nobody works comes and goes.
+void World::ChangePool() {
+  const auto may = [this](const auto& reply) {
+    if (reply.ok() || absl::IsUnavailable(reply.status()) || absl::IsNotFound(reply.status()) ||
+        absl::IsAlreadyExists(reply.status())) {
+      return;
+    }
+    Complain(absl::StrCat("a change of a pool is refused: ", reply.status().ToString()));
+  };
+  const int choice = random_.Int(0, 3);
+  if (choice == 0) {
+    v1::CreatePoolRequest request;
+    request.set_pool_id("extra");
+    return Call<v1::CreatePoolRequest, v1::Pool>(&Coordinator::CreatePool, request, may);
+  }
+  if (choice == 1) {
+    v1::DeletePoolRequest request;
+    request.set_name("pools/extra");
+    return Call<v1::DeletePoolRequest, Coordinator::Empty>(&Coordinator::DeletePool, request, may);
+  }
+  v1::UpdatePoolRequest request;
+  request.mutable_pool()->set_name("pools/default");
+  request.mutable_pool()->set_price_per_item_micros(kPoolPriceMax / 3 * random_.Int(0, 3));
+  request.mutable_update_mask()->add_paths("price_per_item_micros");
+  Call<v1::UpdatePoolRequest, v1::Pool>(&Coordinator::UpdatePool, request, may);
+}
+
 void World::Misfortune() {
   switch (random_.Int(0, 11)) {
     case 0:
@@ -442,7 +469,7 @@ void World::Misfortune() {
       break;
     }
     case 8:
-      BlockOrUnblock();
+      random_.Chance(500) ? BlockOrUnblock() : ChangePool();
       break;
     case 9:
       if (!servers_.empty()) {

@@ -93,6 +93,8 @@ class World {
 
   // --- For clients -------------------------------------------------------------------------------
 
+  static constexpr int64_t kPoolPriceMax = 3000;  // Of an answer, in micros, in any pool.
+
   absl::Time now() const { return now_; }
   Random& random() { return random_; }
   // Faults have ended: help jobs to their ends.
@@ -198,6 +200,7 @@ class World {
   void RefuseAndCompare();
   bool ClientActs();
   void BlockOrUnblock();
+  void ChangePool();
   void Observe(uint32_t partition);
   void ObserveAll();
   void CheckServer(const std::shared_ptr<Server>& server);

@@ -290,5 +290,110 @@ TEST(FoldItselfTest, EveryEventHappens) {
   EXPECT_EQ(counts.size(), std::variant_size_v<Event>) << ::testing::PrintToString(counts);
 }
 
+TEST(TallyTest, ThoseOfTheWorkersAskedAboutAreVisitedAndNoOthers) {
+  std::mt19937_64 random(7);
+  for (int round = 0; round < 50; ++round) {
+    JobState job;
+    std::map<WorkerIndex, size_t> asked;
+    std::map<size_t, uint32_t> expected;
+    for (uint32_t w = 0; w < 3 * kWorkersPerPage; ++w) {
+      const bool worked = random() % 50 < static_cast<uint64_t>(round);
+      if (worked) {
+        job.tallies[w / kWorkersPerPage].by_worker[w].answered = w + 1;
+      }
+      if (random() % 4 == 0) {
+        asked[WorkerIndex(w)] = w + 10'000;
+        if (worked) expected[w + 10'000] = w + 1;
+      }
+    }
+    std::map<size_t, uint32_t> visited;
+    job.ForEachTally(asked,
+                     [&](size_t place, const Tally& tally) { visited[place] += tally.answered; });
+    EXPECT_EQ(visited, expected);
+  }
+}
+
+// --- Fits that have gone -------------------------------------------------------------------------
+
+class GoneFitTest : public ::testing::Test {
+ protected:
+  // Fits 1 and 2 are in the store, 3 has been applied, and fit 1 is still to be erased.
+  GoneFitTest() {
+    AnswerUntilFit(2);
+    WriteAll();
+    EXPECT_TRUE(Stored(1));
+    AnswerUntilFit(3);
+  }
+
+  bool Stored(uint32_t fit) {
+    return world_.objects().contains(ObjectKey{ObjectKind::kFit, job_.value(), fit}.ToString());
+  }
+  void WriteAll() {
+    while (world_->state().dirty_objects() > 0) world_.WriteObjects(1'000);
+  }
+  void Delete() {
+    ASSERT_THAT(world_->CancelJob(job_, world_.now()), IsOk());
+    world_.Pass(absl::Hours(1));
+    world_.Commit();
+    ASSERT_THAT(world_->DeleteJob(job_, world_.now()), IsOk());
+    world_.Commit();
+  }
+  // Whether of the deleted job nothing but the mark is there.
+  bool OnlyTheMarkIsThere() {
+    for (const auto& [key, bytes] : world_.objects()) {
+      for (const ObjectKind kind :
+           {ObjectKind::kItems, ObjectKind::kLeases, ObjectKind::kTallies, ObjectKind::kFit}) {
+        for (uint32_t page = 0; page < 20; ++page) {
+          if (key == ObjectKey{kind, job_.value(), page}.ToString()) return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  PartitionWorld world_{Options()};
+  JobIndex job_ = world_.Create(PartitionWorld::TwoClasses("a"), 500);
+
+ private:
+  void AnswerUntilFit(uint32_t fit) {
+    for (int w = 0; world_->Job(job_)->fit < fit; ++w) {
+      const auto lease = world_.TryLease(w % 50);
+      ASSERT_TRUE(lease.has_value());
+      ASSERT_THAT(world_.Answer(*lease, w % 5 == 0 ? "no" : "yes"), IsOk());
+      world_.Commit();
+    }
+  }
+};
+
+TEST_F(GoneFitTest, IsErasedThoughItsJobIsDeleted) {
+  Delete();
+  WriteAll();
+  EXPECT_TRUE(OnlyTheMarkIsThere());
+}
+
+TEST_F(GoneFitTest, IsErasedThoughItsJobIsDeletedAndOnlyTheMarkWasWritten) {
+  Delete();
+  const std::string head = ObjectKey{ObjectKind::kJob, job_.value()}.ToString();
+  for (const std::string before = world_.objects().at(head); world_.objects().at(head) == before;) {
+    world_.WriteObjects(1);
+  }
+  EXPECT_TRUE(Stored(1));
+  world_.Crash(absl::Seconds(1));
+  WriteAll();
+  EXPECT_TRUE(OnlyTheMarkIsThere());
+}
+
+TEST_F(GoneFitTest, IsErasedThoughAWriteFailsAndThenTheOwner) {
+  ASSERT_THAT(world_.Answer(*world_.TryLease(60), "yes"), IsOk());
+  world_.Commit();
+  world_.BeginWrite(1'000);
+  world_.EndWrite(/*written=*/false);
+  EXPECT_TRUE(Stored(1));
+  world_.WriteObjects(world_->state().dirty_objects() - 1);
+  world_.Crash(absl::Seconds(1));
+  WriteAll();
+  EXPECT_FALSE(Stored(1));
+}
+
 }  // namespace
 }  // namespace tessera::core

@@ -23,7 +23,7 @@ ItemEntry Entry(uint32_t worker, uint32_t sequence, ItemEntry::Status status = I
   ItemEntry e;
   e.worker = WorkerIndex(worker);
   e.sequence = sequence;
-  e.price_micros = 1000;
+  e.price = PackPrice(1000);
   e.status = status;
   return e;
 }

@@ -182,6 +182,28 @@ TEST_F(PartitionLeasesTest, LeasesAreOfTheSameSizeRatherThanLeavingARemnant) {
   EXPECT_THAT(FirstLeases(job), ElementsAre(SizeIs(7), SizeIs(7), SizeIs(7)));
 }
 
+TEST_F(PartitionLeasesTest, WhereLengthsDifferLeasesTakeNearlyTheSameTimeAsThePlanSays) {
+  CreateJob create = Patient();
+  create.policy.split = {.items_max = 20, .cost = {5, 10, 0.05}};
+  std::vector<ItemTraits> traits = Alike(100, {.length = 1});
+  traits.resize(200, {.length = 20});
+  const JobIndex job = Create(create, traits);
+  const Stratum plan = world_->PlanJob(job)->strata.front();
+  double leases = 0;
+  for (int w = 0; world_->Job(job)->counts.waiting > 0; ++w) {
+    const uint64_t waiting = world_->Job(job)->counts.waiting;
+    const std::vector<ItemIndex> items = world_.TryLease(w)->items;
+    if (world_->Job(job)->counts.waiting == waiting) continue;  // Second answers.
+    ++leases;
+    const double units =
+        std::accumulate(items.begin(), items.end(), 0.0,
+                        [&](double sum, ItemIndex i) { return sum + traits[i].length; });
+    EXPECT_THAT(units, Ge(9)) << "from item " << items.front();
+    EXPECT_THAT(units, Le(21)) << "from item " << items.front();
+  }
+  EXPECT_EQ(plan.sittings, 2 * leases);
+}
+
 TEST_F(PartitionLeasesTest, EachStratumIsLeasedInBundlesOfItsOwnAndARestartChangesNothing) {
   CreateJob create = Patient();
   create.policy.split = {

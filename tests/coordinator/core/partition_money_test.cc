@@ -256,5 +256,26 @@ TEST_F(PartitionMoneyTest, WithApprovalOnAcceptanceMoneyIsTheWorkersAtOnceAndCan
               StatusIs(StatusCode::kFailedPrecondition));
 }
 
+TEST_F(PartitionMoneyTest, AnAnswerCanCostMillions) {
+  const Micros price = 2'000'000'000'000;
+  const JobIndex job =
+      world_.Create(PartitionWorld::TwoClasses("a", /*budget=*/5 * price, price), 3);
+  const Lease lease = *world_.TryLease(1);
+  EXPECT_EQ(lease.price_micros, price);
+  EXPECT_EQ(world_.Answer(lease, "yes")->earned_micros, price);
+  world_.Commit();
+  world_.WriteObjects(100);
+  world_.Crash(absl::Seconds(1));
+  EXPECT_EQ(world_->Item(job, lease.items[0]).cost_micros, price);
+  ASSERT_THAT(world_->ReviewAnswer({.assignment = lease.assignment,
+                                    .item = lease.items[0],
+                                    .approve = false,
+                                    .reason = "no"},
+                                   world_.now()),
+              IsOk());
+  EXPECT_EQ(world_->Job(job)->ledger.rejected_micros, price);
+  EXPECT_EQ(world_->Job(job)->ledger.remaining_micros(), 5 * price);
+}
+
 }  // namespace
 }  // namespace tessera::core

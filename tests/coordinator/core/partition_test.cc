@@ -295,6 +295,7 @@ TEST_F(PartitionTest, AnItemThatEverybodyGivesBackIsNotGivenAroundForEver) {
     ASSERT_LE(++given, kEntriesPerItemMax);
   }
   EXPECT_EQ(given, kEntriesPerItemMax);
+  EXPECT_EQ(Job(job).stall, StallReason::kNoEligibleWorker);
   ASSERT_THAT(world_->FinaliseJob(job, world_.now()), IsOk());
   EXPECT_EQ(world_->Item(job, 0).state, ItemState::kUnresolved);
 }
@@ -391,6 +392,71 @@ TEST_F(PartitionTest, AWithdrawnDraftDoesNotCount) {
   world_.SetNow(lease.deadline);
   world_->Tick(lease.deadline);
   EXPECT_EQ(Job(job).answers, 0);
+}
+
+// What is acknowledged counts: a correction that comes too late is refused.
+TEST_F(PartitionTest, ADraftThatTheDeadlineWasFasterThanIsRefused) {
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.split = {.items_min = 2, .items_max = 2};
+  const JobIndex job = world_.Create(create, 2);
+  const Lease lease = *world_.TryLease(1);
+  DraftAnswer draft{.assignment = lease.assignment, .item = 0, .edit = 3, .choice = "yes"};
+  ASSERT_THAT(world_->Draft(draft, world_.now()), IsOk());
+  world_.SetNow(lease.deadline);
+  world_->Tick(lease.deadline);
+  ASSERT_EQ(Job(job).open_assignments, 1);  // The other item may still come.
+  const auto refused = [&](uint64_t edit, const char* choice) {
+    draft.edit = edit;
+    draft.choice = choice;
+    const absl::Status status = world_->Draft(draft, world_.now());
+    EXPECT_EQ(status.ok(), GetDetails(status).reason != "ASSIGNMENT_FINISHED") << status;
+    return !status.ok();
+  };
+  EXPECT_FALSE(refused(3, "yes"));  // Once more.
+  EXPECT_FALSE(refused(2, "no"));   // Overtaken long ago.
+  EXPECT_TRUE(refused(4, "no"));
+  EXPECT_TRUE(refused(4, ""));
+  world_.Pass(create.policy.lease.late_grace);
+  ASSERT_EQ(Job(job).open_assignments, 0);
+  EXPECT_FALSE(refused(3, "yes"));
+  EXPECT_TRUE(refused(4, "no"));
+  EXPECT_TRUE(refused(4, ""));
+  EXPECT_EQ(world_->Item(job, 0).value, 1);
+  draft.item = 1;
+  EXPECT_EQ(GetDetails(world_->Draft(draft, world_.now())).reason, "ASSIGNMENT_EXPIRED");
+}
+
+TEST_F(PartitionTest, WhatComesAfterTheEndIsToldHowTheAssignmentEnded) {
+  world_.Create(PartitionWorld::TwoClasses("a"), 4);
+  const auto reasons = [&](const Lease& lease) {
+    const absl::Status draft = world_->Draft(
+        {.assignment = lease.assignment, .item = lease.items[0], .edit = 9, .choice = "no"},
+        world_.now());
+    const absl::Status extend =
+        world_
+            ->Extend({.assignment = lease.assignment, .until = world_.now() + absl::Hours(1)},
+                     world_.now())
+            .status();
+    return absl::StrCat(GetDetails(draft).reason, " ", GetDetails(extend).reason);
+  };
+  const Lease submitted = *world_.TryLease(1);
+  ASSERT_THAT(world_.Answer(submitted, "yes"), IsOk());
+  EXPECT_EQ(reasons(submitted), "ASSIGNMENT_FINISHED ASSIGNMENT_FINISHED");
+  const Lease returned = *world_.TryLease(2);
+  ASSERT_THAT(world_->Return({.assignment = returned.assignment, .items = {}}, world_.now()),
+              IsOk());
+  EXPECT_EQ(reasons(returned), "ASSIGNMENT_FINISHED ASSIGNMENT_FINISHED");
+  const Lease taken = *world_.TryLease(3);
+  WorkerView worker;
+  worker.name = PartitionWorld::Ask(3).worker;
+  worker.blocked = true;
+  ASSERT_THAT(world_->UpdateWorker(worker, world_.now()), IsOk());
+  EXPECT_EQ(reasons(taken), "ASSIGNMENT_REVOKED ASSIGNMENT_FINISHED");
+  const Lease missed = *world_.TryLease(4);
+  world_.SetNow(missed.deadline);
+  EXPECT_EQ(reasons(missed), "ASSIGNMENT_EXPIRED ASSIGNMENT_EXPIRED");
+  world_.Pass(absl::Hours(1));
+  EXPECT_EQ(reasons(missed), "ASSIGNMENT_EXPIRED ASSIGNMENT_FINISHED");
 }
 
 TEST_F(PartitionTest, AJobsLimitsOfRateAndOfOpenAssignmentsHold) {

@@ -122,6 +122,36 @@ TEST(PlanSplitTest, EachStratumIsBundledByItsOwnLength) {
   EXPECT_EQ(plan.strata[1].bundle_items, 10);
 }
 
+TEST(PlanSplitTest, PartsOfUnequalItemsTakeNearlyTheSameTime) {
+  std::vector<ItemTraits> traits(100, ItemTraits{.length = 2});
+  traits.resize(200, ItemTraits{.length = 8});
+  const CostModel cost = {5, 10, 0.05};  // Cheapest: 10 units, which is two items of 5.
+  const SplitPlan plan = PlanSplit({}, {}, {.items = 200, .traits = traits, .cost = cost});
+  const Stratum& all = plan.strata[0];
+  // A hundred short ones in parts of five, and the long ones one by one.
+  EXPECT_NEAR(all.sittings, plan.answers_per_item * (20 + 100), plan.answers_per_item * 8);
+  EXPECT_EQ(all.bundle_items, 2);
+  EXPECT_NEAR(all.worker_seconds / all.sittings, SittingSeconds(cost, 1000 / 120.0), 5);
+}
+
+TEST(SittingTest, IsFilledAsNearToItsUnitsAsWholeItemsAllow) {
+  const auto items = [](const SplitPolicy& policy, std::vector<double> lengths) {
+    // Ten units are cheapest, and are what 2 items of the mean length have.
+    Sitting sitting(policy, {5, 10, 0.05}, /*mean_units=*/5, /*items=*/100);
+    for (const double length : lengths) {
+      if (!sitting.Take(length)) break;
+    }
+    return sitting.items();
+  };
+  EXPECT_EQ(items({}, {5, 5, 5}), 2);
+  EXPECT_EQ(items({}, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}), 10);
+  EXPECT_EQ(items({}, {4, 4, 4, 4}), 3);  // 12 are nearer than 8.
+  EXPECT_EQ(items({}, {6, 9, 9}), 1);     // 6 are nearer than 15.
+  EXPECT_EQ(items({}, {100, 1}), 1);
+  EXPECT_EQ(items({.items_max = 4}, {1, 1, 1, 1, 1}), 4);
+  EXPECT_EQ(items({.items_min = 2}, {100, 100, 100}), 2);
+}
+
 TEST(PlanSplitTest, AdmissionIsWithinOneItemOfTheBestSubset) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     Arbitrary arbitrary(seed);

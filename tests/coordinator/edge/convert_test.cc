@@ -116,11 +116,33 @@ TEST(PolicyTest, WhatIsNotServedIsRefusedByName) {
   EXPECT_THAT(refused([](v1::Policy& p) { p.mutable_retention(); }), HasReason("NOT_SERVED"));
   EXPECT_THAT(refused([](v1::Policy& p) { p.mutable_eligibility()->add_qualifications(); }),
               HasReason("NOT_SERVED"));
-  const absl::Status dear = refused([](v1::Policy& p) {
-    p.mutable_price()->set_price_per_item_micros(core::kPriceMaxMicros + 1);
-  });
-  EXPECT_THAT(dear, StatusIs(StatusCode::kInvalidArgument));
-  EXPECT_THAT(dear, HasReason("FIELD_OUT_OF_LIMITS"));
+}
+
+TEST(PolicyTest, APriceThatCannotBeKeptAsItIsIsRefused) {
+  const auto from = [](int64_t price, bool of_pool) {
+    v1::Policy policy;
+    v1::Pool pool;
+    pool.set_price_per_item_micros(price);
+    v1::PoolPrice& own = *policy.mutable_price()->add_pool_prices();
+    own.set_pool("pools/default");
+    own.set_price_per_item_micros(price);
+    return of_pool ? PoolFromProto("default", pool).status()
+                   : PolicyFromProto(policy, 1, "job.policy").status();
+  };
+  for (const bool of_pool : {false, true}) {
+    const absl::Status broken = from(2'147'483'648, of_pool);
+    EXPECT_THAT(broken, StatusIs(StatusCode::kInvalidArgument));
+    EXPECT_THAT(broken, HasReason("FIELD_OUT_OF_LIMITS"));
+    const ErrorDetails details = GetDetails(broken);
+    ASSERT_THAT(details.fields, ::testing::SizeIs(1));
+    EXPECT_EQ(details.fields[0].field,
+              of_pool ? "pool.price_per_item_micros"
+                      : "job.policy.price.pool_prices[0].price_per_item_micros");
+    EXPECT_THAT(details.fields[0].description, ::testing::HasSubstr("whole number of thousands"));
+    EXPECT_THAT(from(core::kPriceMaxMicros + 1000, of_pool), HasReason("FIELD_OUT_OF_LIMITS"));
+    EXPECT_THAT(from(4'295'000'000, of_pool), IsOk());
+    EXPECT_THAT(from(core::kPriceMaxMicros, of_pool), IsOk());
+  }
 }
 
 TEST(TemplateTest, OnlyOneChoiceThatMustBeMadeIsServed) {

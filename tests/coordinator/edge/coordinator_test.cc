@@ -377,6 +377,7 @@ TEST_F(IntakeTest, AGoldAnswerIsOneOfTheClassesAndPartOfTheContent) {
   ASSERT_THAT(story, IsOk());
   EXPECT_EQ(story->item().gold().fields(0).choice(), "no");
   EXPECT_TRUE(story->result().is_gold());
+  EXPECT_FALSE(story->result().has_value());  // Nobody has answered.
   EXPECT_EQ(story->item().content(0).text(), "fine");
   explain.set_item_key("nobody");
   EXPECT_THAT(world_.Call(&Coordinator::ExplainItem, explain).status(),

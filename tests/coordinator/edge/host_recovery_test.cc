@@ -315,6 +315,36 @@ TEST(HostRecoveryTest, AStateCanBeReadWhileItsOwnerWritesAndTrims) {
   reader.DeliverAll();
 }
 
+TEST(HostRecoveryTest, AStateCanBeReadWhileItsOwnerDeletesAJob) {
+  for (int before = 0; before < 12; ++before) {
+    HostWorld world;
+    std::unique_ptr<Owner> owner = world.Open();
+    const JobIndex job = world.CreateJob(*owner, "a");
+    world.AddItems(*owner, job, 600);
+    world.WriteAll(*owner);
+    for (int w = 0; w < 100; ++w) {
+      const absl::StatusOr<std::optional<core::Lease>> lease =
+          owner->partition().RequestLease(core::PartitionWorld::Ask(w), world.now());
+      ASSERT_THAT(lease, IsOk());
+      ASSERT_THAT(owner->partition().Return({.assignment = (*lease)->assignment}, world.now()),
+                  IsOk());
+      ASSERT_THAT(world.Commit(*owner), IsOk());
+    }
+    FaultyStore reader(&world.disk());
+    std::optional<absl::Status> read;
+    LoadState(&reader, true,
+              [&](const absl::StatusOr<core::PartitionState>& state) { read = state.status(); });
+    for (int i = 0; i < before; ++i) reader.Deliver();
+    // The job's head may have been read by now, and its pages not yet.
+    ASSERT_THAT(owner->partition().CancelJob(job, world.now()), IsOk());
+    ASSERT_THAT(owner->partition().DeleteJob(job, world.now()), IsOk());
+    world.WriteAll(*owner);
+    reader.DeliverAll();
+    ASSERT_TRUE(read.has_value());
+    EXPECT_THAT(*read, IsOk()) << before << " answers before";
+  }
+}
+
 // --- Damage --------------------------------------------------------------------------------------
 
 class HostDamageTest : public ::testing::Test {
