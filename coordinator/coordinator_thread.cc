@@ -12,9 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "common/check.h"
-#include "common/clock.h"
 #include "coordinator/deployment.h"
 #include "coordinator/edge/backoff.h"
 #include "coordinator/service/fit_thread.h"
@@ -108,25 +106,25 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
     failed = !serving;
     started(std::move(status));
   };
-  const absl::Time start_limit = absl::Now() + options_.start_timeout;
-  coordinator.Start(RealClock::Get()->Now(), [&](absl::Status status) {
+  const absl::Time start_limit = clock_.Now() + options_.start_timeout;
+  coordinator.Start(clock_.Now(), [&](absl::Status status) {
     if (status.ok()) LogTakeovers(coordinator, options_.partitions);
     tell_start(std::move(status));
   });
   while (!ending_.load()) {
     turned_ = false;
-    const absl::Time now = RealClock::Get()->Now();
+    const absl::Time now = clock_.Now();
     const size_t ran = loop.RunOnce(
         std::clamp(coordinator.NextWake() - now, absl::ZeroDuration(), absl::Seconds(1)));
-    if (!turned_ && (ran > 0 || coordinator.NextWake() <= RealClock::Get()->Now())) {
+    if (!turned_ && (ran > 0 || coordinator.NextWake() <= clock_.Now())) {
       // By hand: a deferred end would itself be a reason for the next turn, and so on for ever.
-      coordinator.BeginTurn(RealClock::Get()->Now());
+      coordinator.BeginTurn(clock_.Now());
       coordinator.EndTurn();
     }
     store_log_.Look(connection);
     store_log_.Look(coordinator, options_.partitions);
     TellAvailable();
-    if (!serving && !failed && absl::Now() > start_limit) {
+    if (!serving && !failed && clock_.Now() > start_limit) {
       tell_start(absl::DeadlineExceededError("the partitions could not be taken over in time"));
     }
     if (serving && !failed && !coordinator.failure().ok()) {
@@ -142,12 +140,12 @@ absl::StatusOr<SipKey> CoordinatorThread::Agree(store::RedisConnection& connecti
       .fresh_key = {.low = Random64(), .high = Random64()},
       .mark_path = options_.mark_path,
   };
-  const absl::Time limit = absl::Now() + options_.start_timeout;
+  const absl::Time limit = clock_.Now() + options_.start_timeout;
   while (true) {
     absl::StatusOr<SipKey> key =
         AgreeOnDeployment(terms, *loop_, connection, [&] { return ending_.load(); });
     if (key.ok() || !edge::MayPass(key.status())) return key;
-    if (ending_.load() || absl::Now() > limit) {
+    if (ending_.load() || clock_.Now() > limit) {
       const absl::Status& error = connection.last_error();
       return absl::UnavailableError(
           absl::StrCat("Redis: ", error.ok() ? key.status().message() : error.message()));
@@ -179,7 +177,7 @@ void CoordinatorThread::BeginTurn() {
   if (in_turn_) return;
   in_turn_ = true;
   turned_ = true;
-  coordinator_->BeginTurn(RealClock::Get()->Now());
+  coordinator_->BeginTurn(clock_.Now());
   // Ends with the round, before what it has to send leaves.
   loop_->Defer([this] { EndTurn(); });
 }

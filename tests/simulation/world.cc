@@ -45,10 +45,27 @@ bool FitBench::Finish(Random& random) {
 
 // --- Coordinators and streams --------------------------------------------------------------------
 
+// A coordinator's clock, which may be set wrong and set anew; what elapses is right.
+class World::ServerClock final : public Clock {
+ public:
+  ServerClock(const World* world, absl::Duration ahead) : ahead(ahead), world_(world) {}
+
+  absl::Time Now() override { return world_->now_ + ahead; }
+  absl::Duration Elapsed() override { return world_->now_ - kStart; }
+
+  absl::Duration ahead;  // Of the true time.
+
+ private:
+  const World* const world_;
+};
+
 struct World::Server {
+  Server(const World* world, absl::Duration ahead) : clock(world, ahead), time(&clock) {}
+
   int number = 0;
   bool serving = false;
-  absl::Duration clock;  // How far its clock is ahead of the true time.
+  ServerClock clock;
+  OnwardClock time;                                       // By that clock.
   std::vector<std::unique_ptr<FaultyStore>> connections;  // By partition.
   std::vector<std::unique_ptr<core::Store>> sabotaged;  // In front of them, if there is a saboteur.
   FitBench fits;
@@ -248,7 +265,7 @@ void World::Disconnect(uint64_t stream) {
   });
 }
 
-absl::Time World::ClockOf(const Server& server) const { return now_ + server.clock; }
+absl::Time World::ClockOf(Server& server) { return server.time.Now(); }
 
 absl::Time World::ClockOf(uint64_t stream) const {
   const std::shared_ptr<Server> server = links_.at(stream)->server();
@@ -263,10 +280,10 @@ bool World::IsCurrent(uint64_t stream) const {
 // --- Coordinators come and go --------------------------------------------------------------------
 
 void World::StartServer() {
-  auto server = std::make_shared<Server>();
+  absl::Duration ahead;
+  if (!calm_ && random_.Chance(300)) ahead = random_.Between(-absl::Seconds(3), absl::Seconds(3));
+  auto server = std::make_shared<Server>(this, ahead);
   server->number = ++newest_;
-  if (!calm_ && random_.Chance(300))
-    server->clock = random_.Between(-absl::Seconds(3), absl::Seconds(3));
   std::vector<core::Store*> stores;
   for (uint32_t p = 0; p < partitions_; ++p) {
     server->connections.push_back(std::make_unique<FaultyStore>(disks_[p].get(), faults_));
@@ -420,9 +437,14 @@ void World::Misfortune() {
     }
     case 5:
       if (!servers_.empty()) {
-        absl::Duration& clock = servers_[random_.Place(servers_.size())]->clock;
-        clock += random_.Chance(500) ? random_.Between(absl::ZeroDuration(), absl::Seconds(40))
-                                     : -random_.Between(absl::ZeroDuration(), absl::Seconds(3));
+        absl::Duration& ahead = servers_[random_.Place(servers_.size())]->clock.ahead;
+        if (random_.Chance(500)) {
+          ahead += random_.Between(absl::ZeroDuration(), absl::Seconds(40));
+        } else if (random_.Chance(700)) {
+          ahead -= random_.Between(absl::ZeroDuration(), absl::Seconds(3));
+        } else {
+          ahead -= absl::Hours(1);
+        }
         Note("a clock jumps");
       }
       break;

@@ -140,6 +140,7 @@ class World {
   }
 
  private:
+  class ServerClock;
   class Link;
   struct Server;
   // A coordinator, and whether it still is one: what it says after its end nobody hears.
@@ -184,7 +185,7 @@ class World {
   void ToServer(const std::shared_ptr<Server>& server, uint64_t lane, bool may_overtake,
                 std::function<void(Callee)> action);
   std::shared_ptr<Server> FindServer();
-  absl::Time ClockOf(const Server& server) const;
+  static absl::Time ClockOf(Server& server);
 
   // --- What can happen ---------------------------------------------------------------------------
 
