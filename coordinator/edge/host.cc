@@ -175,7 +175,7 @@ class PartitionHost::Impl {
   absl::Status trouble() const {
     return committer_ == nullptr ? absl::OkStatus() : committer_->trouble();
   }
-  const absl::Status& damage() const { return damage_; }
+  const absl::Status& damage() const { return payloads_->damage(); }
   const PartitionHost::Takeover& takeover() const { return takeover_; }
 
   PartitionHost::Status status() const {
@@ -412,7 +412,6 @@ class PartitionHost::Impl {
   }
 
   void OnPayloads(PayloadRead& read, absl::StatusOr<std::vector<Payload>> payloads) {
-    if (absl::IsDataLoss(payloads.status())) damage_.Update(payloads.status());
     // That the job is gone was decided after the read was asked for.
     const RecordId seen = absl::IsNotFound(payloads.status()) ? RecordNow() : read.after;
     replies_.push_back({seen, [done = std::move(read.done),
@@ -496,7 +495,6 @@ class PartitionHost::Impl {
   std::deque<Reply> replies_;
   bool asking_for_payloads_ = false;
   std::multimap<absl::Time, std::shared_ptr<PayloadRead>> reads_again_;  // By when.
-  absl::Status damage_;
   Lifeline lifeline_;
 };
 
