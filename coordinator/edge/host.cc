@@ -92,6 +92,14 @@ class PartitionHost::Impl {
     EndCommand();
   }
 
+  void WhenOwned(std::function<void(absl::Status)> done) {
+    if (state_ == HostState::kServing) {
+      Gather();
+      if (OpenBytes() == 0) CloseRecord();
+    }
+    WhenCommitted(std::move(done));
+  }
+
   // Between two commands, and only there, a record may be closed.
   void EndCommand() {
     if (state_ != HostState::kServing) return;
@@ -511,6 +519,9 @@ bool PartitionHost::accepting() const { return impl_->accepting(); }
 core::Partition& PartitionHost::partition() { return impl_->partition(); }
 void PartitionHost::WhenCommitted(std::function<void(absl::Status)> done) {
   impl_->WhenCommitted(std::move(done));
+}
+void PartitionHost::WhenOwned(std::function<void(absl::Status)> done) {
+  impl_->WhenOwned(std::move(done));
 }
 void PartitionHost::EndCommand() { impl_->EndCommand(); }
 void PartitionHost::Flush(absl::Time now) { impl_->Flush(now); }

@@ -48,6 +48,10 @@ class Session {
   // Whether the template of this job has to be sent now; true once.
   bool NeedsTemplate(JobRef job) { return templates_.insert(job).second; }
 
+  // What the gateway knows looks lost. Until it has been found out it is not listened to.
+  void Doubt() { doubted_ = true; }
+  bool doubted() const { return doubted_; }
+
   void Heard(absl::Time now) { heard_at_ = now; }
   absl::Time heard_at() const { return heard_at_; }
   absl::Time said_at() const { return said_at_; }
@@ -61,6 +65,7 @@ class Session {
   SessionSink* sink_;  // Nothing once closed.
   std::string gateway_;
   bool welcomed_ = false;
+  bool doubted_ = false;
   v1::WorkResponse before_welcome_;
   absl::flat_hash_set<JobRef> templates_;
   absl::Time heard_at_;

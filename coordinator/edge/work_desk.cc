@@ -77,9 +77,10 @@ void WorkDesk::OnWork(uint64_t id, const v1::WorkRequest& request) {
   if (session == nullptr) return;
   session->Heard(partitions_->now());
   TESSERA_CHECK(request.has_hello() == session->gateway().empty()) << "the service lets it pass";
+  if (session->doubted()) return;
   if (request.has_hello()) OnHello(*session, request.hello());
   session = FindSession(id);
-  if (session == nullptr) return;  // Hello was refused.
+  if (session == nullptr || session->doubted()) return;  // Hello was refused.
   for (const v1::Lease& lease : request.leases()) OnLease(*session, lease);
   for (const v1::Draft& draft : request.drafts()) OnDraft(*session, draft);
   for (const v1::Submit& submit : request.submits()) OnSubmit(*session, submit);

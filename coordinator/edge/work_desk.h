@@ -84,8 +84,13 @@ class WorkDesk : private Market {
 
   // --- work_hello.cc -----------------------------------------------------------------------------
   void OnHello(Session& session, const v1::Hello& hello);
-  absl::Status CheckPositions(const v1::Hello& hello);
+  // `rests_on` becomes the partition that the error is of.
+  absl::Status CheckPositions(const v1::Hello& hello, std::optional<uint32_t>* rests_on);
   absl::StatusOr<v1::HeldState> StateOf(Session& session, const v1::Held& held);
+  // Ends the session because of a Hello. That its history is lost is said when it is known that the
+  // partition is still ours: to an owner that was replaced and does not know it, what the next one
+  // committed looks the same.
+  void Refuse(Session& session, std::optional<uint32_t> partition, const absl::Status& status);
   void Resend(Session& session, const AssignmentRef& ref);
 
   // --- work_entries.cc ---------------------------------------------------------------------------

@@ -14,7 +14,10 @@ using absl::StatusCode;
 
 void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   const uint64_t id = session.id();
-  if (absl::Status status = CheckPositions(hello); !status.ok()) return EndSession(id, status);
+  std::optional<uint32_t> rests_on;
+  if (absl::Status status = CheckPositions(hello, &rests_on); !status.ok()) {
+    return Refuse(session, rests_on, status);
+  }
 
   const std::string key = absl::StrCat(session.platform(), "/", hello.gateway());
   if (const auto there = gateways_.find(key);
@@ -49,7 +52,7 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
     }
     absl::StatusOr<v1::HeldState> state = StateOf(session, held);
     // Not to know is no answer: a gateway would drop what it holds.
-    if (!state.ok()) return EndSession(id, state.status());
+    if (!state.ok()) return Refuse(session, ref->partition, state.status());
     if (state->status() == v1::HELD_STATUS_HELD && held.resend() && !hello.resend_all()) {
       Resend(session, *ref);
     }
@@ -73,7 +76,7 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
       });
 }
 
-absl::Status WorkDesk::CheckPositions(const v1::Hello& hello) {
+absl::Status WorkDesk::CheckPositions(const v1::Hello& hello, std::optional<uint32_t>* rests_on) {
   for (int i = 0; i < hello.positions_size(); ++i) {
     const v1::CommitPosition& seen = hello.positions(i);
     const auto id = ParseId("partitions", seen.partition());
@@ -93,6 +96,7 @@ absl::Status WorkDesk::CheckPositions(const v1::Hello& hello) {
     const bool ours = at.epoch == status.head.epoch;
     const core::RecordId end = ours ? status.head : status.inherited;
     if (at > end) {
+      *rests_on = *partition;
       return Error(StatusCode::kDataLoss, "HISTORY_LOST",
                    absl::StrCat("the store's history ", ours ? "ends" : "ended", " at ",
                                 end.ToString(), ", before what was acknowledged"))
@@ -161,6 +165,16 @@ absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held
     if (part->status == core::ItemEntry::kRevoked) out.set_status(v1::HELD_STATUS_REVOKED);
   }
   return out;
+}
+
+void WorkDesk::Refuse(Session& session, std::optional<uint32_t> partition,
+                      const absl::Status& status) {
+  const uint64_t id = session.id();
+  if (!absl::IsDataLoss(status)) return EndSession(id, status);
+  session.Doubt();
+  partitions_->host(*partition).WhenOwned([this, id, status](const absl::Status& owned) {
+    EndSession(id, owned.ok() ? status : Partitions::Unknown(owned));
+  });
 }
 
 void WorkDesk::Resend(Session& session, const AssignmentRef& ref) {

@@ -272,11 +272,6 @@ absl::Time World::ClockOf(uint64_t stream) const {
   return server == nullptr ? absl::InfiniteFuture() : ClockOf(*server);
 }
 
-bool World::IsCurrent(uint64_t stream) const {
-  const std::shared_ptr<Server> server = links_.at(stream)->server();
-  return server != nullptr && server->number == newest_;
-}
-
 // --- Coordinators come and go --------------------------------------------------------------------
 
 void World::StartServer() {

@@ -128,7 +128,6 @@ class World {
   std::optional<core::ItemIndex> ItemOf(uint32_t partition, core::JobIndex job,
                                         const std::string& key) const;
   absl::Time ClockOf(uint64_t stream) const;  // The time at the coordinator behind it.
-  bool IsCurrent(uint64_t stream) const;      // It leads to the newest coordinator.
   // Something that happens at a client, later.
   void Later(absl::Duration after, std::function<void()> action);
 
