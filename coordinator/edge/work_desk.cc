@@ -82,10 +82,29 @@ void WorkDesk::OnWork(uint64_t id, const v1::WorkRequest& request) {
   session = FindSession(id);
   if (session == nullptr || session->doubted()) return;  // Hello was refused.
   for (const v1::Lease& lease : request.leases()) OnLease(*session, lease);
-  for (const v1::Draft& draft : request.drafts()) OnDraft(*session, draft);
-  for (const v1::Submit& submit : request.submits()) OnSubmit(*session, submit);
-  for (const v1::Return& giving_back : request.returns()) OnReturn(*session, giving_back);
-  for (const v1::Extend& extend : request.extends()) OnExtend(*session, extend);
+  for (const v1::Draft& draft : request.drafts()) {
+    OnDraft(*session, draft);
+    EndEntry(draft.assignment());
+  }
+  for (const v1::Submit& submit : request.submits()) {
+    OnSubmit(*session, submit);
+    EndEntry(submit.assignment());
+  }
+  for (const v1::Return& giving_back : request.returns()) {
+    OnReturn(*session, giving_back);
+    EndEntry(giving_back.assignment());
+  }
+  for (const v1::Extend& extend : request.extends()) {
+    OnExtend(*session, extend);
+    EndEntry(extend.assignment());
+  }
+}
+
+void WorkDesk::EndEntry(absl::string_view assignment) {
+  const std::optional<AssignmentRef> ref = partitions_->ids().ParseAssignment(assignment);
+  if (ref.has_value() && partitions_->Serving(ref->partition)) {
+    partitions_->host(ref->partition).EndCommand();
+  }
 }
 
 void WorkDesk::EndTurn() {
@@ -413,6 +432,7 @@ Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_
              .pool = demand.pool,
              .charged_seconds = granted.expected_seconds,
              .items = std::move(granted.items)});
+  partitions_->host(partition).EndCommand();
   return {.granted = true, .seconds = granted.expected_seconds};
 }
 

@@ -113,6 +113,8 @@ class WorkDesk : private Market {
                                  const v1::Submit& submit);
   absl::StatusOr<Account> Return(Session& session, const AssignmentRef& ref,
                                  const v1::Return& giving_back);
+  // An entry about this assignment has been handled: a record may be closed behind it.
+  void EndEntry(absl::string_view assignment);
   // Said when `partition` has committed what it decided so far, if there is one.
   v1::Rejected& Reject(Session& session, v1::WorkKind kind, std::optional<uint32_t> partition,
                        const absl::Status& status);
