@@ -12,29 +12,32 @@ struct Broker::Turn {
     std::string name;
     double index = 0;
     double weight = 1;
-    std::vector<std::pair<double, uint32_t>> partitions;  // By index, the highest first.
+    std::vector<Market::Offer> partitions;  // By index, the highest first.
   };
   std::string pool;
   std::vector<Tenant> tenants;
-  bool fresh = false;  // Offers were asked for and nothing was refused since.
-  int nones = 0;       // In a row.
+  int nones = 0;  // In a row.
 
-  void Refresh(Market& market) {
+  // Gives the work that it was.
+  size_t Refresh(Market& market) {
+    size_t work = 0;
     std::map<std::string, Tenant> by_name;
     for (Market::Offer& offer : market.Offers(pool)) {
       Tenant& tenant = by_name[offer.tenant];
       tenant.name = offer.tenant;
       tenant.index = std::max(tenant.index, offer.index);
       tenant.weight = offer.weight;
-      tenant.partitions.push_back({offer.index, offer.partition});
+      work += offer.jobs;
+      tenant.partitions.push_back(std::move(offer));
     }
     tenants.clear();
     for (auto& [name, tenant] : by_name) {
       std::stable_sort(tenant.partitions.begin(), tenant.partitions.end(),
-                       [](const auto& a, const auto& b) { return a.first > b.first; });
+                       [](const auto& a, const auto& b) { return a.index > b.index; });
       tenants.push_back(std::move(tenant));
     }
     nones = 0;
+    return work;
   }
 };
 
@@ -148,11 +151,22 @@ absl::Time Broker::NextWake() const {
 
 void Broker::Run(absl::Time now) {
   more_ = false;
+  work_ = 0;
   if (now - last_retry_ >= kRetryInterval) {
     last_retry_ = now;
     WorkAppeared();
   }
-  for (const auto& [pool, queue] : pools_) RunPool(pool, *queue);
+  auto at = pools_.lower_bound(next_pool_);
+  for (size_t i = 0; i < pools_.size(); ++i, ++at) {
+    if (at == pools_.end()) at = pools_.begin();
+    if (work_ >= kWorkMax) {
+      // The others had theirs.
+      next_pool_ = at->first;
+      more_ = true;
+      break;
+    }
+    RunPool(at->first, *at->second);
+  }
   while (!until_.empty() && until_.begin()->first <= now) {
     const auto [until, key] = *until_.begin();
     // One that asks for what there is now ends only when it has been asked for.
@@ -167,16 +181,18 @@ void Broker::RunPool(const std::string& pool, PoolQueue& queue) {
       !queue.parked.empty() && demands_.at(queue.parked.begin()->second)->tried_version < version_;
   if (queue.fresh.empty() && !retry) return;
   Turn turn{.pool = pool};
-  turn.Refresh(*market_);
+  work_ += turn.Refresh(*market_);
 
   int grants = 0;
+  // Of a turn's work the line that is tried first has half, but each gets one step further.
+  const size_t work_max = work_ + (kWorkMax - std::min(work_, kWorkMax)) / 2;
   // Those that have waited longest first; each line has a limit of its own, so that neither can
   // keep the other from being tried.
   int tries = 0;
-  while (!turn.tenants.empty() && !queue.parked.empty()) {
+  for (bool first = true; !turn.tenants.empty() && !queue.parked.empty(); first = false) {
     Standing& standing = *demands_.at(queue.parked.begin()->second);
     if (standing.tried_version >= version_) break;
-    if (tries >= kParkedTriesMax || grants >= kGrantsMax) {
+    if (tries >= kParkedTriesMax || grants >= kGrantsMax || (!first && work_ >= work_max)) {
       more_ = true;
       break;
     }
@@ -185,8 +201,8 @@ void Broker::RunPool(const std::string& pool, PoolQueue& queue) {
     grants += tried == Tried::kGranted ? 1 : 0;
   }
   tries = 0;
-  while (!queue.fresh.empty()) {
-    if (tries >= kNewTriesMax || grants >= kGrantsMax) {
+  for (bool first = true; !queue.fresh.empty(); first = false) {
+    if (tries >= kNewTriesMax || grants >= kGrantsMax || (!first && work_ >= kWorkMax)) {
       more_ = true;
       break;
     }
@@ -200,6 +216,7 @@ void Broker::RunPool(const std::string& pool, PoolQueue& queue) {
 Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
   Demand& demand = standing.demand;
   const Key key{demand.session, demand.id};
+  ++work_;
   standing.tried_version = version_;
   std::vector<FairQueue::Candidate> candidates;
   std::vector<const Turn::Tenant*> tenants;
@@ -211,9 +228,10 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
   while (!candidates.empty()) {
     const size_t chosen = queue.fair.Choose(candidates);
     const Turn::Tenant& tenant = *tenants[chosen];
-    for (const auto& [index, partition] : tenant.partitions) {
-      if (demand.only_job.has_value() && demand.only_job->partition != partition) continue;
-      const Market::Purchase purchase = market_->Buy(demand, tenant.name, partition);
+    for (const Market::Offer& offer : tenant.partitions) {
+      if (demand.only_job.has_value() && demand.only_job->partition != offer.partition) continue;
+      if (!demand.only_job.has_value()) work_ += offer.jobs;
+      const Market::Purchase purchase = market_->Buy(demand, tenant.name, offer.partition);
       if (purchase.end.has_value()) {
         End(key, *purchase.end);
         return Tried::kEnded;
@@ -233,7 +251,7 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
     tenants.erase(tenants.begin() + static_cast<std::ptrdiff_t>(chosen));
   }
   Enqueue(standing, /*parked=*/true);
-  if (!turn.tenants.empty() && ++turn.nones >= kNonesToRefresh) turn.Refresh(*market_);
+  if (!turn.tenants.empty() && ++turn.nones >= kNonesToRefresh) work_ += turn.Refresh(*market_);
   return Tried::kNone;
 }
 

@@ -12,8 +12,9 @@
 //   broker.Run(now);      // Once per turn. more(): it stopped at its limit and wants another turn.
 //
 // Promise: while a demand stands and some tenant would grant it a lease, it gets one after at most
-// ceil(demands of the pool / kParkedTriesMax) turns. A notice of work that never came (a job whose
-// start time has passed) is made up for every kRetryInterval.
+// ceil(demands of the pool / kParkedTriesMax) turns, or as many more as the limit on work takes:
+// where tenants have thousands of jobs, a turn is a few questions. A notice of work that never came
+// (a job whose start time has passed) is made up for every kRetryInterval.
 //
 // Threads: none; belongs to a Coordinator.
 #pragma once
@@ -66,6 +67,7 @@ class Market {
     uint32_t partition = 0;
     double index = 0;
     double weight = 1;  // The tenant's share of the pool.
+    size_t jobs = 1;    // Of the tenant there: so many are looked at for an offer, and for a lease.
   };
   // Hints: who has something in the pool.
   virtual std::vector<Offer> Offers(absl::string_view pool) = 0;
@@ -89,6 +91,9 @@ class Broker {
   static constexpr int kParkedTriesMax = 64;
   static constexpr int kNewTriesMax = 512;
   static constexpr int kGrantsMax = 4096;
+  // In one turn: jobs looked at, and demands beside. Some tens of milliseconds, then others are
+  // heard.
+  static constexpr size_t kWorkMax = 20'000;
   // NONEs in a row after which offers are asked for again: they may be gone.
   static constexpr int kNonesToRefresh = 8;
   static constexpr absl::Duration kRetryInterval = absl::Seconds(5);
@@ -147,6 +152,8 @@ class Broker {
   uint64_t version_ = 1;
   uint64_t next_ticket_ = 1;
   bool more_ = false;
+  size_t work_ = 0;        // Of this turn.
+  std::string next_pool_;  // The first to have its turn.
   absl::Time last_retry_ = absl::InfinitePast();
   std::map<std::string, std::unique_ptr<PoolQueue>, std::less<>> pools_;
   absl::flat_hash_map<Key, std::unique_ptr<Standing>> demands_;

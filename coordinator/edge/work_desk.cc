@@ -332,7 +332,8 @@ std::vector<Market::Offer> WorkDesk::Offers(absl::string_view pool) {
       offers.push_back({.tenant = std::move(offer.tenant),
                         .partition = p,
                         .index = offer.index,
-                        .weight = weight});
+                        .weight = weight,
+                        .jobs = offer.jobs});
     }
   }
   return offers;
