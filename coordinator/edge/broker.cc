@@ -76,18 +76,31 @@ void Broker::Put(Demand demand) {
   of_session.ids.insert(d.id);
   of_session.bytes += d.bytes;
   if (d.only_job.has_value()) by_job_[*d.only_job].insert(key);
-  if (d.until != absl::InfiniteFuture()) until_.insert({d.until, key});
-  Enqueue(*standing, /*parked=*/false);
+  if (d.until > absl::InfinitePast() && d.until < absl::InfiniteFuture()) {
+    until_.insert({d.until, key});
+  }
+  Enqueue(*standing, Where::kFresh);
   demands_[key] = std::move(standing);
 }
 
-void Broker::Enqueue(Standing& standing, bool parked) {
-  PoolQueue& queue = QueueOf(standing.demand.pool);
-  if (standing.ticket != 0) (standing.parked ? queue.parked : queue.fresh).erase(standing.ticket);
+Broker::Line& Broker::LineOf(const Standing& standing) {
+  switch (standing.where) {
+    case Where::kFresh:
+      return QueueOf(standing.demand.pool).fresh;
+    case Where::kParked:
+      return QueueOf(standing.demand.pool).parked;
+    case Where::kHeldUp:
+      break;
+  }
+  return by_session_.at(standing.demand.session).held_up;
+}
+
+void Broker::Enqueue(Standing& standing, Where where) {
+  if (standing.ticket != 0) LineOf(standing).erase(standing.ticket);
   standing.ticket = next_ticket_++;
-  standing.parked = parked;
-  (parked ? queue.parked : queue.fresh)[standing.ticket] = {standing.demand.session,
-                                                            standing.demand.id};
+  standing.where = where;
+  LineOf(standing)[standing.ticket] = {standing.demand.session, standing.demand.id};
+  if (where == Where::kHeldUp) held_up_.insert(standing.demand.session);
 }
 
 void Broker::Remove(const Key& key) {
@@ -95,8 +108,7 @@ void Broker::Remove(const Key& key) {
   if (found == demands_.end()) return;
   const Standing& standing = *found->second;
   const Demand& d = standing.demand;
-  PoolQueue& queue = QueueOf(d.pool);
-  (standing.parked ? queue.parked : queue.fresh).erase(standing.ticket);
+  LineOf(standing).erase(standing.ticket);
   until_.erase({d.until, key});
   if (d.only_job.has_value()) {
     const auto of_job = by_job_.find(*d.only_job);
@@ -149,6 +161,32 @@ absl::Time Broker::NextWake() const {
   return wake;
 }
 
+bool Broker::more() const {
+  return more_ || std::any_of(held_up_.begin(), held_up_.end(),
+                              [&](uint64_t session) { return market_->HasRoom(session); });
+}
+
+void Broker::Resume() {
+  for (auto at = held_up_.begin(); at != held_up_.end();) {
+    const auto found = by_session_.find(*at);
+    if (found != by_session_.end() && !found->second.held_up.empty()) {
+      if (!market_->HasRoom(*at)) {
+        ++at;
+        continue;
+      }
+      Line& line = found->second.held_up;
+      for (int i = 0; i < kResumedMax && !line.empty(); ++i) {
+        Enqueue(*demands_.at(line.begin()->second), Where::kFresh);
+      }
+      if (!line.empty()) {
+        ++at;
+        continue;
+      }
+    }
+    at = held_up_.erase(at);
+  }
+}
+
 void Broker::Run(absl::Time now) {
   more_ = false;
   work_ = 0;
@@ -156,6 +194,7 @@ void Broker::Run(absl::Time now) {
     last_retry_ = now;
     WorkAppeared();
   }
+  Resume();
   auto at = pools_.lower_bound(next_pool_);
   for (size_t i = 0; i < pools_.size(); ++i, ++at) {
     if (at == pools_.end()) at = pools_.begin();
@@ -168,11 +207,7 @@ void Broker::Run(absl::Time now) {
     RunPool(at->first, *at->second);
   }
   while (!until_.empty() && until_.begin()->first <= now) {
-    const auto [until, key] = *until_.begin();
-    // One that asks for what there is now ends only when it has been asked for.
-    const Standing& standing = *demands_.at(key);
-    if (until == absl::InfinitePast() && standing.tried_version == 0) break;
-    End(key, Market::End::kNoWork);
+    End(until_.begin()->second, Market::End::kNoWork);
   }
 }
 
@@ -217,6 +252,10 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
   Demand& demand = standing.demand;
   const Key key{demand.session, demand.id};
   ++work_;
+  if (!market_->HasRoom(demand.session)) {
+    Enqueue(standing, Where::kHeldUp);
+    return Tried::kHeldUp;
+  }
   standing.tried_version = version_;
   std::vector<FairQueue::Candidate> candidates;
   std::vector<const Turn::Tenant*> tenants;
@@ -243,15 +282,19 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
       if (--demand.wanted == 0) {
         Remove(key);
       } else {
-        Enqueue(standing, /*parked=*/false);
+        Enqueue(standing, Where::kFresh);
       }
       return Tried::kGranted;
     }
     candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(chosen));
     tenants.erase(tenants.begin() + static_cast<std::ptrdiff_t>(chosen));
   }
-  Enqueue(standing, /*parked=*/true);
   if (!turn.tenants.empty() && ++turn.nones >= kNonesToRefresh) work_ += turn.Refresh(*market_);
+  if (demand.until == absl::InfinitePast()) {
+    End(key, Market::End::kNoWork);  // It asked for what there is now.
+  } else {
+    Enqueue(standing, Where::kParked);
+  }
   return Tried::kNone;
 }
 

@@ -157,6 +157,8 @@ class PartitionHost::Impl {
 
   const KeyIndex& keys() const { return keys_; }
 
+  size_t ItemBytesMax(JobIndex job) const { return keys_.largest(job) + kAssignedItemBytes; }
+
   void AddPayloads(core::PayloadBatch batch) {
     TESSERA_CHECK(batch.first == keys_.size(batch.job))
         << "job " << batch.job << ": item " << batch.first << " after " << keys_.size(batch.job);
@@ -326,7 +328,7 @@ class PartitionHost::Impl {
 
   // As many of its largest items as one message holds.
   void LimitLeases(JobIndex job) {
-    const size_t items = kAssignmentBytesMax / (keys_.largest(job) + kAssignedItemBytes);
+    const size_t items = kAssignmentBytesMax / ItemBytesMax(job);
     partition_->LimitLeases(job, static_cast<uint32_t>(items));
   }
 
@@ -537,6 +539,7 @@ std::optional<PartitionHost::KeyEntry> PartitionHost::FindKey(JobIndex job,
 uint64_t PartitionHost::PayloadDigest(absl::string_view bytes) const {
   return impl_->keys().PayloadDigest(bytes);
 }
+size_t PartitionHost::ItemBytesMax(JobIndex job) const { return impl_->ItemBytesMax(job); }
 void PartitionHost::AddPayloads(core::PayloadBatch batch) { impl_->AddPayloads(std::move(batch)); }
 void PartitionHost::ReadPayloads(JobIndex job, std::vector<core::ItemIndex> items,
                                  std::function<void(absl::StatusOr<std::vector<Payload>>)> done) {

@@ -110,6 +110,8 @@ class PartitionHost {
   // The item with this key, in what is committed or about to be.
   std::optional<KeyEntry> FindKey(core::JobIndex job, absl::string_view key) const;
   uint64_t PayloadDigest(absl::string_view bytes) const;
+  // What one of the job's items takes at most in the message of an assignment.
+  size_t ItemBytesMax(core::JobIndex job) const;
   // Puts keys and payloads of new items beside the ItemsAdded event that the partition just made.
   void AddPayloads(core::PayloadBatch batch);
   // The items' keys and bytes, in order, from memory or from the store, which is asked again while

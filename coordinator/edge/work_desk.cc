@@ -57,6 +57,7 @@ void WorkDesk::Close(uint64_t id) {
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
   broker_.DropSession(id);
+  resends_.erase(id);
   const auto gateway = gateways_.find(found->second->gateway());
   if (gateway != gateways_.end() && gateway->second.session == id) {
     gateway->second.session = 0;
@@ -76,8 +77,8 @@ void WorkDesk::OnWork(uint64_t id, const v1::WorkRequest& request) {
   Session* session = FindSession(id);
   if (session == nullptr) return;
   session->Heard(partitions_->now());
-  TESSERA_CHECK(request.has_hello() == session->gateway().empty()) << "the service lets it pass";
   if (session->doubted()) return;
+  TESSERA_CHECK(request.has_hello() == session->gateway().empty()) << "the service lets it pass";
   if (request.has_hello()) OnHello(*session, request.hello());
   session = FindSession(id);
   if (session == nullptr || session->doubted()) return;  // Hello was refused.
@@ -108,6 +109,7 @@ void WorkDesk::EndEntry(absl::string_view assignment) {
 }
 
 void WorkDesk::EndTurn() {
+  ResendSome();
   broker_.Run(partitions_->now());
   outbox_.Flush();
   const absl::Time now = partitions_->now();
@@ -126,8 +128,8 @@ void WorkDesk::EndTurn() {
   }
 }
 
-absl::Time WorkDesk::NextWake() const {
-  if (broker_.more()) return partitions_->now();
+absl::Time WorkDesk::NextWake() {
+  if (broker_.more() || ResendsAreDue()) return partitions_->now();
   absl::Time wake = draining_ ? absl::InfiniteFuture() : broker_.NextWake();
   if (!sessions_.empty()) wake = std::min(wake, heartbeat_check_);
   return wake;
@@ -337,6 +339,11 @@ std::vector<Market::Offer> WorkDesk::Offers(absl::string_view pool) {
     }
   }
   return offers;
+}
+
+bool WorkDesk::HasRoom(uint64_t session) {
+  const Session* const s = FindSession(session);
+  return s != nullptr && s->HasRoom();
 }
 
 void WorkDesk::FindUnknownKeys(Demand& demand) {

@@ -48,7 +48,7 @@ class WorkDesk : private Market {
 
   // Serves demands and sends what the turn has to say. Call it before the hosts are flushed.
   void EndTurn();
-  absl::Time NextWake() const;
+  absl::Time NextWake();
 
   // No new leases; every session is told that it ends after `timeout`.
   void Drain(absl::Duration timeout);
@@ -91,6 +91,9 @@ class WorkDesk : private Market {
   // partition is still ours: to an owner that was replaced and does not know it, what the next one
   // committed looks the same.
   void Refuse(Session& session, std::optional<uint32_t> partition, const absl::Status& status);
+  bool ResendsAreDue();
+  // Sends assignments again, as far as their gateways have room.
+  void ResendSome();
   void Resend(Session& session, const AssignmentRef& ref);
 
   // --- work_entries.cc ---------------------------------------------------------------------------
@@ -144,6 +147,7 @@ class WorkDesk : private Market {
 
   std::vector<Offer> Offers(absl::string_view pool) override;
   Purchase Buy(Demand& demand, absl::string_view tenant, uint32_t partition) override;
+  bool HasRoom(uint64_t session) override;
   void Ended(const Demand& demand, End end) override;
   void FindUnknownKeys(Demand& demand);
   // What a demand gets that was granted nothing: it stands, or ends because waiting will not help.
@@ -158,6 +162,7 @@ class WorkDesk : private Market {
 
   uint64_t next_session_ = 1;
   std::map<uint64_t, std::unique_ptr<Session>> sessions_;
+  std::map<uint64_t, std::deque<AssignmentRef>> resends_;  // By session: to be sent again.
   absl::flat_hash_map<std::string, Gateway> gateways_;
   std::set<uint32_t> adopted_;  // Partitions whose leases were taken up.
   absl::flat_hash_map<AssignmentKey, Holding> holdings_;

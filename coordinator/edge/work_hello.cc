@@ -1,4 +1,6 @@
 // Hello: who connects, and what became of what it holds.
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -44,6 +46,7 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   *welcome.mutable_server_time() = TimeToProto(partitions_->now());
   std::set<uint32_t> spoken_of;
   std::set<AssignmentKey> named;
+  std::deque<AssignmentRef> resends;
   for (const v1::Held& held : hello.held()) {
     const auto ref = partitions_->ids().ParseAssignment(held.assignment());
     if (ref.has_value()) {
@@ -54,7 +57,7 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
     // Not to know is no answer: a gateway would drop what it holds.
     if (!state.ok()) return Refuse(session, ref->partition, state.status());
     if (state->status() == v1::HELD_STATUS_HELD && held.resend() && !hello.resend_all()) {
-      Resend(session, *ref);
+      resends.push_back(*ref);
     }
     *welcome.add_held() = *std::move(state);
   }
@@ -63,9 +66,10 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   const std::set<AssignmentKey> holds = gateways_.at(key).holds;
   for (const auto& [partition, assignment] : holds) {
     if (hello.resend_all() || !named.contains({partition, assignment})) {
-      Resend(session, {partition, assignment});
+      resends.push_back({partition, assignment});
     }
   }
+  if (!resends.empty()) resends_[id] = std::move(resends);
   // It speaks of several partitions, and nothing comes before it: said when those have committed.
   partitions_->WhenCommitted(
       spoken_of, [this, id, welcome = std::move(welcome)](const absl::Status& committed) mutable {
@@ -177,8 +181,25 @@ void WorkDesk::Refuse(Session& session, std::optional<uint32_t> partition,
   });
 }
 
+bool WorkDesk::ResendsAreDue() {
+  return std::any_of(resends_.begin(), resends_.end(),
+                     [&](const auto& of_session) { return HasRoom(of_session.first); });
+}
+
+void WorkDesk::ResendSome() {
+  for (auto at = resends_.begin(); at != resends_.end();) {
+    auto& [id, resends] = *at;
+    Session& session = *FindSession(id);
+    while (!resends.empty() && session.HasRoom()) {
+      Resend(session, resends.front());
+      resends.pop_front();
+    }
+    at = resends.empty() ? resends_.erase(at) : std::next(at);
+  }
+}
+
 void WorkDesk::Resend(Session& session, const AssignmentRef& ref) {
-  if (!partitions_->Accepting(ref.partition).ok()) return;
+  if (!partitions_->Serving(ref.partition)) return;
   const core::LiveAssignment* live = Live(ref);
   if (live == nullptr || live->expired) return;
   Outbox::Assignment assignment{.job = {ref.partition, ref.id.job},

@@ -77,13 +77,21 @@ struct World::Server {
 // One gateway's stream, as both ends see it. Messages to the gateway go through the world's mail.
 class World::Link final : public edge::SessionSink {
  public:
-  Link(World* world, uint64_t id, Gateway* gateway, const std::shared_ptr<Server>& server)
-      : world_(world), id_(id), gateway_(gateway), server_(server) {}
+  // Of what is sent, `backlog_max` bytes may be on their way before the link is full.
+  Link(World* world, uint64_t id, Gateway* gateway, const std::shared_ptr<Server>& server,
+       size_t backlog_max)
+      : world_(world), id_(id), gateway_(gateway), server_(server), backlog_max_(backlog_max) {}
 
   void Send(v1::WorkResponse response) override {
     if (broken_) return;
-    Put([this, response = std::move(response)] { gateway_->OnMessage(id_, response); });
+    const size_t bytes = response.ByteSizeLong();
+    backlog_ += bytes;
+    Put([this, bytes, response = std::move(response)] {
+      backlog_ -= bytes;
+      gateway_->OnMessage(id_, response);
+    });
   }
+  size_t room() const override { return backlog_max_ - std::min(backlog_max_, backlog_); }
   void Close(absl::Status status) override {
     if (broken_) return;
     session_ = 0;
@@ -107,6 +115,8 @@ class World::Link final : public edge::SessionSink {
   const uint64_t id_;
   Gateway* const gateway_;
   const std::weak_ptr<Server> server_;
+  const size_t backlog_max_;
+  size_t backlog_ = 0;
   Coordinator::SessionId session_ = 0;
   bool broken_ = false;
 };
@@ -225,7 +235,10 @@ uint64_t World::Connect(Gateway* gateway) {
   const std::shared_ptr<Server> server = FindServer();
   if (server == nullptr) return 0;
   const uint64_t id = next_link_++;
-  links_[id] = std::make_unique<Link>(this, id, gateway, server);
+  // Some gateways read one assignment after another.
+  const auto backlog_max =
+      static_cast<size_t>(random_.Chance(300) ? random_.Int(1, 3000) : 1 << 20);
+  links_[id] = std::make_unique<Link>(this, id, gateway, server, backlog_max);
   ToServer(server, id, false, [this, id](Callee callee) {
     Link& link = *links_.at(id);
     link.set_session(callee.coordinator->OpenSession("crowd", &link));

@@ -139,8 +139,8 @@ class World {
   }
 
  private:
-  class ServerClock;
   class Link;
+  class ServerClock;
   struct Server;
   // A coordinator, and whether it still is one: what it says after its end nobody hears.
   struct Callee {

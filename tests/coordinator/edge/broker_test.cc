@@ -43,10 +43,12 @@ class FakeMarket final : public Market {
     granted.push_back({demand.worker, std::string(tenant)});
     return {.granted = true, .seconds = seconds};
   }
+  bool HasRoom(uint64_t session) override { return !full.contains(session); }
   void Ended(const Demand& demand, End end) override { ended.push_back({demand.id, end}); }
 
   std::map<std::pair<std::string, std::string>, int> work;
   std::set<std::string> ineligible, blocked;
+  std::set<uint64_t> full;
   size_t jobs = 1;
   double seconds = 10;
   int asked = 0;
@@ -240,6 +242,47 @@ TEST_F(BrokerTest, WorkThatNobodyAnnouncedIsFoundAllTheSame) {
   EXPECT_LE(broker_.NextWake(), now_);
   Run();
   EXPECT_EQ(market_.granted.size(), 1);
+}
+
+TEST_F(BrokerTest, DemandsOfAGatewayThatDoesNotReadAreHeldUpAndNobodyElses) {
+  market_.work[{"p", "acme"}] = 500;
+  market_.full = {1};
+  for (uint64_t id = 1; id <= 200; ++id) broker_.Put(Wants(id, "ann"));
+  Demand other = Wants(1, "bob");
+  other.session = 2;
+  broker_.Put(other);
+  Run(3);
+  EXPECT_THAT(market_.granted, ElementsAre(Pair("bob", "acme")));
+  EXPECT_FALSE(broker_.more()) << "it would spin";
+  broker_.Withdraw(1, 200);
+  market_.full.clear();
+  EXPECT_TRUE(broker_.more());
+  Run(200 / Broker::kResumedMax + 1);
+  EXPECT_EQ(market_.granted.size(), 1 + 199);
+  EXPECT_EQ(broker_.demands(), 0);
+  Run();
+  EXPECT_FALSE(broker_.more());
+}
+
+TEST_F(BrokerTest, ADemandWithoutPatienceThatIsHeldUpWasNotRefused) {
+  market_.work[{"p", "acme"}] = 1;
+  market_.full = {1};
+  Demand demand = Wants(1, "ann");
+  demand.until = absl::InfinitePast();
+  broker_.Put(demand);
+  Demand other = Wants(1, "bob", 2);
+  other.session = 2;
+  other.until = absl::InfinitePast();
+  broker_.Put(other);
+  Run();
+  EXPECT_THAT(market_.granted, ElementsAre(Pair("bob", "acme")));
+  EXPECT_THAT(market_.ended, ElementsAre(Pair(1, Market::End::kNoWork)));
+  EXPECT_TRUE(broker_.Stands(1, 1));
+  market_.work[{"p", "acme"}] = 1;
+  market_.full.clear();
+  Run();
+  EXPECT_EQ(market_.granted.size(), 2);
+  EXPECT_EQ(broker_.demands(), 0);
 }
 
 TEST_F(BrokerTest, ATurnIsShortWhereATenantHasThousandsOfJobs) {
