@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
+#include "common/clock.h"
 #include "coordinator/core/fusing/categorical.h"
 #include "tests/simulation/gateway.h"
 #include "tests/simulation/requester.h"
@@ -655,7 +656,7 @@ Report World::Run() {
   faults_ = {};
   Note("faults end");
   for (const auto& server : servers_) {
-    server->clock = std::max(server->clock, absl::ZeroDuration());
+    server->clock.ahead = std::max(server->clock.ahead, absl::ZeroDuration());
     for (const auto& connection : server->connections) connection->SetFaults(faults_);
   }
   for (const auto& server : std::vector<std::shared_ptr<Server>>(servers_)) {

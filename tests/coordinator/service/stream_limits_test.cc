@@ -94,8 +94,8 @@ TEST(StreamLimitsTest, AGatewayThatReadsIsSentAllThatItAskedFor) {
   const auto jobs = v1::JobService::NewStub(coordinator.Channel());
   v1::CreateJobRequest create;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
-      absl::StrCat(kGoodJob, "request_id: 'large' job { policy { split { items_max: 20 } } }"),
-      &create));
+      absl::StrCat(kGoodJob, "request_id: 'large'"), &create));
+  create.mutable_job()->mutable_policy()->mutable_split()->set_items_max(20);
   v1::Job job;
   ASSERT_TRUE(jobs->CreateJob(Context().get(), create, &job).ok());
   constexpr int kItems = 600;
