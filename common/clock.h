@@ -13,8 +13,11 @@ class Clock {
  public:
   virtual ~Clock() = default;
 
-  // May run backwards, as machines' clocks do. A partition guards itself against that.
+  // May run backwards, as machines' clocks do.
   virtual absl::Time Now() = 0;
+  // Since some moment. It goes on whatever is done to the clock, but for a while that the machine
+  // sleeps.
+  virtual absl::Duration Elapsed() = 0;
 };
 
 // The machine's clock.
@@ -24,6 +27,26 @@ class RealClock final : public Clock {
   static RealClock* Get();
 
   absl::Time Now() override;
+  absl::Duration Elapsed() override;
+};
+
+// A clock's time made to go on: where the clock is set back, this one takes no notice until the
+// clock has caught up, and neither runs backwards nor stands still. What paces itself by the time
+// goes on as if nothing had happened.
+//
+// Threads: none.
+class OnwardClock {
+ public:
+  // `clock` outlives it.
+  explicit OnwardClock(Clock* clock)
+      : clock_(clock), now_(clock->Now()), elapsed_(clock->Elapsed()) {}
+
+  absl::Time Now();
+
+ private:
+  Clock* const clock_;
+  absl::Time now_;  // As it was when `elapsed_` had elapsed.
+  absl::Duration elapsed_;
 };
 
 }  // namespace tessera

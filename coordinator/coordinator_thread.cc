@@ -12,9 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "common/check.h"
-#include "common/clock.h"
 #include "common/status_macros.h"
 #include "coordinator/deployment.h"
 #include "coordinator/edge/backoff.h"
@@ -109,25 +107,25 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
     failed = !serving;
     started(std::move(status));
   };
-  const absl::Time start_limit = absl::Now() + options_.start_timeout;
-  coordinator.Start(RealClock::Get()->Now(), [&](absl::Status status) {
+  const absl::Time start_limit = clock_.Now() + options_.start_timeout;
+  coordinator.Start(clock_.Now(), [&](absl::Status status) {
     if (status.ok()) LogTakeovers(coordinator, options_.partitions);
     tell_start(std::move(status));
   });
   while (!ending_.load()) {
     turned_ = false;
-    const absl::Time now = RealClock::Get()->Now();
+    const absl::Time now = clock_.Now();
     const size_t ran = loop.RunOnce(
         std::clamp(coordinator.NextWake() - now, absl::ZeroDuration(), absl::Seconds(1)));
-    if (!turned_ && (ran > 0 || coordinator.NextWake() <= RealClock::Get()->Now())) {
+    if (!turned_ && (ran > 0 || coordinator.NextWake() <= clock_.Now())) {
       // By hand: a deferred end would itself be a reason for the next turn, and so on for ever.
-      coordinator.BeginTurn(RealClock::Get()->Now());
+      coordinator.BeginTurn(clock_.Now());
       coordinator.EndTurn();
     }
     store_log_.Look(connection);
     store_log_.Look(coordinator, options_.partitions);
     TellAvailable();
-    if (!serving && !failed && absl::Now() > start_limit) {
+    if (!serving && !failed && clock_.Now() > start_limit) {
       tell_start(absl::DeadlineExceededError("the partitions could not be taken over in time"));
     }
     if (serving && !failed && !coordinator.failure().ok()) {
@@ -145,7 +143,7 @@ absl::StatusOr<SipKey> CoordinatorThread::Agree(store::RedisConnection& connecti
       .fresh_key = {.low = Random64(), .high = Random64()},
       .may_be_fresh = !mark.present(),
   };
-  const absl::Time limit = absl::Now() + options_.start_timeout;
+  const absl::Time limit = clock_.Now() + options_.start_timeout;
   while (true) {
     absl::StatusOr<SipKey> key =
         AgreeOnDeployment(terms, *loop_, connection, [&] { return ending_.load(); });
@@ -159,7 +157,7 @@ absl::StatusOr<SipKey> CoordinatorThread::Agree(store::RedisConnection& connecti
                        "to begin anew without that data, delete ", mark.path()));
     }
     if (!edge::MayPass(key.status())) return key;
-    if (ending_.load() || absl::Now() > limit) {
+    if (ending_.load() || clock_.Now() > limit) {
       const absl::Status& error = connection.last_error();
       return absl::UnavailableError(
           absl::StrCat("Redis: ", error.ok() ? key.status().message() : error.message()));
@@ -191,7 +189,7 @@ void CoordinatorThread::BeginTurn() {
   if (in_turn_) return;
   in_turn_ = true;
   turned_ = true;
-  coordinator_->BeginTurn(RealClock::Get()->Now());
+  coordinator_->BeginTurn(clock_.Now());
   // Ends with the round, before what it has to send leaves.
   loop_->Defer([this] { EndTurn(); });
 }

@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/clock.h"
 #include "common/hash.h"
 #include "coordinator/edge/coordinator.h"
 #include "coordinator/service/executor.h"
@@ -72,6 +73,7 @@ class CoordinatorThread final : public service::Executor {
   std::atomic<bool> ending_{false};
 
   // Of the thread.
+  OnwardClock clock_{RealClock::Get()};
   store::PollLoop* loop_ = nullptr;
   edge::Coordinator* coordinator_ = nullptr;
   StoreLog store_log_;

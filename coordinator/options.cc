@@ -143,9 +143,10 @@ std::vector<Flag> FlagsOf(CoordinatorFlags* flags) {
       Count("item-bytes-max", 1024, 2 << 20, &flags->limits.items.item_bytes_max),
       Count("streams-max", 1, 1'000'000, &flags->limits.streams_max),
       Count("calls-max", 1, 1'000'000, &flags->limits.calls_max),
-      Count("stream-queue-max", 64 << 10, 1 << 30, &flags->limits.stream_queue_bytes_max),
       Count("queue-memory-max", 1 << 20, INT64_MAX, &flags->limits.queue_memory_bytes_max),
       Count("demand-memory-max", 1 << 20, INT64_MAX, &flags->limits.work.demand_memory_bytes_max),
+      // A quarter of it, with the largest message on top, has to go in.
+      Count("stream-queue-max", 8 << 20, 1 << 30, &flags->limits.stream_queue_bytes_max),
       Count("receive-memory-max", 64 << 20, INT64_MAX, &flags->limits.receive_memory_bytes_max),
       Time("upload-idle-max", &flags->limits.upload_idle_max),
       Time("start-timeout", &flags->start_timeout),

@@ -133,6 +133,7 @@ class Partition {
   struct Offer {
     std::string tenant;
     double index = 0;
+    size_t jobs = 0;  // Looked at for it, as they are for a lease.
   };
   std::vector<Offer> Offers(absl::string_view pool, absl::Time now) const;
 

@@ -208,7 +208,7 @@ std::vector<Partition::Offer> Partition::Impl::Offers(absl::string_view pool,
                                                       absl::Time now) const {
   std::vector<Offer> offers;
   for (const auto& [tenant, jobs] : offering_) {
-    Offer best{.tenant = tenant, .index = -1};
+    Offer best{.tenant = tenant, .index = -1, .jobs = jobs.size()};
     for (const uint32_t j : jobs) {
       const JobIndex index(j);
       const JobState& job = *state_.job(index);
@@ -446,14 +446,17 @@ absl::StatusOr<std::optional<Lease>> Partition::Impl::RequestLease(const LeaseRe
     uint32_t allowance = 0;
   };
   std::vector<Ranked> ranked;
-  for (const uint32_t number : jobs->second) {
-    const JobIndex index(number);
-    if (request.only_job.has_value() && *request.only_job != index) continue;
+  const auto rank = [&](JobIndex index) {
     const uint32_t allowance = Allowance(index, asker, now);
-    if (allowance == 0) continue;
+    if (allowance == 0) return;
     runtime(index).asked_at = now;
-    if (!HasWork(index) || !TakesRate(index, now)) continue;
+    if (!HasWork(index) || !TakesRate(index, now)) return;
     ranked.push_back({Index(index, now), index, allowance});
+  };
+  if (!request.only_job.has_value()) {
+    for (const uint32_t number : jobs->second) rank(JobIndex(number));
+  } else if (jobs->second.contains(request.only_job->value())) {
+    rank(*request.only_job);
   }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const Ranked& a, const Ranked& b) { return a.rank > b.rank; });

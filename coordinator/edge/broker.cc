@@ -12,29 +12,32 @@ struct Broker::Turn {
     std::string name;
     double index = 0;
     double weight = 1;
-    std::vector<std::pair<double, uint32_t>> partitions;  // By index, the highest first.
+    std::vector<Market::Offer> partitions;  // By index, the highest first.
   };
   std::string pool;
   std::vector<Tenant> tenants;
-  bool fresh = false;  // Offers were asked for and nothing was refused since.
-  int nones = 0;       // In a row.
+  int nones = 0;  // In a row.
 
-  void Refresh(Market& market) {
+  // Gives the work that it was.
+  size_t Refresh(Market& market) {
+    size_t work = 0;
     std::map<std::string, Tenant> by_name;
     for (Market::Offer& offer : market.Offers(pool)) {
       Tenant& tenant = by_name[offer.tenant];
       tenant.name = offer.tenant;
       tenant.index = std::max(tenant.index, offer.index);
       tenant.weight = offer.weight;
-      tenant.partitions.push_back({offer.index, offer.partition});
+      work += offer.jobs;
+      tenant.partitions.push_back(std::move(offer));
     }
     tenants.clear();
     for (auto& [name, tenant] : by_name) {
       std::stable_sort(tenant.partitions.begin(), tenant.partitions.end(),
-                       [](const auto& a, const auto& b) { return a.first > b.first; });
+                       [](const auto& a, const auto& b) { return a.index > b.index; });
       tenants.push_back(std::move(tenant));
     }
     nones = 0;
+    return work;
   }
 };
 
@@ -80,18 +83,31 @@ void Broker::Put(Demand demand) {
   memory_ += d.memory();
   memory_by_platform_[d.platform] += d.memory();
   if (d.only_job.has_value()) by_job_[*d.only_job].insert(key);
-  if (d.until != absl::InfiniteFuture()) until_.insert({d.until, key});
-  Enqueue(*standing, /*parked=*/false);
+  if (d.until > absl::InfinitePast() && d.until < absl::InfiniteFuture()) {
+    until_.insert({d.until, key});
+  }
+  Enqueue(*standing, Where::kFresh);
   demands_[key] = std::move(standing);
 }
 
-void Broker::Enqueue(Standing& standing, bool parked) {
-  PoolQueue& queue = QueueOf(standing.demand.pool);
-  if (standing.ticket != 0) (standing.parked ? queue.parked : queue.fresh).erase(standing.ticket);
+Broker::Line& Broker::LineOf(const Standing& standing) {
+  switch (standing.where) {
+    case Where::kFresh:
+      return QueueOf(standing.demand.pool).fresh;
+    case Where::kParked:
+      return QueueOf(standing.demand.pool).parked;
+    case Where::kHeldUp:
+      break;
+  }
+  return by_session_.at(standing.demand.session).held_up;
+}
+
+void Broker::Enqueue(Standing& standing, Where where) {
+  if (standing.ticket != 0) LineOf(standing).erase(standing.ticket);
   standing.ticket = next_ticket_++;
-  standing.parked = parked;
-  (parked ? queue.parked : queue.fresh)[standing.ticket] = {standing.demand.session,
-                                                            standing.demand.id};
+  standing.where = where;
+  LineOf(standing)[standing.ticket] = {standing.demand.session, standing.demand.id};
+  if (where == Where::kHeldUp) held_up_.insert(standing.demand.session);
 }
 
 void Broker::Remove(const Key& key) {
@@ -99,8 +115,7 @@ void Broker::Remove(const Key& key) {
   if (found == demands_.end()) return;
   const Standing& standing = *found->second;
   const Demand& d = standing.demand;
-  PoolQueue& queue = QueueOf(d.pool);
-  (standing.parked ? queue.parked : queue.fresh).erase(standing.ticket);
+  LineOf(standing).erase(standing.ticket);
   until_.erase({d.until, key});
   if (d.only_job.has_value()) {
     const auto of_job = by_job_.find(*d.only_job);
@@ -157,19 +172,53 @@ absl::Time Broker::NextWake() const {
   return wake;
 }
 
+bool Broker::more() const {
+  return more_ || std::any_of(held_up_.begin(), held_up_.end(),
+                              [&](uint64_t session) { return market_->HasRoom(session); });
+}
+
+void Broker::Resume() {
+  for (auto at = held_up_.begin(); at != held_up_.end();) {
+    const auto found = by_session_.find(*at);
+    if (found != by_session_.end() && !found->second.held_up.empty()) {
+      if (!market_->HasRoom(*at)) {
+        ++at;
+        continue;
+      }
+      Line& line = found->second.held_up;
+      for (int i = 0; i < kResumedMax && !line.empty(); ++i) {
+        Enqueue(*demands_.at(line.begin()->second), Where::kFresh);
+      }
+      if (!line.empty()) {
+        ++at;
+        continue;
+      }
+    }
+    at = held_up_.erase(at);
+  }
+}
+
 void Broker::Run(absl::Time now) {
   more_ = false;
+  work_ = 0;
   if (now - last_retry_ >= kRetryInterval) {
     last_retry_ = now;
     WorkAppeared();
   }
-  for (const auto& [pool, queue] : pools_) RunPool(pool, *queue);
+  Resume();
+  auto at = pools_.lower_bound(next_pool_);
+  for (size_t i = 0; i < pools_.size(); ++i, ++at) {
+    if (at == pools_.end()) at = pools_.begin();
+    if (work_ >= kWorkMax) {
+      // The others had theirs.
+      next_pool_ = at->first;
+      more_ = true;
+      break;
+    }
+    RunPool(at->first, *at->second);
+  }
   while (!until_.empty() && until_.begin()->first <= now) {
-    const auto [until, key] = *until_.begin();
-    // One that asks for what there is now ends only when it has been asked for.
-    const Standing& standing = *demands_.at(key);
-    if (until == absl::InfinitePast() && standing.tried_version == 0) break;
-    End(key, Market::End::kNoWork);
+    End(until_.begin()->second, Market::End::kNoWork);
   }
 }
 
@@ -178,16 +227,18 @@ void Broker::RunPool(const std::string& pool, PoolQueue& queue) {
       !queue.parked.empty() && demands_.at(queue.parked.begin()->second)->tried_version < version_;
   if (queue.fresh.empty() && !retry) return;
   Turn turn{.pool = pool};
-  turn.Refresh(*market_);
+  work_ += turn.Refresh(*market_);
 
   int grants = 0;
+  // Of a turn's work the line that is tried first has half, but each gets one step further.
+  const size_t work_max = work_ + (kWorkMax - std::min(work_, kWorkMax)) / 2;
   // Those that have waited longest first; each line has a limit of its own, so that neither can
   // keep the other from being tried.
   int tries = 0;
-  while (!turn.tenants.empty() && !queue.parked.empty()) {
+  for (bool first = true; !turn.tenants.empty() && !queue.parked.empty(); first = false) {
     Standing& standing = *demands_.at(queue.parked.begin()->second);
     if (standing.tried_version >= version_) break;
-    if (tries >= kParkedTriesMax || grants >= kGrantsMax) {
+    if (tries >= kParkedTriesMax || grants >= kGrantsMax || (!first && work_ >= work_max)) {
       more_ = true;
       break;
     }
@@ -196,8 +247,8 @@ void Broker::RunPool(const std::string& pool, PoolQueue& queue) {
     grants += tried == Tried::kGranted ? 1 : 0;
   }
   tries = 0;
-  while (!queue.fresh.empty()) {
-    if (tries >= kNewTriesMax || grants >= kGrantsMax) {
+  for (bool first = true; !queue.fresh.empty(); first = false) {
+    if (tries >= kNewTriesMax || grants >= kGrantsMax || (!first && work_ >= kWorkMax)) {
       more_ = true;
       break;
     }
@@ -211,6 +262,11 @@ void Broker::RunPool(const std::string& pool, PoolQueue& queue) {
 Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
   Demand& demand = standing.demand;
   const Key key{demand.session, demand.id};
+  ++work_;
+  if (!market_->HasRoom(demand.session)) {
+    Enqueue(standing, Where::kHeldUp);
+    return Tried::kHeldUp;
+  }
   standing.tried_version = version_;
   std::vector<FairQueue::Candidate> candidates;
   std::vector<const Turn::Tenant*> tenants;
@@ -222,9 +278,10 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
   while (!candidates.empty()) {
     const size_t chosen = queue.fair.Choose(candidates);
     const Turn::Tenant& tenant = *tenants[chosen];
-    for (const auto& [index, partition] : tenant.partitions) {
-      if (demand.only_job.has_value() && demand.only_job->partition != partition) continue;
-      const Market::Purchase purchase = market_->Buy(demand, tenant.name, partition);
+    for (const Market::Offer& offer : tenant.partitions) {
+      if (demand.only_job.has_value() && demand.only_job->partition != offer.partition) continue;
+      if (!demand.only_job.has_value()) work_ += offer.jobs;
+      const Market::Purchase purchase = market_->Buy(demand, tenant.name, offer.partition);
       if (purchase.end.has_value()) {
         End(key, *purchase.end);
         return Tried::kEnded;
@@ -236,15 +293,19 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
       if (--demand.wanted == 0) {
         Remove(key);
       } else {
-        Enqueue(standing, /*parked=*/false);
+        Enqueue(standing, Where::kFresh);
       }
       return Tried::kGranted;
     }
     candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(chosen));
     tenants.erase(tenants.begin() + static_cast<std::ptrdiff_t>(chosen));
   }
-  Enqueue(standing, /*parked=*/true);
-  if (!turn.tenants.empty() && ++turn.nones >= kNonesToRefresh) turn.Refresh(*market_);
+  if (!turn.tenants.empty() && ++turn.nones >= kNonesToRefresh) work_ += turn.Refresh(*market_);
+  if (demand.until == absl::InfinitePast()) {
+    End(key, Market::End::kNoWork);  // It asked for what there is now.
+  } else {
+    Enqueue(standing, Where::kParked);
+  }
   return Tried::kNone;
 }
 

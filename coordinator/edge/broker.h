@@ -5,15 +5,17 @@
 // queueing (fair_queue.h), until one grants a lease or all have said NONE. A demand that got NONE
 // from all is parked with the version of the work that it saw, and is tried again only after work
 // has appeared since: round robin, and only so many in a turn, so that ten thousand parked demands
-// and one new item cost neither ten thousand questions nor a wait behind them.
+// and one new item cost neither ten thousand questions nor a wait behind them. Demands of a gateway
+// that does not read what it was given are held up until it does.
 //
 //   broker.Put(demand);
 //   broker.WorkAppeared();
 //   broker.Run(now);      // Once per turn. more(): it stopped at its limit and wants another turn.
 //
-// Promise: while a demand stands and some tenant would grant it a lease, it gets one after at most
-// ceil(demands of the pool / kParkedTriesMax) turns. A notice of work that never came (a job whose
-// start time has passed) is made up for every kRetryInterval.
+// Promise: while a demand stands that is not held up, and some tenant would grant it a lease, it gets
+// one after at most ceil(demands of the pool / kParkedTriesMax) turns, or as many more as the limit
+// on work takes: where tenants have thousands of jobs, a turn is a few questions. A notice of work
+// that never came (a job whose start time has passed) is made up for every kRetryInterval.
 //
 // Threads: none; belongs to a Coordinator.
 #pragma once
@@ -71,6 +73,7 @@ class Market {
     uint32_t partition = 0;
     double index = 0;
     double weight = 1;  // The tenant's share of the pool.
+    size_t jobs = 1;    // Of the tenant there: so many are looked at for an offer, and for a lease.
   };
   // Hints: who has something in the pool.
   virtual std::vector<Offer> Offers(absl::string_view pool) = 0;
@@ -83,6 +86,8 @@ class Market {
     std::optional<End> end;  // Nothing was granted, and waiting will not help.
   };
   virtual Purchase Buy(Demand& demand, absl::string_view tenant, uint32_t partition) = 0;
+  // Whether the session's gateway can be given more. Where not, a turn is due when it can.
+  virtual bool HasRoom(uint64_t session) = 0;
 
   // The demand ended with `demand.wanted` of its credit unused.
   virtual void Ended(const Demand& demand, End end) = 0;
@@ -94,6 +99,11 @@ class Broker {
   static constexpr int kParkedTriesMax = 64;
   static constexpr int kNewTriesMax = 512;
   static constexpr int kGrantsMax = 4096;
+  // In one turn: jobs looked at, and demands beside. Some tens of milliseconds, then others are
+  // heard.
+  static constexpr size_t kWorkMax = 20'000;
+  // In one turn and session: demands that were held up and are tried again.
+  static constexpr int kResumedMax = 64;
   // NONEs in a row after which offers are asked for again: they may be gone.
   static constexpr int kNonesToRefresh = 8;
   static constexpr absl::Duration kRetryInterval = absl::Seconds(5);
@@ -111,7 +121,7 @@ class Broker {
 
   void WorkAppeared() { ++version_; }
   void Run(absl::Time now);
-  bool more() const { return more_; }
+  bool more() const;
   absl::Time NextWake() const;
 
   // What was charged for a lease turned out otherwise.
@@ -129,25 +139,30 @@ class Broker {
 
  private:
   using Key = std::pair<uint64_t, uint64_t>;  // Session, demand.
+  using Line = std::map<uint64_t, Key>;       // By ticket.
+  enum class Where { kFresh, kParked, kHeldUp };
   struct Standing {
     Demand demand;
-    uint64_t tried_version = 0;  // The work that it was last tried on; 0: never.
-    uint64_t ticket = 0;         // Its place in `line`.
-    bool parked = false;         // Which line it is in.
+    uint64_t tried_version = 0;   // The work that it was last tried on; 0: never.
+    uint64_t ticket = 0;          // Its place in its line.
+    Where where = Where::kFresh;  // Which line that is.
   };
   struct PoolQueue {
     FairQueue fair;
-    std::map<uint64_t, Key> fresh;   // By ticket: never tried, or served and still wanting.
-    std::map<uint64_t, Key> parked;  // By ticket: those longest untried first.
+    Line fresh;   // Never tried, or served and still wanting.
+    Line parked;  // Those longest untried first.
   };
   // One pool's turn: what is on offer now, and what it has cost so far.
   struct Turn;
 
   PoolQueue& QueueOf(absl::string_view pool);
   void RunPool(const std::string& pool, PoolQueue& queue);
-  enum class Tried { kGranted, kNone, kEnded };
+  enum class Tried { kGranted, kNone, kEnded, kHeldUp };
   Tried Try(Standing& standing, PoolQueue& queue, Turn& turn);
-  void Enqueue(Standing& standing, bool parked);
+  // Lets demands go on whose gateways have room again.
+  void Resume();
+  Line& LineOf(const Standing& standing);
+  void Enqueue(Standing& standing, Where where);
   void Remove(const Key& key);
   void End(const Key& key, Market::End end);
 
@@ -155,18 +170,22 @@ class Broker {
   uint64_t version_ = 1;
   uint64_t next_ticket_ = 1;
   bool more_ = false;
+  size_t work_ = 0;        // Of this turn.
+  std::string next_pool_;  // The first to have its turn.
   absl::Time last_retry_ = absl::InfinitePast();
   std::map<std::string, std::unique_ptr<PoolQueue>, std::less<>> pools_;
   absl::flat_hash_map<Key, std::unique_ptr<Standing>> demands_;
   struct OfSession {
     std::set<uint64_t> ids;
     size_t bytes = 0;
+    Line held_up;
   };
   absl::flat_hash_map<uint64_t, OfSession> by_session_;
   size_t memory_ = 0;
   absl::flat_hash_map<std::string, size_t> memory_by_platform_;
+  std::set<uint64_t> held_up_;  // Sessions with a demand that is held up, or that had one.
   std::map<JobRef, std::set<Key>> by_job_;
-  std::set<std::pair<absl::Time, Key>> until_;
+  std::set<std::pair<absl::Time, Key>> until_;  // Of those that have patience, and an end of it.
 };
 
 }  // namespace tessera::edge

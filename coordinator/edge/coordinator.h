@@ -17,6 +17,7 @@
 // or from a reply. One thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -63,8 +64,12 @@ struct CoordinatorOptions {
 class SessionSink {
  public:
   virtual ~SessionSink() = default;
-  // Queues one message. The session keeps sending: flow is bounded by the gateway's own credit.
+  // Queues one message.
   virtual void Send(v1::WorkResponse response) = 0;
+  // So many bytes more may wait for the gateway to read them; 0: enough do. Answers are sent all the
+  // same, but assignments only while there is room. When there is some again a turn is due, which
+  // the sink sees to.
+  virtual size_t room() const = 0;
   // Ends the stream; nothing follows.
   virtual void Close(absl::Status status) = 0;
 };

@@ -96,6 +96,14 @@ class PartitionHost::Impl {
     EndCommand();
   }
 
+  void WhenOwned(std::function<void(absl::Status)> done) {
+    if (state_ == HostState::kServing) {
+      Gather();
+      if (OpenBytes() == 0) CloseRecord();
+    }
+    WhenCommitted(std::move(done));
+  }
+
   // Between two commands, and only there, a record may be closed.
   void EndCommand() {
     if (state_ != HostState::kServing) return;
@@ -156,6 +164,8 @@ class PartitionHost::Impl {
 
   const KeyIndex& keys() const { return keys_; }
 
+  size_t ItemBytesMax(JobIndex job) const { return keys_.largest(job) + kAssignedItemBytes; }
+
   void AddPayloads(core::PayloadBatch batch) {
     TESSERA_CHECK(batch.first == keys_.size(batch.job))
         << "job " << batch.job << ": item " << batch.first << " after " << keys_.size(batch.job);
@@ -188,7 +198,7 @@ class PartitionHost::Impl {
     }
     return absl::OkStatus();
   }
-  const absl::Status& damage() const { return damage_; }
+  const absl::Status& damage() const { return payloads_->damage(); }
   const PartitionHost::Takeover& takeover() const { return takeover_; }
   std::vector<EndedAssignment> TakeEnded() { return std::exchange(ended_, {}); }
 
@@ -334,7 +344,7 @@ class PartitionHost::Impl {
 
   // As many of its largest items as one message holds.
   void LimitLeases(JobIndex job) {
-    const size_t items = kAssignmentBytesMax / (keys_.largest(job) + kAssignedItemBytes);
+    const size_t items = kAssignmentBytesMax / ItemBytesMax(job);
     partition_->LimitLeases(job, static_cast<uint32_t>(items));
   }
 
@@ -433,7 +443,6 @@ class PartitionHost::Impl {
   }
 
   void OnPayloads(PayloadRead& read, absl::StatusOr<std::vector<Payload>> payloads) {
-    if (absl::IsDataLoss(payloads.status())) damage_.Update(payloads.status());
     // That the job is gone was decided after the read was asked for.
     const RecordId seen = absl::IsNotFound(payloads.status()) ? RecordNow() : read.after;
     replies_.push_back({seen, [done = std::move(read.done),
@@ -552,7 +561,6 @@ class PartitionHost::Impl {
   std::deque<Reply> replies_;
   bool asking_for_payloads_ = false;
   std::multimap<absl::Time, std::shared_ptr<PayloadRead>> reads_again_;  // By when.
-  absl::Status damage_;
   Lifeline lifeline_;
 };
 
@@ -570,6 +578,9 @@ core::Partition& PartitionHost::partition() { return impl_->partition(); }
 void PartitionHost::WhenCommitted(std::function<void(absl::Status)> done) {
   impl_->WhenCommitted(std::move(done));
 }
+void PartitionHost::WhenOwned(std::function<void(absl::Status)> done) {
+  impl_->WhenOwned(std::move(done));
+}
 void PartitionHost::EndCommand() { impl_->EndCommand(); }
 void PartitionHost::Flush(absl::Time now) { impl_->Flush(now); }
 void PartitionHost::Tick(absl::Time now) { impl_->Tick(now); }
@@ -584,6 +595,7 @@ std::optional<PartitionHost::KeyEntry> PartitionHost::FindKey(JobIndex job,
 uint64_t PartitionHost::PayloadDigest(absl::string_view bytes) const {
   return impl_->keys().PayloadDigest(bytes);
 }
+size_t PartitionHost::ItemBytesMax(JobIndex job) const { return impl_->ItemBytesMax(job); }
 void PartitionHost::AddPayloads(core::PayloadBatch batch) { impl_->AddPayloads(std::move(batch)); }
 void PartitionHost::ReadPayloads(JobIndex job, std::vector<core::ItemIndex> items,
                                  std::function<void(absl::StatusOr<std::vector<Payload>>)> done) {

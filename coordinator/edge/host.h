@@ -91,8 +91,11 @@ class PartitionHost {
   // call: at the next Flush() or Tick() if nothing is outstanding. In order. Call it when a command
   // is complete, with its payloads: a record may be closed here.
   void WhenCommitted(std::function<void(absl::Status)> done);
-  // Says that a command is complete for which nobody waits: a fit that was brought. Here, too, a
-  // record that has become large is closed, so that many of them do not become one record.
+  // The same, and only after a record that was sent from here on: it shows that this owner still is
+  // one. Writes an empty one where nothing was decided.
+  void WhenOwned(std::function<void(absl::Status)> done);
+  // Says that a command is complete of which others follow before anybody waits. Here, too, a record
+  // that has become large is closed, so that many of them do not become one record.
   void EndCommand();
 
   // Runs replies that are due, and appends what has gathered unless an append is in flight. Call it
@@ -116,6 +119,8 @@ class PartitionHost {
   // The item with this key, in what is committed or about to be.
   std::optional<KeyEntry> FindKey(core::JobIndex job, absl::string_view key) const;
   uint64_t PayloadDigest(absl::string_view bytes) const;
+  // What one of the job's items takes at most in the message of an assignment.
+  size_t ItemBytesMax(core::JobIndex job) const;
   // Puts keys and payloads of new items beside the ItemsAdded event that the partition just made.
   void AddPayloads(core::PayloadBatch batch);
   // The items' keys and bytes, in order, from memory or from the store, which is asked again while

@@ -6,6 +6,12 @@
 #include "absl/strings/str_cat.h"
 
 namespace tessera::edge {
+namespace {
+
+// What an assignment has beside its items and its job's template.
+constexpr size_t kAssignmentBytes = 1 << 10;
+
+}  // namespace
 
 Outbox::Batch& Outbox::BatchOf(uint64_t session, uint32_t partition) {
   std::shared_ptr<Batch>& batch = batches_[partition][session];
@@ -22,6 +28,13 @@ v1::WorkResponse& Outbox::At(uint64_t session, uint32_t partition) {
 }
 
 void Outbox::Assign(uint64_t session, Assignment assignment) {
+  if (Session* const s = find_(session)) {
+    const JobRef job = assignment.job;
+    size_t bytes = kAssignmentBytes +
+                   assignment.items.size() * partitions_->host(job.partition).ItemBytesMax(job.job);
+    if (!s->HasTemplate(job)) bytes += partitions_->job(job).head.identity.document.size();
+    assignment.on_the_way = s->OnTheWay(bytes);
+  }
   BatchOf(session, assignment.job.partition).assignments.push_back(std::move(assignment));
 }
 
@@ -122,7 +135,8 @@ void Outbox::Send(Batch& batch) {
     *committed.mutable_position() = position;
   }
   for (v1::Revoked& revoked : *response.mutable_revoked()) *revoked.mutable_position() = position;
-  for (Assignment& a : std::exchange(batch.ready, {})) {
+  std::vector<Assignment> ready = std::exchange(batch.ready, {});
+  for (Assignment& a : ready) {
     const core::JobState* job = partitions_->state(batch.partition).job(a.job.job);
     const core::LiveAssignment* live = job == nullptr ? nullptr : job->leases.Find(a.sequence);
     if (live == nullptr || live->expired) continue;  // It ended while its items were being read.

@@ -3,7 +3,8 @@
 // A turn's entries for a session are gathered by the partition that decided them and leave in one
 // message when that partition has committed them. Assignments take their items' content along, read
 // from the host meanwhile; where that has to come from the store, they follow in a message of their
-// own and hold nothing else up.
+// own and hold nothing else up. From when one is put here until it has been sent it counts as on its
+// way (session.h), with the most that it may take.
 //
 // An assignment with an item that the store has lost is not sent. Its worker's credit is used, and
 // its deadline gives it back: were it returned at once, everybody who asks would be leased it next.
@@ -49,8 +50,9 @@ class Outbox {
     JobRef job;
     uint32_t sequence = 0;
     std::vector<core::ItemIndex> items;
-    bool with_drafts = false;  // It is sent again, with what is held.
-    v1::Assigned message;      // Complete but for `items`.
+    bool with_drafts = false;          // It is sent again, with what is held.
+    v1::Assigned message;              // Complete but for `items`.
+    std::shared_ptr<void> on_the_way;  // Kept by Assign().
   };
   void Assign(uint64_t session, Assignment assignment);
 

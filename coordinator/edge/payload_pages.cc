@@ -165,6 +165,7 @@ void PayloadPages::Read(JobIndex job, std::vector<ItemIndex> items, Done done) {
     if (here) {
       Touch(key, *found->second);
       read->status.Update(Collect(key, *read));
+      Note(read->status);
       continue;
     }
     ++read->pages_to_come;
@@ -190,6 +191,10 @@ absl::Status PayloadPages::Collect(const ObjectKey& key, ReadInProgress& read) c
   return absl::OkStatus();
 }
 
+void PayloadPages::Note(const absl::Status& status) {
+  if (absl::IsDataLoss(status)) damage_.Update(status);
+}
+
 void PayloadPages::Fetch(const ObjectKey& key) {
   if (!fetches_.try_emplace(key).second) return;  // Under way.
   using Objects = std::vector<std::optional<std::string>>;
@@ -213,9 +218,11 @@ void PayloadPages::OnFetched(const ObjectKey& key,
   fetches_.erase(fetch);
 
   const absl::Status merged = Merge(key, std::move(stored));
+  Note(merged);
   for (const auto& read : reads) {
     read->status.Update(merged);
     if (merged.ok()) read->status.Update(Collect(key, *read));
+    Note(read->status);
     --read->pages_to_come;
   }
   Evict();

@@ -4,7 +4,8 @@
 // New items arrive with the record that adds them. Their pages are pinned until they have been
 // written behind the journal; from then on they are a cache, and the page used longest ago goes
 // first. A page that grows after it left memory holds only its new items and fetches the others
-// before it is written.
+// before it is written. Where the store has lost those, the page is asked for again and again, and
+// its new items stay in memory and in the journal: an operator may still put back what was lost.
 //
 //   pages.Add(batch, record);                     // With the record that adds the items.
 //   pages.Read(job, {17, 4}, done);               // From memory, or from the store.
@@ -92,6 +93,8 @@ class PayloadPages {
   std::optional<core::RecordId> OldestUnwritten() const;
 
   size_t bytes() const { return bytes_; }
+  // The first payload that the store was found to have lost, whoever asked; OK while none was.
+  const absl::Status& damage() const { return damage_; }
 
  private:
   struct Page {
@@ -118,6 +121,7 @@ class PayloadPages {
   absl::Status Merge(const core::ObjectKey& key, absl::StatusOr<std::optional<std::string>> stored);
   // Copies what the read wants of this page.
   absl::Status Collect(const core::ObjectKey& key, ReadInProgress& read) const;
+  void Note(const absl::Status& status);
   void Touch(const core::ObjectKey& key, Page& page);
   void Uncache(Page& page);
   void Evict();
@@ -133,6 +137,7 @@ class PayloadPages {
   std::set<Waiting> erasures_;         // To be erased.
   std::set<Waiting> taken_;            // Being written or erased.
   size_t bytes_ = 0;
+  absl::Status damage_;
   Lifeline lifeline_;
 };
 

@@ -36,6 +36,11 @@ void Session::Send(v1::WorkResponse response, absl::Time now) {
   sink_->Send(std::move(response));
 }
 
+std::shared_ptr<void> Session::OnTheWay(size_t bytes) {
+  *on_the_way_ += bytes;
+  return {nullptr, [sum = on_the_way_, bytes](void*) { *sum -= bytes; }};
+}
+
 void Session::Close(absl::Status status) {
   if (sink_ != nullptr) std::exchange(sink_, nullptr)->Close(std::move(status));
 }

@@ -1,13 +1,16 @@
 // One gateway's stream: who it is, and what is said to it in which order.
 //
 // Messages wait until Welcome has been said, which itself waits for the commits that it speaks of.
+// Assignments are large, so they are given only as far as the gateway reads them; see HasRoom().
 // Templates are added to the message with the first assignment that needs them. A session says
 // something at least once each heartbeat, and ends when its gateway said nothing for three.
 //
 // Threads: none; belongs to a WorkDesk.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -47,6 +50,17 @@ class Session {
 
   // Whether the template of this job has to be sent now; true once.
   bool NeedsTemplate(JobRef job) { return templates_.insert(job).second; }
+  bool HasTemplate(JobRef job) const { return templates_.contains(job); }
+
+  // Whether one more assignment may be put on its way. Not before Welcome, and not while what waits
+  // to be read, with what is on its way there, is enough.
+  bool HasRoom() const { return welcomed_ && sink_ != nullptr && sink_->room() > *on_the_way_; }
+  // Counts `bytes` as on their way to the sink for as long as what it gives lives.
+  std::shared_ptr<void> OnTheWay(size_t bytes);
+
+  // What the gateway knows looks lost. Until it has been found out it is not listened to.
+  void Doubt() { doubted_ = true; }
+  bool doubted() const { return doubted_; }
 
   void Heard(absl::Time now) { heard_at_ = now; }
   absl::Time heard_at() const { return heard_at_; }
@@ -61,6 +75,8 @@ class Session {
   SessionSink* sink_;  // Nothing once closed.
   std::string gateway_;
   bool welcomed_ = false;
+  bool doubted_ = false;
+  const std::shared_ptr<size_t> on_the_way_ = std::make_shared<size_t>(0);
   v1::WorkResponse before_welcome_;
   absl::flat_hash_set<JobRef> templates_;
   absl::Time heard_at_;

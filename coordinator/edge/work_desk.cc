@@ -57,6 +57,7 @@ void WorkDesk::Close(uint64_t id) {
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
   broker_.DropSession(id);
+  resends_.erase(id);
   const auto gateway = gateways_.find(found->second->gateway());
   if (gateway != gateways_.end() && gateway->second.session == id) {
     gateway->second.session = 0;
@@ -76,18 +77,39 @@ void WorkDesk::OnWork(uint64_t id, const v1::WorkRequest& request) {
   Session* session = FindSession(id);
   if (session == nullptr) return;
   session->Heard(partitions_->now());
+  if (session->doubted()) return;
   TESSERA_CHECK(request.has_hello() == session->gateway().empty()) << "the service lets it pass";
   if (request.has_hello()) OnHello(*session, request.hello());
   session = FindSession(id);
-  if (session == nullptr) return;  // Hello was refused.
+  if (session == nullptr || session->doubted()) return;  // Hello was refused.
   for (const v1::Lease& lease : request.leases()) OnLease(*session, lease);
-  for (const v1::Draft& draft : request.drafts()) OnDraft(*session, draft);
-  for (const v1::Submit& submit : request.submits()) OnSubmit(*session, submit);
-  for (const v1::Return& giving_back : request.returns()) OnReturn(*session, giving_back);
-  for (const v1::Extend& extend : request.extends()) OnExtend(*session, extend);
+  for (const v1::Draft& draft : request.drafts()) {
+    OnDraft(*session, draft);
+    EndEntry(draft.assignment());
+  }
+  for (const v1::Submit& submit : request.submits()) {
+    OnSubmit(*session, submit);
+    EndEntry(submit.assignment());
+  }
+  for (const v1::Return& giving_back : request.returns()) {
+    OnReturn(*session, giving_back);
+    EndEntry(giving_back.assignment());
+  }
+  for (const v1::Extend& extend : request.extends()) {
+    OnExtend(*session, extend);
+    EndEntry(extend.assignment());
+  }
+}
+
+void WorkDesk::EndEntry(absl::string_view assignment) {
+  const std::optional<AssignmentRef> ref = partitions_->ids().ParseAssignment(assignment);
+  if (ref.has_value() && partitions_->Serving(ref->partition)) {
+    partitions_->host(ref->partition).EndCommand();
+  }
 }
 
 void WorkDesk::EndTurn() {
+  ResendSome();
   broker_.Run(partitions_->now());
   outbox_.Flush();
   const absl::Time now = partitions_->now();
@@ -106,8 +128,8 @@ void WorkDesk::EndTurn() {
   }
 }
 
-absl::Time WorkDesk::NextWake() const {
-  if (broker_.more()) return partitions_->now();
+absl::Time WorkDesk::NextWake() {
+  if (broker_.more() || ResendsAreDue()) return partitions_->now();
   absl::Time wake = draining_ ? absl::InfiniteFuture() : broker_.NextWake();
   if (!sessions_.empty()) wake = std::min(wake, heartbeat_check_);
   return wake;
@@ -317,10 +339,16 @@ std::vector<Market::Offer> WorkDesk::Offers(absl::string_view pool) {
       offers.push_back({.tenant = std::move(offer.tenant),
                         .partition = p,
                         .index = offer.index,
-                        .weight = weight});
+                        .weight = weight,
+                        .jobs = offer.jobs});
     }
   }
   return offers;
+}
+
+bool WorkDesk::HasRoom(uint64_t session) {
+  const Session* const s = FindSession(session);
+  return s != nullptr && s->HasRoom();
 }
 
 void WorkDesk::FindUnknownKeys(Demand& demand) {
@@ -417,6 +445,7 @@ Market::Purchase WorkDesk::Buy(Demand& demand, absl::string_view tenant, uint32_
              .pool = demand.pool,
              .charged_seconds = granted.expected_seconds,
              .items = std::move(granted.items)});
+  partitions_->host(partition).EndCommand();
   return {.granted = true, .seconds = granted.expected_seconds};
 }
 

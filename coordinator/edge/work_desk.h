@@ -48,7 +48,7 @@ class WorkDesk : private Market {
 
   // Serves demands and sends what the turn has to say. Call it before the hosts are flushed.
   void EndTurn();
-  absl::Time NextWake() const;
+  absl::Time NextWake();
 
   // No new leases; every session is told that it ends after `timeout`.
   void Drain(absl::Duration timeout);
@@ -87,8 +87,16 @@ class WorkDesk : private Market {
 
   // --- work_hello.cc -----------------------------------------------------------------------------
   void OnHello(Session& session, const v1::Hello& hello);
-  absl::Status CheckPositions(const v1::Hello& hello);
+  // `rests_on` becomes the partition that the error is of.
+  absl::Status CheckPositions(const v1::Hello& hello, std::optional<uint32_t>* rests_on);
   absl::StatusOr<v1::HeldState> StateOf(Session& session, const v1::Held& held);
+  // Ends the session because of a Hello. That its history is lost is said when it is known that the
+  // partition is still ours: to an owner that was replaced and does not know it, what the next one
+  // committed looks the same.
+  void Refuse(Session& session, std::optional<uint32_t> partition, const absl::Status& status);
+  bool ResendsAreDue();
+  // Sends assignments again, as far as their gateways have room.
+  void ResendSome();
   void Resend(Session& session, const AssignmentRef& ref);
 
   // --- work_entries.cc ---------------------------------------------------------------------------
@@ -111,6 +119,8 @@ class WorkDesk : private Market {
                                  const v1::Submit& submit);
   absl::StatusOr<Account> Return(Session& session, const AssignmentRef& ref,
                                  const v1::Return& giving_back);
+  // An entry about this assignment has been handled: a record may be closed behind it.
+  void EndEntry(absl::string_view assignment);
   // Said when `partition` has committed what it decided so far, if there is one.
   v1::Rejected& Reject(Session& session, v1::WorkKind kind, std::optional<uint32_t> partition,
                        const absl::Status& status);
@@ -141,6 +151,7 @@ class WorkDesk : private Market {
 
   std::vector<Offer> Offers(absl::string_view pool) override;
   Purchase Buy(Demand& demand, absl::string_view tenant, uint32_t partition) override;
+  bool HasRoom(uint64_t session) override;
   void Ended(const Demand& demand, End end) override;
   void FindUnknownKeys(Demand& demand);
   // What a demand gets that was granted nothing: it stands, or ends because waiting will not help.
@@ -155,6 +166,7 @@ class WorkDesk : private Market {
 
   uint64_t next_session_ = 1;
   std::map<uint64_t, std::unique_ptr<Session>> sessions_;
+  std::map<uint64_t, std::deque<AssignmentRef>> resends_;  // By session: to be sent again.
   absl::flat_hash_map<std::string, Gateway> gateways_;
   std::set<uint32_t> adopted_;  // Partitions whose leases were taken up.
   absl::flat_hash_map<AssignmentKey, Holding> holdings_;

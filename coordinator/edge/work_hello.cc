@@ -1,4 +1,6 @@
 // Hello: who connects, and what became of what it holds.
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,7 +16,10 @@ using absl::StatusCode;
 
 void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   const uint64_t id = session.id();
-  if (absl::Status status = CheckPositions(hello); !status.ok()) return EndSession(id, status);
+  std::optional<uint32_t> rests_on;
+  if (absl::Status status = CheckPositions(hello, &rests_on); !status.ok()) {
+    return Refuse(session, rests_on, status);
+  }
 
   const std::string key = absl::StrCat(session.platform(), "/", hello.gateway());
   if (const auto there = gateways_.find(key);
@@ -41,6 +46,7 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   *welcome.mutable_server_time() = TimeToProto(partitions_->now());
   std::set<uint32_t> spoken_of;
   std::set<AssignmentKey> named;
+  std::deque<AssignmentRef> resends;
   for (const v1::Held& held : hello.held()) {
     const auto ref = partitions_->ids().ParseAssignment(held.assignment());
     if (ref.has_value()) {
@@ -49,9 +55,9 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
     }
     absl::StatusOr<v1::HeldState> state = StateOf(session, held);
     // Not to know is no answer: a gateway would drop what it holds.
-    if (!state.ok()) return EndSession(id, state.status());
+    if (!state.ok()) return Refuse(session, ref->partition, state.status());
     if (state->status() == v1::HELD_STATUS_HELD && held.resend() && !hello.resend_all()) {
-      Resend(session, *ref);
+      resends.push_back(*ref);
     }
     *welcome.add_held() = *std::move(state);
   }
@@ -60,9 +66,10 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
   const std::set<AssignmentKey> holds = gateways_.at(key).holds;
   for (const auto& [partition, assignment] : holds) {
     if (hello.resend_all() || !named.contains({partition, assignment})) {
-      Resend(session, {partition, assignment});
+      resends.push_back({partition, assignment});
     }
   }
+  if (!resends.empty()) resends_[id] = std::move(resends);
   // It speaks of several partitions, and nothing comes before it: said when those have committed.
   partitions_->WhenCommitted(
       spoken_of, [this, id, welcome = std::move(welcome)](const absl::Status& committed) mutable {
@@ -73,7 +80,7 @@ void WorkDesk::OnHello(Session& session, const v1::Hello& hello) {
       });
 }
 
-absl::Status WorkDesk::CheckPositions(const v1::Hello& hello) {
+absl::Status WorkDesk::CheckPositions(const v1::Hello& hello, std::optional<uint32_t>* rests_on) {
   for (int i = 0; i < hello.positions_size(); ++i) {
     const v1::CommitPosition& seen = hello.positions(i);
     const auto id = ParseId("partitions", seen.partition());
@@ -93,6 +100,7 @@ absl::Status WorkDesk::CheckPositions(const v1::Hello& hello) {
     const bool ours = at.epoch == status.head.epoch;
     const core::RecordId end = ours ? status.head : status.inherited;
     if (at > end) {
+      *rests_on = *partition;
       return Error(StatusCode::kDataLoss, "HISTORY_LOST",
                    absl::StrCat("the store's history ", ours ? "ends" : "ended", " at ",
                                 end.ToString(), ", before what was acknowledged"))
@@ -165,8 +173,35 @@ absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held
   return out;
 }
 
+void WorkDesk::Refuse(Session& session, std::optional<uint32_t> partition,
+                      const absl::Status& status) {
+  const uint64_t id = session.id();
+  if (!absl::IsDataLoss(status)) return EndSession(id, status);
+  session.Doubt();
+  partitions_->host(*partition).WhenOwned([this, id, status](const absl::Status& owned) {
+    EndSession(id, owned.ok() ? status : Partitions::Unknown(owned));
+  });
+}
+
+bool WorkDesk::ResendsAreDue() {
+  return std::any_of(resends_.begin(), resends_.end(),
+                     [&](const auto& of_session) { return HasRoom(of_session.first); });
+}
+
+void WorkDesk::ResendSome() {
+  for (auto at = resends_.begin(); at != resends_.end();) {
+    auto& [id, resends] = *at;
+    Session& session = *FindSession(id);
+    while (!resends.empty() && session.HasRoom()) {
+      Resend(session, resends.front());
+      resends.pop_front();
+    }
+    at = resends.empty() ? resends_.erase(at) : std::next(at);
+  }
+}
+
 void WorkDesk::Resend(Session& session, const AssignmentRef& ref) {
-  if (!partitions_->Accepting(ref.partition).ok()) return;
+  if (!partitions_->Serving(ref.partition)) return;
   const core::LiveAssignment* live = Live(ref);
   if (live == nullptr || live->expired) return;
   Outbox::Assignment assignment{.job = {ref.partition, ref.id.job},

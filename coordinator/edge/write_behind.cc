@@ -44,8 +44,8 @@ void WriteBehind::AtBoundary(RecordId closed, absl::Time now) {
   }
   next_take_ = waiting() > options_.backlog_max ? now_ : now_ + options_.write_interval;
   if (batch_->writes.empty()) {
-    batch_.reset();  // All that waits is being fetched.
-    next_take_ = now_ + options_.write_interval;
+    batch_.reset();  // All that waits is being fetched, or is lost.
+    next_take_ = now_ + backoff_.Next();
     return;
   }
   if (closed <= committed_) Send();

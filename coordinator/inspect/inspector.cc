@@ -55,9 +55,10 @@ absl::StatusOr<std::unique_ptr<Inspector>> Inspector::Open(InspectorOptions opti
   if (!options.redis.empty()) {
     TESSERA_ASSIGN_OR_RETURN(address, store::RedisAddress::Parse(options.redis));
   } else {
-    // Starting a server there would make a data folder of whatever it is.
+    // Starting a server there would make a data folder of whatever it is. The mark is the
+    // coordinator's own (deployment.h); what Redis keeps there goes by its version.
     std::error_code error;
-    if (!std::filesystem::is_directory(options.data_folder + "/appendonlydir", error)) {
+    if (!std::filesystem::is_regular_file(options.data_folder + "/deployment", error)) {
       return absl::NotFoundError(
           absl::StrCat(options.data_folder, " is no coordinator's data folder"));
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -45,6 +46,7 @@ class WorkStream final
         place_(std::move(place)),
         cutoff_(context),
         limits_(service.limits().work),
+        backlog_max_(static_cast<size_t>(service.limits().stream_queue_bytes_max) / 4),
         platform_(principal.everywhere ? std::string() : principal.platform),
         caller_(principal.caller()) {}
   ~WorkStream() override {
@@ -97,14 +99,18 @@ class WorkStream final
   }
 
   void OnWriteDone(bool ok) override {
+    bool room_again = false;
     {
       const MutexLock lock(&mutex_);
+      const bool had_room = queue_bytes_ < backlog_max_;
       writing_ = false;
       queue_bytes_ -= queue_.front().bytes;
       queue_.pop_front();
       if (!ok) DropQueue();  // OnCancel() says the rest.
       CountQueue();
+      room_again = !had_room && queue_bytes_ < backlog_max_;
     }
+    if (room_again) Post([](edge::Coordinator&) {});  // A turn.
     WriteOrFinish();
   }
 
@@ -126,6 +132,12 @@ class WorkStream final
       if (early_rejected_.rejected_size() > 0) Say(std::move(early_rejected_));
     }
     EndIfAllIsSaid();
+  }
+
+  // Far below where the stream is ended: what one turn may say beside goes on top of it.
+  size_t room() const override {
+    const MutexLock lock(&mutex_);
+    return backlog_max_ - std::min(backlog_max_, queue_bytes_);
   }
 
   void Close(absl::Status status) override {
@@ -293,6 +305,7 @@ class WorkStream final
   Places::Place place_;
   Cutoff cutoff_;
   const edge::WorkLimits limits_;
+  const size_t backlog_max_;  // Waiting to be read; beyond it there is no room for assignments.
   const std::string platform_;
   const std::string caller_;
   std::shared_ptr<WorkStream> grpc_share_;  // From Start() to OnDone().
@@ -312,7 +325,7 @@ class WorkStream final
   int64_t unanswered_ = 0;
   v1::WorkResponse early_rejected_;
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   size_t handed_in_ ABSL_GUARDED_BY(mutex_) = 0;
   bool read_waits_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mutex_);

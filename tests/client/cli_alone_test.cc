@@ -54,6 +54,36 @@ TEST(CliInspectTest, WhatIsNotThereIsNotShownAsEmpty) {
   EXPECT_THAT(beyond.err, HasSubstr("no record from 999-0 on: the journal ends with "));
 }
 
+// Redis before 7 keeps one file: the snapshot, if any, with what came after it. That is the same
+// data.
+TEST(CliInspectTest, TheFileOfAnOlderRedisIsADataFolderAsWell) {
+  const tessera::testing::TempDir folder;
+  const std::string data = folder.Join("data");
+  {
+    Program up("tessera", {"up", "--json", "--data-dir", data, "--listen", "127.0.0.1:0"});
+    ASSERT_NE(up.WaitForLine("address"), "") << up.Wait(absl::ZeroDuration()).err;
+    up.Signal(SIGINT);
+    EXPECT_EQ(up.Wait().code, 0);
+  }
+  const auto inspect = [&data] { return RunProgram("tessera", {"inspect", "--data-dir", data}); };
+  const Ended before = inspect();
+  EXPECT_EQ(before.code, 0) << before.err;
+  if (std::filesystem::exists(data + "/appendonlydir")) {
+    std::ofstream one(data + "/appendonly.aof", std::ios::binary);
+    for (const char* part : {".base.rdb", ".incr.aof"}) {
+      for (const auto& file : std::filesystem::directory_iterator(data + "/appendonlydir")) {
+        if (!absl::EndsWith(file.path().string(), part)) continue;
+        one << std::ifstream(file.path(), std::ios::binary).rdbuf();
+      }
+    }
+    one.close();
+    std::filesystem::remove_all(data + "/appendonlydir");
+  }
+  const Ended after = inspect();
+  EXPECT_EQ(after.code, 0) << after.err;
+  EXPECT_EQ(after.out, before.out);
+}
+
 // Names of files may be any bytes; what programs read is text all the same.
 TEST(CliUpTest, AFolderWhoseNameIsNotUtf8IsServedAndSaid) {
   const tessera::testing::TempDir folder;

@@ -251,8 +251,8 @@ void Gateway::SendBadAnswer(const std::string& id, const Held& held) {
 
 void Gateway::OnClosed(uint64_t stream, const absl::Status& status) {
   if (stream != stream_) return;
-  if (absl::IsDataLoss(status) && world_->IsCurrent(stream)) {
-    Complain("the newest coordinator knows less than an old one: ", status.ToString());
+  if (absl::IsDataLoss(status)) {
+    Complain("a coordinator knows less than the one before: ", status.ToString());
   }
   if (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)) {
     Complain("the stream is refused: ", status.ToString());

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
+#include "common/clock.h"
 #include "coordinator/core/fusing/categorical.h"
 #include "tests/simulation/gateway.h"
 #include "tests/simulation/requester.h"
@@ -45,10 +46,27 @@ bool FitBench::Finish(Random& random) {
 
 // --- Coordinators and streams --------------------------------------------------------------------
 
+// A coordinator's clock, which may be set wrong and set anew; what elapses is right.
+class World::ServerClock final : public Clock {
+ public:
+  ServerClock(const World* world, absl::Duration ahead) : ahead(ahead), world_(world) {}
+
+  absl::Time Now() override { return world_->now_ + ahead; }
+  absl::Duration Elapsed() override { return world_->now_ - kStart; }
+
+  absl::Duration ahead;  // Of the true time.
+
+ private:
+  const World* const world_;
+};
+
 struct World::Server {
+  Server(const World* world, absl::Duration ahead) : clock(world, ahead), time(&clock) {}
+
   int number = 0;
   bool serving = false;
-  absl::Duration clock;  // How far its clock is ahead of the true time.
+  ServerClock clock;
+  OnwardClock time;                                       // By that clock.
   std::vector<std::unique_ptr<FaultyStore>> connections;  // By partition.
   std::vector<std::unique_ptr<core::Store>> sabotaged;  // In front of them, if there is a saboteur.
   FitBench fits;
@@ -60,13 +78,21 @@ struct World::Server {
 // One gateway's stream, as both ends see it. Messages to the gateway go through the world's mail.
 class World::Link final : public edge::SessionSink {
  public:
-  Link(World* world, uint64_t id, Gateway* gateway, const std::shared_ptr<Server>& server)
-      : world_(world), id_(id), gateway_(gateway), server_(server) {}
+  // Of what is sent, `backlog_max` bytes may be on their way before the link is full.
+  Link(World* world, uint64_t id, Gateway* gateway, const std::shared_ptr<Server>& server,
+       size_t backlog_max)
+      : world_(world), id_(id), gateway_(gateway), server_(server), backlog_max_(backlog_max) {}
 
   void Send(v1::WorkResponse response) override {
     if (broken_) return;
-    Put([this, response = std::move(response)] { gateway_->OnMessage(id_, response); });
+    const size_t bytes = response.ByteSizeLong();
+    backlog_ += bytes;
+    Put([this, bytes, response = std::move(response)] {
+      backlog_ -= bytes;
+      gateway_->OnMessage(id_, response);
+    });
   }
+  size_t room() const override { return backlog_max_ - std::min(backlog_max_, backlog_); }
   void Close(absl::Status status) override {
     if (broken_) return;
     session_ = 0;
@@ -90,6 +116,8 @@ class World::Link final : public edge::SessionSink {
   const uint64_t id_;
   Gateway* const gateway_;
   const std::weak_ptr<Server> server_;
+  const size_t backlog_max_;
+  size_t backlog_ = 0;
   Coordinator::SessionId session_ = 0;
   bool broken_ = false;
 };
@@ -209,7 +237,10 @@ uint64_t World::Connect(Gateway* gateway) {
   const std::shared_ptr<Server> server = FindServer();
   if (server == nullptr) return 0;
   const uint64_t id = next_link_++;
-  links_[id] = std::make_unique<Link>(this, id, gateway, server);
+  // Some gateways read one assignment after another.
+  const auto backlog_max =
+      static_cast<size_t>(random_.Chance(300) ? random_.Int(1, 3000) : 1 << 20);
+  links_[id] = std::make_unique<Link>(this, id, gateway, server, backlog_max);
   ToServer(server, id, false, [this, id](Callee callee) {
     Link& link = *links_.at(id);
     link.set_session(callee.coordinator->OpenSession("crowd", &link));
@@ -249,25 +280,20 @@ void World::Disconnect(uint64_t stream) {
   });
 }
 
-absl::Time World::ClockOf(const Server& server) const { return now_ + server.clock; }
+absl::Time World::ClockOf(Server& server) { return server.time.Now(); }
 
 absl::Time World::ClockOf(uint64_t stream) const {
   const std::shared_ptr<Server> server = links_.at(stream)->server();
   return server == nullptr ? absl::InfiniteFuture() : ClockOf(*server);
 }
 
-bool World::IsCurrent(uint64_t stream) const {
-  const std::shared_ptr<Server> server = links_.at(stream)->server();
-  return server != nullptr && server->number == newest_;
-}
-
 // --- Coordinators come and go --------------------------------------------------------------------
 
 void World::StartServer() {
-  auto server = std::make_shared<Server>();
+  absl::Duration ahead;
+  if (!calm_ && random_.Chance(300)) ahead = random_.Between(-absl::Seconds(3), absl::Seconds(3));
+  auto server = std::make_shared<Server>(this, ahead);
   server->number = ++newest_;
-  if (!calm_ && random_.Chance(300))
-    server->clock = random_.Between(-absl::Seconds(3), absl::Seconds(3));
   std::vector<core::Store*> stores;
   for (uint32_t p = 0; p < partitions_; ++p) {
     server->connections.push_back(std::make_unique<FaultyStore>(disks_[p].get(), faults_));
@@ -448,9 +474,14 @@ void World::Misfortune() {
     }
     case 5:
       if (!servers_.empty()) {
-        absl::Duration& clock = servers_[random_.Place(servers_.size())]->clock;
-        clock += random_.Chance(500) ? random_.Between(absl::ZeroDuration(), absl::Seconds(40))
-                                     : -random_.Between(absl::ZeroDuration(), absl::Seconds(3));
+        absl::Duration& ahead = servers_[random_.Place(servers_.size())]->clock.ahead;
+        if (random_.Chance(500)) {
+          ahead += random_.Between(absl::ZeroDuration(), absl::Seconds(40));
+        } else if (random_.Chance(700)) {
+          ahead -= random_.Between(absl::ZeroDuration(), absl::Seconds(3));
+        } else {
+          ahead -= absl::Hours(1);
+        }
         Note("a clock jumps");
       }
       break;
@@ -653,7 +684,7 @@ Report World::Run() {
   faults_ = {};
   Note("faults end");
   for (const auto& server : servers_) {
-    server->clock = std::max(server->clock, absl::ZeroDuration());
+    server->clock.ahead = std::max(server->clock.ahead, absl::ZeroDuration());
     for (const auto& connection : server->connections) connection->SetFaults(faults_);
   }
   for (const auto& server : std::vector<std::shared_ptr<Server>>(servers_)) {

@@ -130,7 +130,6 @@ class World {
   std::optional<core::ItemIndex> ItemOf(uint32_t partition, core::JobIndex job,
                                         const std::string& key) const;
   absl::Time ClockOf(uint64_t stream) const;  // The time at the coordinator behind it.
-  bool IsCurrent(uint64_t stream) const;      // It leads to the newest coordinator.
   // Something that happens at a client, later.
   void Later(absl::Duration after, std::function<void()> action);
 
@@ -143,6 +142,7 @@ class World {
 
  private:
   class Link;
+  class ServerClock;
   struct Server;
   // A coordinator, and whether it still is one: what it says after its end nobody hears.
   struct Callee {
@@ -186,7 +186,7 @@ class World {
   void ToServer(const std::shared_ptr<Server>& server, uint64_t lane, bool may_overtake,
                 std::function<void(Callee)> action);
   std::shared_ptr<Server> FindServer();
-  absl::Time ClockOf(const Server& server) const;
+  static absl::Time ClockOf(Server& server);
 
   // --- What can happen ---------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 //
 //   SimulatedClock clock;                     // Some fixed instant.
 //   clock.AdvanceTime(absl::Minutes(5));
-//   clock.SetTime(clock.Now() - absl::Seconds(1));  // Real clocks do that too.
+//   clock.SetTime(clock.Now() - absl::Seconds(1));  // Real clocks do that too. No time elapses.
 //
 // Threads: all functions may be called from any thread.
 #pragma once
@@ -21,6 +21,10 @@ class SimulatedClock final : public Clock {
     const MutexLock lock(&mutex_);
     return now_;
   }
+  absl::Duration Elapsed() override {
+    const MutexLock lock(&mutex_);
+    return elapsed_;
+  }
   void SetTime(absl::Time now) {
     const MutexLock lock(&mutex_);
     now_ = now;
@@ -28,11 +32,13 @@ class SimulatedClock final : public Clock {
   void AdvanceTime(absl::Duration by) {
     const MutexLock lock(&mutex_);
     now_ += by;
+    elapsed_ += by;
   }
 
  private:
   Mutex mutex_;
   absl::Time now_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration elapsed_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tessera::testing

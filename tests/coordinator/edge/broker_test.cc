@@ -28,7 +28,9 @@ class FakeMarket final : public Market {
     ++offers_asked;
     std::vector<Offer> offers;
     for (const auto& [key, count] : work) {
-      if (key.first == pool && count > 0) offers.push_back({.tenant = key.second, .partition = 0});
+      if (key.first == pool && count > 0) {
+        offers.push_back({.tenant = key.second, .partition = 0, .jobs = jobs});
+      }
     }
     return offers;
   }
@@ -41,10 +43,13 @@ class FakeMarket final : public Market {
     granted.push_back({demand.worker, std::string(tenant)});
     return {.granted = true, .seconds = seconds};
   }
+  bool HasRoom(uint64_t session) override { return !full.contains(session); }
   void Ended(const Demand& demand, End end) override { ended.push_back({demand.id, end}); }
 
   std::map<std::pair<std::string, std::string>, int> work;
   std::set<std::string> ineligible, blocked;
+  std::set<uint64_t> full;
+  size_t jobs = 1;
   double seconds = 10;
   int asked = 0;
   int offers_asked = 0;
@@ -237,6 +242,89 @@ TEST_F(BrokerTest, WorkThatNobodyAnnouncedIsFoundAllTheSame) {
   EXPECT_LE(broker_.NextWake(), now_);
   Run();
   EXPECT_EQ(market_.granted.size(), 1);
+}
+
+TEST_F(BrokerTest, DemandsOfAGatewayThatDoesNotReadAreHeldUpAndNobodyElses) {
+  market_.work[{"p", "acme"}] = 500;
+  market_.full = {1};
+  for (uint64_t id = 1; id <= 200; ++id) broker_.Put(Wants(id, "ann"));
+  Demand other = Wants(1, "bob");
+  other.session = 2;
+  broker_.Put(other);
+  Run(3);
+  EXPECT_THAT(market_.granted, ElementsAre(Pair("bob", "acme")));
+  EXPECT_FALSE(broker_.more()) << "it would spin";
+  broker_.Withdraw(1, 200);
+  market_.full.clear();
+  EXPECT_TRUE(broker_.more());
+  Run(200 / Broker::kResumedMax + 1);
+  EXPECT_EQ(market_.granted.size(), 1 + 199);
+  EXPECT_EQ(broker_.demands(), 0);
+  Run();
+  EXPECT_FALSE(broker_.more());
+}
+
+TEST_F(BrokerTest, ADemandWithoutPatienceThatIsHeldUpWasNotRefused) {
+  market_.work[{"p", "acme"}] = 1;
+  market_.full = {1};
+  Demand demand = Wants(1, "ann");
+  demand.until = absl::InfinitePast();
+  broker_.Put(demand);
+  Demand other = Wants(1, "bob", 2);
+  other.session = 2;
+  other.until = absl::InfinitePast();
+  broker_.Put(other);
+  Run();
+  EXPECT_THAT(market_.granted, ElementsAre(Pair("bob", "acme")));
+  EXPECT_THAT(market_.ended, ElementsAre(Pair(1, Market::End::kNoWork)));
+  EXPECT_TRUE(broker_.Stands(1, 1));
+  market_.work[{"p", "acme"}] = 1;
+  market_.full.clear();
+  Run();
+  EXPECT_EQ(market_.granted.size(), 2);
+  EXPECT_EQ(broker_.demands(), 0);
+}
+
+TEST_F(BrokerTest, ATurnIsShortWhereATenantHasThousandsOfJobs) {
+  market_.jobs = 5000;
+  market_.work[{"p", "acme"}] = 1;
+  for (uint64_t id = 1; id <= 50; ++id) {
+    broker_.Put(Wants(id, absl::StrCat("w", id)));
+    market_.ineligible.insert(absl::StrCat("w", id));
+  }
+  for (int turns = 0; turns < 100; ++turns) Run();
+  market_.work[{"p", "acme"}] = 50;
+  broker_.WorkAppeared();
+  for (uint64_t id = 101; id <= 120; ++id) broker_.Put(Wants(id, absl::StrCat("w", id)));
+  int turns = 0;
+  do {
+    const int before = market_.asked;
+    const int offers_before = market_.offers_asked;
+    Run();
+    ++turns;
+    // The last question may go beyond the limit.
+    const int looks = (market_.asked - before + market_.offers_asked - offers_before) * 5000;
+    EXPECT_LE(looks, static_cast<int>(Broker::kWorkMax) + 2 * 5000);
+  } while (broker_.more() && turns < 1000);
+  EXPECT_EQ(market_.granted.size(), 20);
+  EXPECT_LE(turns, 50);
+}
+
+TEST_F(BrokerTest, APoolWithMuchWorkDoesNotKeepTheOthersFromTheirTurn) {
+  market_.jobs = Broker::kWorkMax;
+  for (const char* pool : {"a", "b", "c"}) {
+    market_.work[{pool, "acme"}] = 100;
+    for (uint64_t id = 1; id <= 10; ++id) {
+      Demand demand = Wants(id, pool);
+      demand.session = static_cast<uint64_t>(*pool);
+      demand.pool = pool;
+      broker_.Put(demand);
+    }
+  }
+  Run(9);
+  std::map<std::string, int> by_pool;
+  for (const auto& [worker, tenant] : market_.granted) ++by_pool[worker];
+  EXPECT_THAT(by_pool, ElementsAre(Pair("a", 3), Pair("b", 3), Pair("c", 3)));
 }
 
 TEST_F(BrokerTest, PoolsDoNotWaitForEachOther) {

@@ -1,6 +1,7 @@
 // A whole coordinator over disks in memory, with gateways and requesters: for tests.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -49,15 +50,18 @@ class RecordingSink final : public SessionSink {
  public:
   void Send(v1::WorkResponse response) override {
     EXPECT_FALSE(closed.has_value()) << "a message after the end";
+    room_left -= std::min(room_left, response.ByteSizeLong());
     messages.push_back(response);
     all.MergeFrom(response);
   }
+  size_t room() const override { return room_left; }
   void Close(absl::Status status) override { closed = std::move(status); }
   // What came since the last call.
   v1::WorkResponse Take() { return std::exchange(all, {}); }
 
   std::vector<v1::WorkResponse> messages;
   v1::WorkResponse all;
+  size_t room_left = 1 << 30;  // More, when the test says that the gateway has read.
   std::optional<absl::Status> closed;
 };
 

@@ -165,6 +165,54 @@ TEST_F(HostPayloadsTest, AnItemThatTheStoreLostIsDataLoss) {
   EXPECT_THAT((*owner_)->damage(), StatusIs(absl::StatusCode::kDataLoss));
 }
 
+// Nobody reads its older items, so it is the page's own fetch that finds out. The new ones must not
+// be lost as well: they stay in the journal until an operator has put the page back.
+TEST_F(HostPayloadsTest, APageThatGrowsAfterItWasLostIsSpokenOfAndWrittenOnceItIsBack) {
+  Open(0);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 10);
+  world_.WriteAll(*owner_);
+  auto& objects = world_.disk().mutable_objects();
+  const core::ObjectWrite page = objects.at("payload:0:0");
+  objects.erase("payload:0:0");
+  world_.AddItems(*owner_, job, 1);
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  const core::RecordId added = (*owner_)->status().head;
+  world_.RunFor(*owner_, absl::Minutes(1));
+  EXPECT_THAT((*owner_)->damage(), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_LE((*owner_)->status().trimmed_below, added);
+  EXPECT_EQ((*owner_)->status().dirty_objects, 1);
+
+  objects["payload:0:0"] = page;
+  world_.RunFor(*owner_, absl::Minutes(1));
+  EXPECT_EQ((*owner_)->status().dirty_objects, 0);
+  world_.ExpectItems(*owner_, job, 11);
+  Open(0);
+  world_.ExpectItems(*owner_, job, 11);
+}
+
+// One try is a call of the store: not a hundred in each second.
+TEST_F(HostPayloadsTest, ALostPageIsAskedForSeldom) {
+  Open(0);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 10);
+  world_.WriteAll(*owner_);
+  world_.disk().mutable_objects().erase("payload:0:0");
+  world_.AddItems(*owner_, job, 1);
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  int calls = 0;
+  for (const absl::Time end = world_.now() + absl::Minutes(1); world_.now() < end;) {
+    const bool idle = owner_->store().pending() == 0;
+    (*owner_)->Tick(world_.now());
+    (*owner_)->Flush(world_.now());
+    calls += idle && owner_->store().pending() > 0 ? 1 : 0;
+    owner_->store().DeliverAll();
+    world_.Pass(absl::Milliseconds(10));
+  }
+  EXPECT_GT(calls, 10);
+  EXPECT_LT(calls, 200);
+}
+
 TEST_F(HostPayloadsTest, ADeletedJobLeavesNoPageBehind) {
   const JobIndex job = world_.CreateJob(*owner_, "a");
   world_.AddItems(*owner_, job, 300);

@@ -4,8 +4,10 @@
 
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
+#include "coordinator/core/record.h"
 #include "coordinator/edge/names.h"
 #include "tests/coordinator/edge/coordinator_world.h"
 #include "tests/support/status_matchers.h"
@@ -87,6 +89,55 @@ TEST_F(LossesTest, TheEndOfTheOwnerBeforeIsNotHiddenByTheNextOnesFence) {
   // It stays so, however far we get.
   JobWith(10);
   EXPECT_THAT(Hello(end.epoch, end.sequence + 1), HasReason("HISTORY_LOST"));
+}
+
+// An owner that was replaced while nothing happened to its partition does not know that it was.
+TEST_F(LossesTest, WhatTheNextOwnerCommittedIsNotCalledLost) {
+  JobWith(3);
+  const core::RecordId end = world_.disk().last_id();
+  v1::Hello by_position;
+  v1::CommitPosition& seen = *by_position.add_positions();
+  seen.set_partition("partitions/p0");
+  seen.set_epoch(end.epoch + 1);
+  seen.set_sequence(3);
+  v1::Hello by_assignment;
+  const IdMaker ids({.low = 17, .high = 4}, 1);
+  by_assignment.add_held()->set_assignment(ids.Assignment(0, {core::JobIndex(0), 5}));
+  FaultyStore next(&world_.disk());
+  next.Append({end.epoch + 1, 0}, core::EncodeRecord({.nonce = 4711, .follows = end}),
+              [](const absl::Status& status) { EXPECT_THAT(status, IsOk()); });
+  next.DeliverAll();
+
+  std::vector<RecordingSink*> sinks;
+  world_.Turn([&] {
+    for (v1::Hello* hello : {&by_position, &by_assignment}) {
+      hello->set_gateway(absl::StrCat("g", sinks.size()));
+      hello->set_protocol_version(1);
+      sinks.push_back(&world_.NewSink());
+      const Coordinator::SessionId session = world_->OpenSession("web", sinks.back());
+      v1::WorkRequest request;
+      *request.mutable_hello() = *hello;
+      world_->OnWork(session, request);
+      // Nor is it heard any more, before it is known or after.
+      v1::WorkRequest more;
+      CoordinatorWorld::AddLease(more, 1, "ann");
+      world_->OnWork(session, more);
+    }
+  });
+  world_.Settle();
+  for (const RecordingSink* sink : sinks) {
+    ASSERT_TRUE(sink->closed.has_value());
+    EXPECT_THAT(*sink->closed, StatusIs(StatusCode::kUnavailable));
+    EXPECT_THAT(*sink->closed, HasReason("PARTITION_UNOWNED"));
+    EXPECT_THAT(sink->messages, ::testing::IsEmpty());
+  }
+  EXPECT_THAT(world_->failure(), StatusIs(StatusCode::kAborted));
+}
+
+TEST_F(LossesTest, AnEpochThatNobodyWroteIsLost) {
+  const core::RecordId end = world_.disk().last_id();
+  EXPECT_THAT(Hello(end.epoch + 1, 0), StatusIs(StatusCode::kDataLoss));
+  EXPECT_THAT(world_->failure(), IsOk());
 }
 
 TEST_F(LossesTest, OneLostPageCostsItsAssignmentsAndNeitherTheStreamNorTheOthers) {

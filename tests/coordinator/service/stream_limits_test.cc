@@ -90,7 +90,7 @@ void ExpectADeafGatewayLosesItsPlace(std::vector<std::string> flags) {
 }
 
 TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
-  ExpectADeafGatewayLosesItsPlace({"--stream-queue-max", "4194304"});
+  ExpectADeafGatewayLosesItsPlace({"--stream-queue-max", "8388608"});
 }
 
 // However much each of them may leave unread.
@@ -113,6 +113,63 @@ TEST(StreamLimitsTest, CompressedMessagesAreNotUnpacked) {
     context->set_compression_algorithm(algorithm);
     EXPECT_EQ(stub->GetJob(context.get(), request, &job).error_code(),
               grpc::StatusCode::UNIMPLEMENTED);
+  }
+}
+
+// All that there is may be granted to one gateway: that is no reason to end its stream, neither then
+// nor when it asks for all of it again.
+TEST(StreamLimitsTest, AGatewayThatReadsIsSentAllThatItAskedFor) {
+  CoordinatorProcess coordinator({.flags = {"--stream-queue-max", absl::StrCat(8 << 20)}});
+  const auto jobs = v1::JobService::NewStub(coordinator.Channel());
+  v1::CreateJobRequest create;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      absl::StrCat(kGoodJob, "request_id: 'large'"), &create));
+  create.mutable_job()->mutable_policy()->mutable_split()->set_items_max(20);
+  v1::Job job;
+  ASSERT_TRUE(jobs->CreateJob(Context().get(), create, &job).ok());
+  constexpr int kItems = 600;
+  v1::AddItemsResponse added;
+  const auto upload_context = Context();
+  const auto upload = jobs->AddItems(upload_context.get(), &added);
+  for (int i = 0; i < kItems;) {
+    v1::AddItemsRequest batch;
+    batch.set_job(job.name());
+    batch.set_offset(i);
+    for (const int end = i + 50; i < end; ++i) {
+      v1::Item& item = *batch.add_items();
+      item.set_key(absl::StrCat("k", i));
+      item.add_content()->set_name("t");
+      item.mutable_content(0)->set_text(std::string(60'000, 'x'));
+    }
+    ASSERT_TRUE(upload->Write(batch));
+  }
+  upload->WritesDone();
+  ASSERT_TRUE(upload->Finish().ok());
+  v1::SealJobRequest seal;
+  seal.set_name(job.name());
+  ASSERT_TRUE(jobs->SealJob(Context().get(), seal, &job).ok());
+
+  const auto stub = v1::WorkService::NewStub(coordinator.Channel());
+  for (const bool again : {false, true}) {
+    const auto context = Context();
+    const auto work = stub->Work(context.get());
+    v1::WorkRequest request = Hello("reads");
+    request.mutable_hello()->set_resend_all(again);
+    for (int w = 0; !again && w < 100; ++w) {
+      v1::Lease& lease = *request.add_leases();
+      lease.set_demand_id(w + 1);
+      lease.set_worker(absl::StrCat("w", w));
+      lease.set_assignments_wanted(1);
+    }
+    ASSERT_TRUE(work->Write(request));
+    int items = 0;
+    v1::WorkResponse response;
+    while (items < kItems && work->Read(&response)) {
+      for (const v1::Assigned& assigned : response.assigned()) items += assigned.items_size();
+    }
+    EXPECT_EQ(items, kItems);
+    context->TryCancel();
+    EXPECT_EQ(work->Finish().error_code(), grpc::StatusCode::CANCELLED);
   }
 }
 
