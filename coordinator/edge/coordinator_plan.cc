@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <optional>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
+#include "coordinator/core/money.h"
 #include "coordinator/edge/coordinator_impl.h"
 
 namespace tessera::edge {
@@ -31,11 +31,6 @@ struct Subject {
   int64_t items_in_all = 0;
 };
 
-core::Micros ToMicros(double amount) {
-  constexpr core::Micros kMost = std::numeric_limits<core::Micros>::max();
-  return amount >= static_cast<double>(kMost) ? kMost : static_cast<core::Micros>(amount);
-}
-
 // A stratum of the plan, from that of the items that stand for all: all are alike but for how many
 // there are, which decides how they are bundled.
 void Enlarge(const Subject& subject, core::Micros price, core::Stratum& stratum) {
@@ -50,7 +45,13 @@ void Enlarge(const Subject& subject, core::Micros price, core::Stratum& stratum)
   stratum.items_admitted = times(stratum.items_admitted);
   stratum.units *= factor;
   stratum.answers_expected *= factor;
-  stratum.cost_micros = ToMicros(stratum.answers_expected * static_cast<double>(price));
+  stratum.cost_micros = core::ToMicros(stratum.answers_expected * static_cast<double>(price));
+  if (split.strategy == core::SplitStrategy::kUniform) {
+    // The only one has items of all lengths, and so many that a remnant makes no difference.
+    stratum.sittings *= factor;
+    stratum.worker_seconds *= factor;
+    return;
+  }
   stratum.bundle_items = core::BundleItems(split, split.cost, mean, stratum.items_admitted);
   stratum.sittings = stratum.answers_expected / stratum.bundle_items;
   stratum.worker_seconds =
@@ -82,7 +83,7 @@ core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
     plan.answers_expected += stratum.answers_expected;
     plan.worker_seconds += stratum.worker_seconds;
   }
-  plan.cost_micros = ToMicros(plan.answers_expected * static_cast<double>(price));
+  plan.cost_micros = core::ToMicros(plan.answers_expected * static_cast<double>(price));
   return plan;
 }
 
