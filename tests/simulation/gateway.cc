@@ -144,8 +144,11 @@ void Gateway::SendEntry(v1::WorkKind kind, const std::string& assignment, v1::Wo
   for (v1::Submit& submit : *request.mutable_submits()) submit.set_tag(tag);
   for (v1::Return& giving_back : *request.mutable_returns()) giving_back.set_tag(tag);
   for (v1::Extend& extend : *request.mutable_extends()) extend.set_tag(tag);
-  unanswered_[tag] = {
-      .kind = kind, .assignment = assignment, .request = request, .sent_at = world_->now()};
+  unanswered_[tag] = {.kind = kind,
+                      .assignment = assignment,
+                      .request = request,
+                      .sent_at = world_->now(),
+                      .over = IsOver(held_.at(assignment))};
   if (sent_.size() < 20) {
     sent_.push_back(request);
   } else {
@@ -289,6 +292,11 @@ bool Gateway::JobIsThere(const Held& held) const {
   return world_->state(held.ref.partition).job(held.ref.id.job) != nullptr;
 }
 
+bool Gateway::IsOver(const Held& held) const {
+  const core::JobState* job = world_->state(held.ref.partition).job(held.ref.id.job);
+  return job != nullptr && job->leases.Find(held.ref.id.sequence) == nullptr;
+}
+
 void Gateway::OnWelcome(const v1::Welcome& welcome) {
   welcomed_ = true;
   for (const v1::HeldState& state : welcome.held()) {
@@ -386,7 +394,11 @@ void Gateway::OnCommitted(const v1::Committed& committed) {
     return Complain("an acknowledgement of something that was never sent");
   }
   Held& held = found->second;
-  unanswered_.erase(committed.tag());
+  const auto entry = unanswered_.find(committed.tag());
+  if (entry != unanswered_.end()) {
+    if (entry->second.over && JobIsThere(held)) CheckRepeat(committed, held);
+    unanswered_.erase(entry);
+  }
   if (committed.has_expire_time())
     held.expire = std::max(held.expire, FromProto(committed.expire_time()));
   if (committed.has_late_until_time()) {
@@ -463,6 +475,22 @@ void Gateway::OnRejected(const v1::Rejected& rejected) {
 void Gateway::CheckLedger() {
   for (const auto& [id, held] : held_) {
     if (JobIsThere(held)) CheckHeld(id, held);
+  }
+}
+
+void Gateway::CheckRepeat(const v1::Committed& committed, const Held& held) {
+  if (committed.kind() != v1::WORK_KIND_SUBMIT || !committed.has_earned_micros()) return;
+  int64_t paid = 0;
+  int64_t rejected = 0;  // It may have been so when the reply was made, or not yet.
+  for (const auto& [key, notes] : held.items) {
+    const std::optional<ItemEntry> entry = Find(held, key);
+    if (!entry.has_value()) continue;
+    const bool back = entry->status == ItemEntry::kRejected || (entry->flags & ItemEntry::kUnpaid);
+    if (entry->counted() || back) (back ? rejected : paid) += held.price_micros;
+  }
+  if (committed.earned_micros() < paid || committed.earned_micros() > paid + rejected) {
+    Complain("assignment ", committed.assignment(), " is said to have earned ",
+             committed.earned_micros(), ", it earned ", paid, " and lost ", rejected);
   }
 }
 

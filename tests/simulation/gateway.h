@@ -63,6 +63,7 @@ class Gateway {
     std::string assignment;
     v1::WorkRequest request;  // With this entry alone.
     absl::Time sent_at;
+    bool over = false;  // The assignment was over before it was sent: it can change nothing.
   };
 
   void Connect();
@@ -87,7 +88,10 @@ class Gateway {
   // The entry of this item under this assignment, in the committed state.
   std::optional<core::ItemEntry> Find(const Held& held, const std::string& key) const;
   void CheckHeld(const std::string& id, const Held& held);
+  // A reply that can have changed nothing states what was earned.
+  void CheckRepeat(const v1::Committed& committed, const Held& held);
   bool JobIsThere(const Held& held) const;
+  bool IsOver(const Held& held) const;
   template <typename... Parts>
   void Complain(const Parts&... parts);
 

@@ -428,13 +428,14 @@ void World::ChangePool() {
     }
     Complain(absl::StrCat("a change of a pool is refused: ", reply.status().ToString()));
   };
-  const int choice = random_.Int(0, 3);
-  if (choice == 0) {
-    v1::CreatePoolRequest request;
-    request.set_pool_id("extra");
-    return Call<v1::CreatePoolRequest, v1::Pool>(&Coordinator::CreatePool, request, may);
-  }
-  if (choice == 1) {
+  if (random_.Chance(600)) {
+    bool there = false;
+    for (uint32_t p = 0; p < partitions_; ++p) there |= state(p).pools().contains("extra");
+    if (!there) {
+      v1::CreatePoolRequest request;
+      request.set_pool_id("extra");
+      return Call<v1::CreatePoolRequest, v1::Pool>(&Coordinator::CreatePool, request, may);
+    }
     v1::DeletePoolRequest request;
     request.set_name("pools/extra");
     return Call<v1::DeletePoolRequest, Coordinator::Empty>(&Coordinator::DeletePool, request, may);
