@@ -285,5 +285,43 @@ TEST_F(WorkTest, ARejectionNamesTheFieldAndTheKeyAtFault) {
   }
 }
 
+TEST_F(WorkTest, ACorrectionThatComesAfterTheAnswerWasCountedIsNotAcknowledged) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  Draft(assigned, 0, 1, "yes");
+  world_.Pass(absl::Minutes(6));
+  sink_.Take();
+  v1::WorkResponse told = Draft(assigned, 0, 2, "no");
+  EXPECT_THAT(told.committed(), SizeIs(0));
+  ASSERT_THAT(told.rejected(), SizeIs(1)) << told.DebugString();
+  EXPECT_EQ(told.rejected(0).reason(), "ASSIGNMENT_FINISHED");
+  EXPECT_EQ(told.rejected(0).edit(), 2);
+  told = Draft(assigned, 0, 1, "yes");
+  ASSERT_THAT(told.committed(), SizeIs(1)) << told.DebugString();
+  EXPECT_EQ(told.committed(0).edit(), 1);
+  EXPECT_TRUE(told.committed(0).finished());
+}
+
+// What is said of a gold item is told of its answers, whatever is known.
+TEST_F(WorkTest, AGoldItemsValueIsWhatItsAnswersSay) {
+  const std::string job = world_.Create(CoordinatorWorld::JobRequest());
+  v1::AddItemsRequest add;
+  add.set_job(job);
+  v1::Item& item = *add.add_items();
+  item.set_key("item0");
+  item.add_content()->set_text("fine");
+  *item.mutable_gold() = CoordinatorWorld::Choice("yes");
+  ASSERT_TRUE(world_.Call(&Coordinator::AddItems, add).ok());
+  ASSERT_THAT(Submit(Lease(1, "ann"), "no").committed(), SizeIs(1));
+  v1::ExplainItemRequest explain;
+  explain.set_job(job);
+  explain.set_item_key("item0");
+  const auto story = world_.Call(&Coordinator::ExplainItem, explain);
+  ASSERT_TRUE(story.ok());
+  EXPECT_TRUE(story->result().is_gold());
+  EXPECT_EQ(story->result().value().fields(0).choice(), "no");
+  EXPECT_EQ(story->item().gold().fields(0).choice(), "yes");
+}
+
 }  // namespace
 }  // namespace tessera::edge
