@@ -66,10 +66,11 @@ class SessionSink {
   virtual ~SessionSink() = default;
   // Queues one message.
   virtual void Send(v1::WorkResponse response) = 0;
-  // So many bytes more may wait for the gateway to read them; 0: enough do. Answers are sent all the
-  // same, but assignments only while there is room. When there is some again a turn is due, which
-  // the sink sees to.
-  virtual size_t room() const = 0;
+  // Whether more may wait for the gateway to read it. Answers are sent all the same, but assignments
+  // only while there is room. When there is some again a turn is due, which the sink sees to.
+  virtual bool HasRoom() = 0;
+  // So many bytes of assignments are on their way here; they take room like what waits here.
+  virtual void SetOnTheWay(size_t bytes) = 0;
   // Ends the stream; nothing follows.
   virtual void Close(absl::Status status) = 0;
 };

@@ -155,6 +155,7 @@ void Outbox::Send(Batch& batch) {
     }
     *response.add_assigned() = std::move(a.message);
   }
+  ready.clear();  // It is here, and counts there from now on.
   if (response.ByteSizeLong() > 0) session->Send(std::move(response), partitions_->now());
 }
 

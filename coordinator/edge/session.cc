@@ -26,23 +26,33 @@ bool Session::Owns(absl::string_view worker_name) const {
 }
 
 void Session::Send(v1::WorkResponse response, absl::Time now) {
-  if (sink_ == nullptr) return;
+  if (stream_->sink == nullptr) return;
   if (!welcomed_) {
     if (!response.has_welcome()) return before_welcome_.MergeFrom(response);
     welcomed_ = true;
     response.MergeFrom(std::exchange(before_welcome_, {}));
   }
   said_at_ = now;
-  sink_->Send(std::move(response));
+  stream_->sink->Send(std::move(response));
 }
 
 std::shared_ptr<void> Session::OnTheWay(size_t bytes) {
-  *on_the_way_ += bytes;
-  return {nullptr, [sum = on_the_way_, bytes](void*) { *sum -= bytes; }};
+  stream_->Add(bytes);
+  return {nullptr, [stream = stream_, bytes](void*) { stream->Remove(bytes); }};
+}
+
+void Session::Stream::Add(size_t bytes) {
+  on_the_way += bytes;
+  if (sink != nullptr) sink->SetOnTheWay(on_the_way);
+}
+
+void Session::Stream::Remove(size_t bytes) {
+  on_the_way -= bytes;
+  if (sink != nullptr) sink->SetOnTheWay(on_the_way);
 }
 
 void Session::Close(absl::Status status) {
-  if (sink_ != nullptr) std::exchange(sink_, nullptr)->Close(std::move(status));
+  if (stream_->sink != nullptr) std::exchange(stream_->sink, nullptr)->Close(std::move(status));
 }
 
 }  // namespace tessera::edge

@@ -28,7 +28,12 @@ class Session {
  public:
   // `platform`: an id, or "" for any. `sink` lives until Close() or the session's end.
   Session(uint64_t id, absl::string_view platform, SessionSink* sink, absl::Time now)
-      : id_(id), platform_(platform), sink_(sink), heard_at_(now), said_at_(now) {}
+      : id_(id),
+        platform_(platform),
+        stream_(std::make_shared<Stream>(Stream{.sink = sink})),
+        heard_at_(now),
+        said_at_(now) {}
+  ~Session() { stream_->sink = nullptr; }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -52,9 +57,9 @@ class Session {
   bool NeedsTemplate(JobRef job) { return templates_.insert(job).second; }
   bool HasTemplate(JobRef job) const { return templates_.contains(job); }
 
-  // Whether one more assignment may be put on its way. Not before Welcome, and not while what waits
-  // to be read, with what is on its way there, is enough.
-  bool HasRoom() const { return welcomed_ && sink_ != nullptr && sink_->room() > *on_the_way_; }
+  // Whether one more assignment may be put on its way. Not before Welcome, and not while enough waits
+  // to be read or is on its way there.
+  bool HasRoom() const { return welcomed_ && stream_->sink != nullptr && stream_->sink->HasRoom(); }
   // Counts `bytes` as on their way to the sink for as long as what it gives lives.
   std::shared_ptr<void> OnTheWay(size_t bytes);
 
@@ -70,13 +75,21 @@ class Session {
   void Close(absl::Status status);
 
  private:
+  // Outlives the session where something is still on its way.
+  struct Stream {
+    void Add(size_t bytes);
+    void Remove(size_t bytes);
+
+    SessionSink* sink = nullptr;  // Nothing once closed.
+    size_t on_the_way = 0;
+  };
+
   const uint64_t id_;
   const std::string platform_;
-  SessionSink* sink_;  // Nothing once closed.
+  const std::shared_ptr<Stream> stream_;
   std::string gateway_;
   bool welcomed_ = false;
   bool doubted_ = false;
-  const std::shared_ptr<size_t> on_the_way_ = std::make_shared<size_t>(0);
   v1::WorkResponse before_welcome_;
   absl::flat_hash_set<JobRef> templates_;
   absl::Time heard_at_;

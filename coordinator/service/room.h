@@ -26,13 +26,17 @@ class Room {
 
   // False, and nothing is taken, where there is not enough left.
   [[nodiscard]] bool Take(absl::string_view caller, int64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  // What the caller could take.
+  int64_t Left(absl::string_view caller) const ABSL_LOCKS_EXCLUDED(mutex_);
   // Of what was taken.
   void GiveBack(absl::string_view caller, int64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  int64_t LeftLocked(absl::string_view caller) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const int64_t bytes_max_;
   const int64_t caller_bytes_max_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   int64_t taken_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_map<std::string, int64_t> by_caller_ ABSL_GUARDED_BY(mutex_);
 };

@@ -102,13 +102,12 @@ class WorkStream final
     bool room_again = false;
     {
       const MutexLock lock(&mutex_);
-      const bool had_room = queue_bytes_ < backlog_max_;
       writing_ = false;
       queue_bytes_ -= queue_.front().bytes;
       queue_.pop_front();
       if (!ok) DropQueue();  // OnCancel() says the rest.
       CountQueue();
-      room_again = !had_room && queue_bytes_ < backlog_max_;
+      room_again = full_ && !IsFull();
     }
     if (room_again) Post([](edge::Coordinator&) {});  // A turn.
     WriteOrFinish();
@@ -134,10 +133,15 @@ class WorkStream final
     EndIfAllIsSaid();
   }
 
-  // Far below where the stream is ended: what one turn may say beside goes on top of it.
-  size_t room() const override {
+  bool HasRoom() override {
     const MutexLock lock(&mutex_);
-    return backlog_max_ - std::min(backlog_max_, queue_bytes_);
+    return !IsFull();
+  }
+
+  void SetOnTheWay(size_t bytes) override {
+    const MutexLock lock(&mutex_);
+    on_the_way_ = bytes;
+    CountQueue();
   }
 
   void Close(absl::Status status) override {
@@ -273,13 +277,24 @@ class WorkStream final
   // Takes the room that the queue has come to need, or gives back what it needs no longer. False
   // where there is none left; nothing has changed then.
   bool CountQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const int64_t needed =
-        static_cast<int64_t>(queue_bytes_ - std::min(queue_bytes_, kUncountedMax));
+    const size_t bytes = queue_bytes_ + on_the_way_;
+    const auto needed = static_cast<int64_t>(bytes - std::min(bytes, kUncountedMax));
     const int64_t more = needed - queue_counted_;
     if (more > 0 && !service_.queue_room().Take(caller_, more)) return false;
     if (more < 0) service_.queue_room().GiveBack(caller_, -more);
     queue_counted_ = needed;
     return true;
+  }
+
+  // Whether as much waits as may, far below where the stream is ended: what a turn has to say beside
+  // assignments goes on top of it. As the room of all fills, each may leave less unread, and at last
+  // nothing, so that nobody is ended because of what others leave. Who is full for their sake alone
+  // is not told when they have read: the coordinator's thread looks at least once a second.
+  bool IsFull() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const auto left = static_cast<size_t>(service_.queue_room().Left(caller_));
+    full_ = left < 2 * edge::kMessageBytesMax ||
+            queue_bytes_ + on_the_way_ >= std::min(backlog_max_, left / 4);
+    return full_;
   }
 
   // gRPC is called outside of the lock, as it may call back at once.
@@ -325,12 +340,14 @@ class WorkStream final
   int64_t unanswered_ = 0;
   v1::WorkResponse early_rejected_;
 
-  mutable Mutex mutex_;
+  Mutex mutex_;
   size_t handed_in_ ABSL_GUARDED_BY(mutex_) = 0;
   bool read_waits_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mutex_);
   size_t queue_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t queue_counted_ ABSL_GUARDED_BY(mutex_) = 0;  // Of it, taken from the room of all.
+  size_t on_the_way_ ABSL_GUARDED_BY(mutex_) = 0;      // Assignments that are not here so far.
+  bool full_ ABSL_GUARDED_BY(mutex_) = false;          // As was said last.
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> finish_ ABSL_GUARDED_BY(mutex_);
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;

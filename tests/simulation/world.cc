@@ -92,7 +92,8 @@ class World::Link final : public edge::SessionSink {
       gateway_->OnMessage(id_, response);
     });
   }
-  size_t room() const override { return backlog_max_ - std::min(backlog_max_, backlog_); }
+  bool HasRoom() override { return backlog_ + on_the_way_ < backlog_max_; }
+  void SetOnTheWay(size_t bytes) override { on_the_way_ = bytes; }
   void Close(absl::Status status) override {
     if (broken_) return;
     session_ = 0;
@@ -118,6 +119,7 @@ class World::Link final : public edge::SessionSink {
   const std::weak_ptr<Server> server_;
   const size_t backlog_max_;
   size_t backlog_ = 0;
+  size_t on_the_way_ = 0;
   Coordinator::SessionId session_ = 0;
   bool broken_ = false;
 };

@@ -54,13 +54,15 @@ class RecordingSink final : public SessionSink {
     messages.push_back(response);
     all.MergeFrom(response);
   }
-  size_t room() const override { return room_left; }
+  bool HasRoom() override { return room_left > on_the_way; }
+  void SetOnTheWay(size_t bytes) override { on_the_way = bytes; }
   void Close(absl::Status status) override { closed = std::move(status); }
   // What came since the last call.
   v1::WorkResponse Take() { return std::exchange(all, {}); }
 
   std::vector<v1::WorkResponse> messages;
   v1::WorkResponse all;
+  size_t on_the_way = 0;
   size_t room_left = 1 << 30;  // More, when the test says that the gateway has read.
   std::optional<absl::Status> closed;
 };

@@ -53,7 +53,8 @@ class PromptFits : public FitExecutor {
 class Inbox : public SessionSink {
  public:
   void Send(v1::WorkResponse response) override { responses.push_back(std::move(response)); }
-  size_t room() const override { return 1 << 20; }
+  bool HasRoom() override { return true; }
+  void SetOnTheWay(size_t) override {}
   void Close(absl::Status status) override { closed = std::move(status); }
 
   std::vector<v1::WorkResponse> responses;

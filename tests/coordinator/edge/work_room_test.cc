@@ -72,6 +72,7 @@ TEST_F(WorkRoomTest, AGatewayIsGivenAsMuchAsItReads) {
     EXPECT_LE(told.ByteSizeLong(), kRoom + 2 * kItemBytes);
     given += static_cast<size_t>(told.assigned_size());
     EXPECT_EQ(Open(), given + others) << "more is leased than was sent";
+    EXPECT_EQ(sink_.on_the_way, 0) << "nothing is on its way any more";
     if (reads == 0) {
       // Others go on meanwhile.
       RecordingSink& other = world_.NewSink();

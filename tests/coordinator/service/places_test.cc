@@ -70,8 +70,11 @@ TEST(RoomTest, OneCallerHasItsShareAndWhatIsGivenBackIsThereAgain) {
   EXPECT_TRUE(room.Take("a", 1));
   EXPECT_TRUE(room.Take("b", 4));
   EXPECT_FALSE(room.Take("c", 3)) << "more than is left of all";
+  EXPECT_EQ(room.Left("c"), 2);
   EXPECT_TRUE(room.Take("c", 2));
+  EXPECT_EQ(room.Left("d"), 0);
   room.GiveBack("a", 4);
+  EXPECT_EQ(room.Left("a"), 4);
   EXPECT_TRUE(room.Take("c", 2));
   EXPECT_TRUE(room.Take("a", 2));
   EXPECT_FALSE(room.Take("a", 1));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -116,10 +117,10 @@ TEST(StreamLimitsTest, CompressedMessagesAreNotUnpacked) {
   }
 }
 
-// All that there is may be granted to one gateway: that is no reason to end its stream, neither then
-// nor when it asks for all of it again.
-TEST(StreamLimitsTest, AGatewayThatReadsIsSentAllThatItAskedFor) {
-  CoordinatorProcess coordinator({.flags = {"--stream-queue-max", absl::StrCat(8 << 20)}});
+constexpr int kLargeItems = 600;
+
+// A job of 36 MB, twenty items in an assignment.
+void CreateLargeJob(const CoordinatorProcess& coordinator) {
   const auto jobs = v1::JobService::NewStub(coordinator.Channel());
   v1::CreateJobRequest create;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
@@ -127,11 +128,10 @@ TEST(StreamLimitsTest, AGatewayThatReadsIsSentAllThatItAskedFor) {
   create.mutable_job()->mutable_policy()->mutable_split()->set_items_max(20);
   v1::Job job;
   ASSERT_TRUE(jobs->CreateJob(Context().get(), create, &job).ok());
-  constexpr int kItems = 600;
   v1::AddItemsResponse added;
   const auto upload_context = Context();
   const auto upload = jobs->AddItems(upload_context.get(), &added);
-  for (int i = 0; i < kItems;) {
+  for (int i = 0; i < kLargeItems;) {
     v1::AddItemsRequest batch;
     batch.set_job(job.name());
     batch.set_offset(i);
@@ -148,28 +148,79 @@ TEST(StreamLimitsTest, AGatewayThatReadsIsSentAllThatItAskedFor) {
   v1::SealJobRequest seal;
   seal.set_name(job.name());
   ASSERT_TRUE(jobs->SealJob(Context().get(), seal, &job).ok());
+}
 
+v1::WorkRequest Wants(int assignments) {
+  v1::WorkRequest request;
+  for (int w = 0; w < assignments; ++w) {
+    v1::Lease& lease = *request.add_leases();
+    lease.set_demand_id(w + 1);
+    lease.set_worker(absl::StrCat("w", w));
+    lease.set_assignments_wanted(1);
+  }
+  return request;
+}
+
+// All that there is may be granted to one gateway: that is no reason to end its stream, neither then
+// nor when it asks for all of it again.
+TEST(StreamLimitsTest, AGatewayThatReadsIsSentAllThatItAskedFor) {
+  CoordinatorProcess coordinator({.flags = {"--stream-queue-max", absl::StrCat(8 << 20)}});
+  CreateLargeJob(coordinator);
   const auto stub = v1::WorkService::NewStub(coordinator.Channel());
   for (const bool again : {false, true}) {
     const auto context = Context();
     const auto work = stub->Work(context.get());
     v1::WorkRequest request = Hello("reads");
     request.mutable_hello()->set_resend_all(again);
-    for (int w = 0; !again && w < 100; ++w) {
-      v1::Lease& lease = *request.add_leases();
-      lease.set_demand_id(w + 1);
-      lease.set_worker(absl::StrCat("w", w));
-      lease.set_assignments_wanted(1);
-    }
+    if (!again) request.MergeFrom(Wants(100));
     ASSERT_TRUE(work->Write(request));
     int items = 0;
     v1::WorkResponse response;
-    while (items < kItems && work->Read(&response)) {
+    while (items < kLargeItems && work->Read(&response)) {
       for (const v1::Assigned& assigned : response.assigned()) items += assigned.items_size();
     }
-    EXPECT_EQ(items, kItems);
+    EXPECT_EQ(items, kLargeItems);
     context->TryCancel();
     EXPECT_EQ(work->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+}
+
+// What several leave unread together costs none of them its stream, and when they read it is theirs.
+TEST(StreamLimitsTest, WhatSeveralGatewaysLeaveUnreadEndsNobodysStream) {
+  CoordinatorProcess coordinator({.flags = {"--queue-memory-max", absl::StrCat(16 << 20)}});
+  CreateLargeJob(coordinator);
+  struct Gateway {
+    std::unique_ptr<grpc::ClientContext> context;
+    std::unique_ptr<grpc::ClientReaderWriter<v1::WorkRequest, v1::WorkResponse>> work;
+  };
+  const auto stub = v1::WorkService::NewStub(SmallChannel(coordinator));
+  std::vector<Gateway> gateways;
+  for (int g = 0; g < 6; ++g) {
+    Gateway gateway{.context = Context()};
+    gateway.work = stub->Work(gateway.context.get());
+    v1::WorkResponse response;
+    ASSERT_TRUE(gateway.work->Write(Hello(absl::StrCat("g", g))));
+    ASSERT_TRUE(gateway.work->Read(&response));
+    ASSERT_TRUE(gateway.work->Write(Wants(100)));
+    gateways.push_back(std::move(gateway));
+  }
+  std::atomic<int> items = 0;
+  std::vector<std::thread> readers;
+  for (Gateway& gateway : gateways) {
+    readers.emplace_back([&] {
+      v1::WorkResponse response;
+      while (items < kLargeItems && gateway.work->Read(&response)) {
+        for (const v1::Assigned& assigned : response.assigned()) items += assigned.items_size();
+      }
+      if (items < kLargeItems) return;
+      for (Gateway& other : gateways) other.context->TryCancel();
+    });
+  }
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_GE(items, kLargeItems);
+  for (Gateway& gateway : gateways) {
+    const grpc::Status status = gateway.work->Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED) << status.error_message();
   }
 }
 
