@@ -3,16 +3,20 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "client/address.h"
 #include "client/channel_wait.h"
 #include "client/retry.h"
 #include "client/status.h"
 #include "common/address.h"
+#include "common/errors.h"
 #include "common/pem.h"
 #include "common/status_macros.h"
 #include "tessera/v1/job_service.grpc.pb.h"
@@ -26,7 +30,7 @@ constexpr size_t kBatchBytesMax = 1 << 20;  // A quarter of what a message may h
 constexpr int kPageSize = 1000;
 // For how long AddItems() asks where to go on: what it adds to `retry_for` at the most.
 constexpr absl::Duration kOffsetTimeout = absl::Seconds(5);
-constexpr int kBatchesPerCall = 8;  // Then half-close, to learn what is committed.
+constexpr int kBatchesPerCall = 8;  // Then half-close, to learn what is taken.
 
 // A stream that is cancelled when somebody asks to stop.
 class Cancellable {
@@ -115,6 +119,27 @@ Request Named(std::string name) {
   Request request;
   request.set_name(std::move(name));
   return request;
+}
+
+// Which item of its batch a refusal of AddItems is about: `items[3].key`. Nothing where it says no
+// such thing.
+std::optional<int64_t> RefusedItem(const absl::Status& status) {
+  for (const FieldViolation& field : GetDetails(status).fields) {
+    absl::string_view path = field.field;
+    int64_t index = 0;
+    if (absl::ConsumePrefix(&path, "items[") &&
+        absl::SimpleAtoi(path.substr(0, path.find(']')), &index)) {
+      return index;
+    }
+  }
+  return std::nullopt;
+}
+
+// `status` with the place of item number `offset`, if it can be read again.
+absl::Status AtItem(const absl::Status& status, int64_t offset, ItemSource* source) {
+  v1::Item item;
+  if (!source->Seek(offset).ok() || !source->Next(&item).value_or(false)) return status;
+  return WithDetails(source->At(status), GetDetails(status));
 }
 
 bool UsesTls(const ConnectOptions& options) { return options.tls || !options.tls_ca_pem.empty(); }
@@ -300,12 +325,14 @@ absl::Status Client::ListResults(
 }
 
 absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
-    absl::string_view job, ItemSource* source,
-    const std::function<void(int64_t committed_offset)>& on_progress, std::stop_token stop) {
-  const std::string name = JobName(job);
+    const v1::Job& job, ItemSource* source, const std::function<void(int64_t items)>& on_progress,
+    std::stop_token stop) {
+  const std::string name = JobName(job.name());
   v1::AddItemsResponse total;
-  int64_t committed = 0;  // As far as is known.
-  int64_t offset = 0;     // Of `next`.
+  int64_t committed = job.committed_offset();  // As far as is known.
+  int64_t taken = 0;   // How many items of `source` are known to be in the job.
+  int64_t offset = 0;  // Of `next`.
+  int batches_max = kBatchesPerCall;
   bool has_next = false;
   v1::Item next;
   Tries tries(retry());
@@ -322,7 +349,8 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
     const auto writer = stubs_->jobs->AddItems(&context, &response);
     const Cancellable cancellable(stop, &context);
     absl::Status input;
-    for (int batch = 0; batch < kBatchesPerCall && has_next && input.ok(); ++batch) {
+    int batches = 0;
+    for (; batches < batches_max && has_next && input.ok(); ++batches) {
       if (stop.stop_requested()) break;
       v1::AddItemsRequest request;
       request.set_job(name);
@@ -331,6 +359,8 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
       while (has_next && request.items_size() < kBatchItemsMax) {
         const size_t size = next.ByteSizeLong();
         if (request.items_size() > 0 && bytes + size > kBatchBytesMax) break;
+        // What is there is compared, and what is new added, in batches of their own.
+        if (request.items_size() > 0 && offset + request.items_size() == committed) break;
         bytes += size;
         request.add_items()->Swap(&next);
         absl::StatusOr<bool> more = source->Next(&next);
@@ -346,16 +376,27 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
     if (status.ok()) {
       tries.Restart();
       committed = response.committed_offset();
+      taken = offset;
       total.set_committed_offset(committed);
       total.set_added(total.added() + response.added());
       total.set_present(total.present() + response.present());
-      if (on_progress) on_progress(committed);
+      if (on_progress) on_progress(taken);
       if (!input.ok()) return input;
       continue;
     }
     if (stop.stop_requested()) return Stopped();
     const bool moved = absl::IsOutOfRange(status);
-    if (!moved && !WorthAnotherTry(status, asked)) return status;
+    if (!moved && !WorthAnotherTry(status, asked)) {
+      const std::optional<int64_t> refused = RefusedItem(status);
+      if (!refused.has_value()) return status;
+      if (batches <= 1) return AtItem(status, taken + *refused, source);
+      // Of which batch it is shows when they are sent one by one.
+      batches_max = 1;
+      offset = taken;
+      has_next = false;
+      TESSERA_RETURN_IF_ERROR(source->Seek(offset));
+      continue;
+    }
     // Where to go on is for the job to say. While it says nothing, the time for tries goes on.
     while (true) {
       const absl::StatusOr<v1::Job> now = CallOnce(
@@ -366,7 +407,6 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
       if (now.ok()) {
         if (!moved && now->committed_offset() > committed) tries.Restart();
         committed = now->committed_offset();
-        if (on_progress) on_progress(committed);
       }
       if (!tries.Again(moved ? absl::UnavailableError("the offset moved") : status, asked, stop)) {
         if (stop.stop_requested()) return Stopped();
@@ -376,7 +416,11 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
       }
       if (now.ok()) break;
     }
-    offset = committed;
+    // What we were adding is ours as far as it is committed. What was there before us, and what
+    // came from somebody else, is compared.
+    if (!moved && taken >= job.committed_offset()) taken = committed;
+    if (on_progress) on_progress(taken);
+    offset = taken;
     has_next = false;
     TESSERA_RETURN_IF_ERROR(source->Seek(offset));
   }

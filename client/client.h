@@ -4,7 +4,7 @@
 //   v1::CreateJobRequest create;
 //   create.mutable_job()->...;
 //   TESSERA_ASSIGN_OR_RETURN(v1::Job job, client->CreateJob(create));
-//   TESSERA_RETURN_IF_ERROR(client->AddItems(job.name(), &items).status());
+//   TESSERA_RETURN_IF_ERROR(client->AddItems(job, &items).status());
 //   // As many as we meant to add: that the job holds as many as it holds would guard nothing.
 //   TESSERA_RETURN_IF_ERROR(client->SealJob(job.name(), items_count).status());
 //
@@ -106,17 +106,19 @@ class Client {
   absl::Status ListResults(const v1::ListResultsRequest& request, std::stop_token stop,
                            const std::function<bool(const v1::ListResultsResponse&)>& on_page);
 
-  // Adds all items of `source`, beginning at its first; items that are there already change
-  // nothing. After a break it reads the committed offset and goes on from there; every piece that
-  // is committed begins the time that trying again may take anew. `on_progress` hears the committed
-  // offset after each piece. Does not seal.
+  // Adds all items of `source`, beginning at its first, to `job`, as CreateJob or GetJob returned
+  // it. Those that it held then are sent, too, and the server compares them. After a break it goes
+  // on in comparing where it was, and in adding from the committed offset; every piece that is
+  // taken begins the time that trying again may take anew. `on_progress` hears after each piece how
+  // many items are known to be in the job. Does not seal.
   //
-  // ABORTED where the offset moves on without us: somebody else adds to the same job. Where it is
-  // stopped, what was sent may be committed or not.
+  // ALREADY_EXISTS (ITEM_DIFFERS): the job holds another item in that place, or with that key.
+  // ABORTED where the offset moves on without us: somebody else adds to the same job. An error about
+  // one item says its place (ItemSource::At()). Where it is stopped, what was sent may be committed
+  // or not.
   absl::StatusOr<v1::AddItemsResponse> AddItems(
-      absl::string_view job, ItemSource* source,
-      const std::function<void(int64_t committed_offset)>& on_progress = nullptr,
-      std::stop_token stop = {});
+      const v1::Job& job, ItemSource* source,
+      const std::function<void(int64_t items)>& on_progress = nullptr, std::stop_token stop = {});
 
   // Hears every status of a job until it has ended (OK), `on_status` returns false (OK), `stop` is
   // requested (CANCELLED), or an error lasts. `on_break`, if given, hears of each break that is

@@ -77,7 +77,8 @@ constexpr Flag kSubmitFlags[] = {
     TESSERA_JOB_FLAGS,
     TESSERA_ITEM_FLAGS,
     {"request-id", "ID",
-     "makes a repeat, with the same file, go on with the same job (a random one)"},
+     "makes a repeat, with the same file, go on with the same job (a random one); items that are "
+     "there already are compared"},
     {"paused", "", "create it paused; `tessera resume` starts it"},
     {"wait", "", "watch the job until it has ended"},
 };

@@ -178,7 +178,7 @@ absl::StatusOr<DemoRun> RunDemo(const DemoData& data, const DemoRunOptions& opti
   const absl::Time begun = absl::Now();
   TESSERA_ASSIGN_OR_RETURN(const v1::Job created, client->CreateJob(MakeJob()));
   ItemList items(data.items);
-  TESSERA_RETURN_IF_ERROR(client->AddItems(created.name(), &items, nullptr, stop).status());
+  TESSERA_RETURN_IF_ERROR(client->AddItems(created, &items, nullptr, stop).status());
   TESSERA_RETURN_IF_ERROR(
       client->SealJob(created.name(), static_cast<int64_t>(data.items.size())).status());
   if (options.on_plan) {

@@ -6,14 +6,11 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "client/cli/command.h"
 #include "client/cli/interrupt.h"
@@ -87,20 +84,6 @@ absl::StatusOr<std::vector<std::string>> SubmitWarnings(const Survey& survey, co
   return warnings;
 }
 
-// The item of the file that a refusal of AddItems is about: `items[3]` of the batch that begins at
-// the job's offset. Nothing where it says no such thing.
-std::optional<int64_t> RefusedItem(const absl::Status& status, int64_t committed_offset) {
-  for (const FieldViolation& field : GetDetails(status).fields) {
-    absl::string_view path = field.field;
-    int64_t index = 0;
-    if (absl::ConsumePrefix(&path, "items[") &&
-        absl::SimpleAtoi(path.substr(0, path.find(']')), &index)) {
-      return committed_offset + index;
-    }
-  }
-  return std::nullopt;
-}
-
 // The flags with which a repeat of the command finds the job that `create` made: the id that was
 // drawn for it, and the instant that a deadline like `2h` stood for.
 std::string RepeatFlags(const v1::CreateJobRequest& create) {
@@ -124,54 +107,28 @@ absl::Status MaybeCreated(const absl::Status& status, const v1::CreateJobRequest
                    "same command with ", RepeatFlags(create), " makes no second one"));
 }
 
-// The first `held` items of the file are in the job already, from an earlier run with the same
-// request id. Their content is not compared; by their keys another file is found out.
-absl::Status CheckHeld(const v1::Job& job, int64_t held, ItemSource* items, Client* client,
-                       std::stop_token stop) {
-  for (const int64_t offset : std::set<int64_t>{0, held - 1}) {
-    v1::Item item;
-    TESSERA_RETURN_IF_ERROR(items->Seek(offset));
-    TESSERA_RETURN_IF_ERROR(items->Next(&item).status());
-    const absl::Status found = client->ExplainItem(job.name(), item.key(), stop).status();
-    if (GetDetails(found).reason == "ITEM_NOT_FOUND") {
-      const absl::Status located = items->At(
-          absl::AlreadyExistsError(absl::StrCat("the job of this --request-id has no item '",
-                                                item.key(), "': it was made of another file")));
-      return Error(located.code(), "REQUEST_ID_REUSED", located.message());
-    }
-    TESSERA_RETURN_IF_ERROR(found);
-  }
-  return items->Seek(0);
-}
-
-// `status` ended the intake: says where, that the job is there all the same, and what can be done
-// with it.
+// `status` ended the intake: says that the job is there all the same, and what can be done with it.
 absl::Status LeftBehind(const absl::Status& status, const v1::CreateJobRequest& create,
-                        const std::string& name, Client* client, ItemSource* items) {
-  absl::Status located = status;
+                        const std::string& name, Client* client) {
   const absl::StatusOr<v1::Job> now = client->GetJob(name);
   std::string held = "holds some of its items and is not sealed";
   if (now.ok()) {
     held = absl::StrCat("holds ", FormatCount(now->committed_offset()), " items and is ",
                         now->sealed() ? "sealed" : "not sealed");
-    const std::optional<int64_t> refused = RefusedItem(status, now->committed_offset());
-    v1::Item item;
-    if (refused.has_value() && items->Seek(*refused).ok() && items->Next(&item).value_or(false)) {
-      located = items->At(status);
-    }
   }
   const std::string id = ShortName(name);
+  const bool other_file = GetDetails(status).reason == "ITEM_DIFFERS";
   const std::string next =
-      now.ok() && now->sealed()
+      other_file || (now.ok() && now->sealed())
           ? absl::StrCat("give the file that the job was made of (`tessera watch ", id,
-                         "` follows it); without --request-id a new job is made")
+                         "` follows it); another --request-id, or none, makes a new job")
           : absl::StrCat("the same command with ", RepeatFlags(create),
                          " goes on with it, with a file whose items so far are the same; `tessera "
                          "cancel ",
                          id, " --wait` and `tessera delete ", id, "` take it away");
   return WithNextStep(
-      WithDetails(absl::Status(located.code(), absl::StrCat(located.message(), "\nthe job ", name,
-                                                            " is there, ", held)),
+      WithDetails(absl::Status(status.code(), absl::StrCat(status.message(), "\nthe job ", name,
+                                                           " is there, ", held)),
                   GetDetails(status)),
       next);
 }
@@ -195,7 +152,7 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
 
   const Interrupt interrupt;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
-  TESSERA_ASSIGN_OR_RETURN(std::vector<std::string> warnings,
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> warnings,
                            SubmitWarnings(survey, job, client.get(), interrupt.token()));
   Warn(call, warnings, /*lines=*/call.Has("wait"));
   const absl::StatusOr<v1::Job> created = client->CreateJob(create, interrupt.token());
@@ -203,30 +160,19 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
   // From here on something exists, so an outage is waited out.
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> patient, call.Connect(kOutageMax));
   LiveDisplay display(&call.err(), call.err_terminal());
-  const auto on_progress = [&](int64_t committed) {
-    const double share = static_cast<double>(committed) / static_cast<double>(survey.count);
+  const auto on_progress = [&](int64_t items) {
+    const double share = static_cast<double>(items) / static_cast<double>(survey.count);
     display.Show({absl::StrFormat(
-        "sending items %s %s of %s",
+        "%s items %s %s of %s", items < created->committed_offset() ? "comparing" : "sending",
         Bar(display.terminal(), share, std::clamp(display.terminal().width - 50, 10, 40)),
-        FormatCount(committed), FormatCount(survey.count))});
+        FormatCount(items), FormatCount(survey.count))});
   };
   // Whoever is told what was left behind has waited for long enough.
   const auto left_behind = [&](const absl::Status& status) {
-    return LeftBehind(status, create, created->name(), client.get(), survey.items.get());
+    return LeftBehind(status, create, created->name(), client.get());
   };
-  const int64_t held = std::min(created->committed_offset(), survey.count);
-  if (held > 0) {
-    const absl::Status same =
-        CheckHeld(*created, held, survey.items.get(), patient.get(), interrupt.token());
-    if (!same.ok()) return left_behind(same);
-    warnings.push_back(absl::StrCat("the job has ", FormatCount(held), " of the file's ",
-                                    Plural(survey.count, "item"),
-                                    " already; their content was not compared"));
-    Warn(call, {warnings.back()}, /*lines=*/call.Has("wait"));
-  }
   const absl::Status added =
-      patient->AddItems(created->name(), survey.items.get(), on_progress, interrupt.token())
-          .status();
+      patient->AddItems(*created, survey.items.get(), on_progress, interrupt.token()).status();
   display.Clear();
   if (!added.ok()) return left_behind(added);
   if (interrupt.requested()) return left_behind(absl::CancelledError("stopped"));

@@ -105,7 +105,7 @@ TEST(KillTest, AJobSurvivesItsCoordinatorBeingKilledAgainAndAgain) {
   ASSERT_THAT(job, IsOk());
   auto items = client::OpenItems(DemoFile("items.csv"), {});
   ASSERT_THAT(items, IsOk());
-  const auto added = client.AddItems(job->name(), items->get());
+  const auto added = client.AddItems(*job, items->get());
   ASSERT_THAT(added, IsOk());
   ASSERT_THAT(client.SealJob(job->name(), added->committed_offset()), IsOk());
 

@@ -74,6 +74,7 @@ class FakeJobs final : public v1::JobService::Service {
     return grpc::Status::OK;
   }
 
+  std::vector<int64_t> offsets;        // Of the batches.
   std::function<void()> on_add_items;  // Then AddItems is not answered.
   absl::Duration break_after;          // From the last batch to the break.
 
@@ -94,7 +95,12 @@ class FakeJobs final : public v1::JobService::Service {
         return {grpc::StatusCode::UNAVAILABLE, "broke"};
       }
       const auto committed = static_cast<int64_t>(keys.size());
+      offsets.push_back(request.offset());
       if (request.offset() + request.items_size() <= committed) {
+        for (int i = 0; i < request.items_size(); ++i) {
+          if (request.items(i).key() == keys[static_cast<size_t>(request.offset() + i)]) continue;
+          return Differs(i);
+        }
         response->set_present(response->present() + request.items_size());
         continue;
       }
@@ -104,6 +110,20 @@ class FakeJobs final : public v1::JobService::Service {
     }
     response->set_committed_offset(static_cast<int64_t>(keys.size()));
     return grpc::Status::OK;
+  }
+
+  // Item `i` of a batch is not the one that is there.
+  static grpc::Status Differs(int i) {
+    google::rpc::Status rich;
+    rich.set_code(6);
+    google::rpc::ErrorInfo info;
+    info.set_domain("tessera");
+    info.set_reason("ITEM_DIFFERS");
+    rich.add_details()->PackFrom(info);
+    google::rpc::BadRequest bad;
+    bad.add_field_violations()->set_field(absl::StrCat("items[", i, "].key"));
+    rich.add_details()->PackFrom(bad);
+    return {grpc::StatusCode::ALREADY_EXISTS, "differs", rich.SerializeAsString()};
   }
 
   // The first call deletes, and its reply is lost.
@@ -260,6 +280,14 @@ TEST(TokenTest, OneLeavesThisMachineWithTlsOnly) {
   }
 }
 
+// As it was created, or is with so many items.
+v1::Job TheJob(int64_t committed_offset = 0) {
+  v1::Job job;
+  job.set_name("1");
+  job.set_committed_offset(committed_offset);
+  return job;
+}
+
 std::vector<v1::Item> MakeItems(int count) {
   std::vector<v1::Item> items(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) items[static_cast<size_t>(i)].set_key(absl::StrCat("k", i));
@@ -270,7 +298,8 @@ TEST_F(ConnectionTest, AnIntakeThatBreaksGoesOnFromWhatIsCommitted) {
   jobs_.batches_until_break = {3, 0, 1};
   ItemList items(MakeItems(20'500));
   std::vector<int64_t> progress;
-  const auto added = client_->AddItems("1", &items, [&](int64_t at) { progress.push_back(at); });
+  const auto added =
+      client_->AddItems(TheJob(), &items, [&](int64_t at) { progress.push_back(at); });
   ASSERT_THAT(added, IsOk());
   EXPECT_EQ(added->committed_offset(), 20'500);
   ASSERT_EQ(jobs_.keys.size(), 20'500u);
@@ -284,7 +313,7 @@ TEST_F(ConnectionTest, AnIntakeThatGoesOnHasTimeHoweverOftenItBreaks) {
   jobs_.break_after = absl::Milliseconds(800);
   jobs_.batches_until_break = {1, 1, 1};  // 2.4 s, in which three batches are committed.
   ItemList items(MakeItems(5'000));
-  EXPECT_THAT(client->AddItems("1", &items), IsOk());
+  EXPECT_THAT(client->AddItems(TheJob(), &items), IsOk());
   EXPECT_EQ(jobs_.keys.size(), 5'000u);
 }
 
@@ -296,14 +325,15 @@ TEST_F(ConnectionTest, AnIntakeAgainstAServerThatSaysNothingMoreEndsWithItsOwnEr
   jobs_.batches_until_break.assign(1000, 0);
   jobs_.silent = true;
   ItemList items(MakeItems(1));
-  EXPECT_THAT(client->AddItems("1", &items), StatusIs(absl::StatusCode::kUnavailable, "broke"));
+  EXPECT_THAT(client->AddItems(TheJob(), &items),
+              StatusIs(absl::StatusCode::kUnavailable, "broke"));
 }
 
 TEST_F(ConnectionTest, AStopEndsAnIntakeBetweenPieces) {
   std::stop_source stop;
   ItemList items(MakeItems(20'500));
   EXPECT_THAT(client_->AddItems(
-                  "1", &items, [&](int64_t) { stop.request_stop(); }, stop.get_token()),
+                  TheJob(), &items, [&](int64_t) { stop.request_stop(); }, stop.get_token()),
               StatusIs(absl::StatusCode::kCancelled));
   EXPECT_EQ(jobs_.keys.size(), 8'000u);  // A piece.
 }
@@ -312,7 +342,7 @@ TEST_F(ConnectionTest, AStopEndsAnIntakeThatIsNotAnswered) {
   std::stop_source stop;
   jobs_.on_add_items = [&] { stop.request_stop(); };
   ItemList items(MakeItems(20'500));
-  EXPECT_THAT(client_->AddItems("1", &items, nullptr, stop.get_token()),
+  EXPECT_THAT(client_->AddItems(TheJob(), &items, nullptr, stop.get_token()),
               StatusIs(absl::StatusCode::kCancelled));
 }
 
@@ -336,12 +366,55 @@ TEST_F(ConnectionTest, AllPagesOfResultsComeUntilThereIsAReasonToEnd) {
 
 TEST_F(ConnectionTest, WhatIsThereAlreadyIsPresent) {
   ItemList items(MakeItems(1500));
-  ASSERT_THAT(client_->AddItems("1", &items), IsOk());
+  ASSERT_THAT(client_->AddItems(TheJob(), &items), IsOk());
   ASSERT_THAT(items.Seek(0), IsOk());
-  const auto again = client_->AddItems("1", &items);
+  const auto again = client_->AddItems(TheJob(1500), &items);
   ASSERT_THAT(again, IsOk());
   EXPECT_EQ(again->added(), 0);
   EXPECT_EQ(again->present(), 1500);
+}
+
+// The items that a job has from an earlier time are compared, all of them, and the others added.
+TEST_F(ConnectionTest, WhatIsThereFromEarlierIsComparedAcrossBreaksAndGoneOnBehind) {
+  for (const v1::Item& item : MakeItems(10'300)) jobs_.keys.push_back(item.key());
+  jobs_.batches_until_break = {8, 1};  // The second stream breaks while it compares.
+  ItemList items(MakeItems(12'000));
+  std::vector<int64_t> progress;
+  const auto added =
+      client_->AddItems(TheJob(10'300), &items, [&](int64_t at) { progress.push_back(at); });
+  ASSERT_THAT(added, IsOk());
+  EXPECT_EQ(added->added(), 1'700);
+  EXPECT_EQ(jobs_.keys.size(), 12'000u);
+  EXPECT_THAT(jobs_.offsets,
+              ::testing::ElementsAre(0, 1'000, 2'000, 3'000, 4'000, 5'000, 6'000, 7'000, 8'000,
+                                     8'000, 9'000, 10'000, 10'300, 11'300));
+  EXPECT_THAT(progress, ::testing::ElementsAre(8'000, 8'000, 12'000));
+}
+
+TEST_F(ConnectionTest, AnItemThatIsAnotherThanEarlierIsFoundWhereverItStands) {
+  for (const int64_t other : {0, 1'999, 9'500, 10'299}) {
+    jobs_.keys.clear();
+    for (const v1::Item& item : MakeItems(10'300)) jobs_.keys.push_back(item.key());
+    jobs_.keys[static_cast<size_t>(other)] = "other";
+    ItemList items(MakeItems(12'000));
+    const absl::Status status = client_->AddItems(TheJob(10'300), &items).status();
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kAlreadyExists,
+                                 absl::StrCat("item ", other + 1, ": differs")));
+    EXPECT_THAT(status, HasReason("ITEM_DIFFERS"));
+    EXPECT_EQ(jobs_.keys.size(), 10'300u);
+  }
+}
+
+// Whoever adds to the same job at the same time must bring the same items.
+TEST_F(ConnectionTest, WhatSomebodyElseAddedMeanwhileIsCompared) {
+  jobs_.keys = {"k0", "other"};
+  ItemList items(MakeItems(3));
+  EXPECT_THAT(client_->AddItems(TheJob(), &items),
+              StatusIs(absl::StatusCode::kAlreadyExists, "item 2: differs"));
+  jobs_.keys = {"k0", "k1"};
+  ASSERT_THAT(items.Seek(0), IsOk());
+  EXPECT_THAT(client_->AddItems(TheJob(), &items), IsOk());
+  EXPECT_THAT(jobs_.keys, ::testing::ElementsAre("k0", "k1", "k2"));
 }
 
 TEST_F(ConnectionTest, AWatchGoesOnAfterABreakAndAStreamOfResultsFromItsToken) {
