@@ -240,7 +240,11 @@ absl::StatusOr<ExitCode> RunPause(Invocation& call) {
 
 absl::StatusOr<ExitCode> RunResume(Invocation& call) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
-  return ShowJob(call, client->ResumeJob(call.argument(0)));
+  const absl::StatusOr<v1::Job> job = client->ResumeJob(call.argument(0));
+  if (job.ok() && job->state() == v1::JOB_STATE_PAUSED && !call.json()) {
+    call.err() << "it stays paused: " << PauseRemedy(*job) << "\n";
+  }
+  return ShowJob(call, job);
 }
 
 absl::StatusOr<ExitCode> RunCancel(Invocation& call) { return EndJob(call, &Client::CancelJob); }

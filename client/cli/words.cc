@@ -81,14 +81,37 @@ std::string Word(v1::PartitionState state) {
   return Ending(v1::PartitionState_Name(state), "PARTITION_STATE_", state);
 }
 
-std::string StallText(v1::StallReason reason) {
+std::string PauseRemedy(const v1::Job& job) {
+  std::vector<std::string> steps;
+  for (const int reason : job.pause_reasons()) {
+    switch (reason) {
+      case v1::PAUSE_REASON_REQUESTED:
+        steps.emplace_back("go on with `tessera resume`");
+        break;
+      case v1::PAUSE_REASON_OUT_OF_BUDGET:
+        steps.emplace_back("raise the budget with `tessera update --budget`");
+        break;
+      default:
+        break;
+    }
+  }
+  // One whose deadline has only just passed names no reason so far.
+  const auto& reasons = job.pause_reasons();
+  if (reasons.empty() ||
+      std::find(reasons.begin(), reasons.end(), v1::PAUSE_REASON_PAST_DEADLINE) != reasons.end()) {
+    steps.emplace_back("set a later deadline with `tessera update --deadline`");
+  }
+  return absl::StrJoin(steps, ", and ");
+}
+
+std::string StallText(const v1::Job& job, v1::StallReason reason) {
   switch (reason) {
     case v1::STALL_REASON_NO_ELIGIBLE_WORKER:
       return "nobody who asks for work may answer what is left; bring more workers";
     case v1::STALL_REASON_OUT_OF_BUDGET:
       return "the budget pays for no further answer; raise it with `tessera update --budget`";
     case v1::STALL_REASON_PAUSED:
-      return "it is paused; go on with `tessera resume`";
+      return absl::StrCat("it is paused; ", PauseRemedy(job));
     case v1::STALL_REASON_RATE_LIMITED:
       return "its own limit of speed is reached; it goes on by itself";
     case v1::STALL_REASON_NOT_STARTED:
@@ -108,7 +131,7 @@ std::string StallText(v1::StallReason reason) {
 
 std::string StallLine(const v1::Job& job, v1::StallReason reason) {
   return absl::StrCat(job.counts().assignments_open() > 0 ? "no new leases: " : "stands still: ",
-                      StallText(reason));
+                      StallText(job, reason));
 }
 
 std::string StateText(const v1::Job& job) {

@@ -26,7 +26,9 @@ std::string Word(v1::SplitStrategy strategy);
 std::string Word(v1::PartitionState state);
 
 // Why a job buys nothing right now, and what would help.
-std::string StallText(v1::StallReason reason);
+std::string StallText(const v1::Job& job, v1::StallReason reason);
+// What would end each of the reasons for which a job is paused.
+std::string PauseRemedy(const v1::Job& job);
 // The same with what it means: `stands still: ...`, or `no new leases: ...` while open ones go on.
 std::string StallLine(const v1::Job& job, v1::StallReason reason);
 // The state with its reasons: `paused: out of budget`.

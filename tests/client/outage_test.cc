@@ -39,6 +39,14 @@ class ShakyJobs final : public v1::JobService::Service {
     back_ = absl::Now() + absl::Milliseconds(800);
     return grpc::Status::OK;
   }
+  // Its deadline has passed, which a resume does not change.
+  grpc::Status ResumeJob(grpc::ServerContext*, const v1::ResumeJobRequest* request,
+                         v1::Job* response) override {
+    response->set_name(request->name());
+    response->set_state(v1::JOB_STATE_PAUSED);
+    response->add_pause_reasons(v1::PAUSE_REASON_PAST_DEADLINE);
+    return grpc::Status::OK;
+  }
   grpc::Status WatchJob(grpc::ServerContext*, const v1::WatchJobRequest* request,
                         grpc::ServerWriter<v1::JobStatus>* writer) override {
     if (absl::Now() < back_) return {grpc::StatusCode::UNAVAILABLE, "gone"};
@@ -105,6 +113,12 @@ TEST_F(OutageTest, AJobThatMayBeThereIsFoundByTheIdThatWasDrawnForIt) {
 TEST_F(OutageTest, WhoeverWaitsForAnEndOutwaitsAnOutage) {
   EXPECT_EQ(Run({"cancel", "j", "--wait"}, &out_), kExitOk) << err_.str();
   EXPECT_THAT(out_.str(), HasSubstr("is cancelled"));
+}
+
+TEST_F(OutageTest, WhoeverResumesWhatStaysPausedIsToldWhatWouldHelp) {
+  EXPECT_EQ(Run({"resume", "j"}, &out_), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("is paused: past deadline"));
+  EXPECT_EQ(err_.str(), "it stays paused: set a later deadline with `tessera update --deadline`\n");
 }
 
 TEST_F(OutageTest, TheTokenIsNotForResultsThatCouldNotBeWritten) {

@@ -152,7 +152,7 @@ TEST(PrintableTest, NoViewShowsWhatOthersWroteAsItIs) {
 TEST(StatusTest, EveryReasonToStandStillIsASentenceOfItsOwn) {
   std::set<std::string> texts;
   for (int reason = 1; reason <= v1::StallReason_MAX; ++reason) {
-    const std::string text = StallText(static_cast<v1::StallReason>(reason));
+    const std::string text = StallText(v1::Job(), static_cast<v1::StallReason>(reason));
     EXPECT_THAT(text, HasSubstr(" "));
     EXPECT_TRUE(texts.insert(text).second) << text;
   }
@@ -164,6 +164,21 @@ TEST(StatusTest, EveryReasonToStandStillIsASentenceOfItsOwn) {
   EXPECT_THAT(StatusLine(status),
               ::testing::EndsWith("; stands still: the budget pays for no further answer; raise it "
                                   "with `tessera update --budget`"));
+}
+
+TEST(StatusTest, WhatEndsAPauseDependsOnItsReasons) {
+  const auto text = [](std::initializer_list<v1::PauseReason> reasons) {
+    v1::Job job;
+    for (const v1::PauseReason reason : reasons) job.add_pause_reasons(reason);
+    return StallText(job, v1::STALL_REASON_PAUSED);
+  };
+  EXPECT_EQ(text({v1::PAUSE_REASON_REQUESTED}), "it is paused; go on with `tessera resume`");
+  EXPECT_EQ(text({v1::PAUSE_REASON_PAST_DEADLINE}),
+            "it is paused; set a later deadline with `tessera update --deadline`");
+  EXPECT_EQ(text({}), text({v1::PAUSE_REASON_PAST_DEADLINE}));
+  EXPECT_EQ(text({v1::PAUSE_REASON_REQUESTED, v1::PAUSE_REASON_OUT_OF_BUDGET}),
+            "it is paused; go on with `tessera resume`, and raise the budget with `tessera update "
+            "--budget`");
 }
 
 TEST(StatusTest, ItemsThatAreOpenAgainAreExplained) {
