@@ -14,6 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "client/csv.h"
 #include "client/files.h"
 #include "client/json.h"
@@ -99,14 +100,21 @@ absl::StatusOr<double> Number(absl::string_view column, absl::string_view text) 
       absl::StrCat("column '", column, "' holds '", text, "', which is no number"));
 }
 
+// The name without what may change unsaid: case, and blanks that become `_`.
+std::string Bare(absl::string_view name) {
+  return absl::StrReplaceAll(absl::AsciiStrToLower(name), {{" ", ""}, {"_", ""}});
+}
+
 absl::Status AddPart(const ItemColumns& columns, const std::string& column,
-                     const std::string& value, v1::Item* item) {
+                     const std::string& value, v1::Item* item,
+                     std::map<std::string, std::string>* renamed) {
   if (value.empty()) return absl::OkStatus();
   const std::string name = PartName(column);
   if (name.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "column '", column, "' cannot name a part of the content; rename it with letters a to z"));
   }
+  if (name != column && Bare(name) != Bare(column)) renamed->emplace(column, name);
   for (const v1::Part& part : item->content()) {
     if (part.name() == name) {
       return absl::InvalidArgumentError(
@@ -131,7 +139,7 @@ absl::Status AddPart(const ItemColumns& columns, const std::string& column,
 }
 
 absl::Status ToItem(const ItemColumns& columns, absl::string_view key_column, const Record& record,
-                    v1::Item* item) {
+                    v1::Item* item, std::map<std::string, std::string>* renamed) {
   item->Clear();
   for (const auto& [column, value] : record) {
     if (!IsUtf8(value)) {
@@ -163,7 +171,7 @@ absl::Status ToItem(const ItemColumns& columns, absl::string_view key_column, co
       (*item->mutable_metadata())[column] = value;
     } else if (columns.content.empty() || Contains(columns.content, column) ||
                Contains(columns.links, column)) {
-      TESSERA_RETURN_IF_ERROR(AddPart(columns, column, value, item));
+      TESSERA_RETURN_IF_ERROR(AddPart(columns, column, value, item, renamed));
     }
   }
   if (item->key().empty()) {
@@ -276,7 +284,7 @@ class CsvItems final : public FileItems {
     for (size_t i = 0; i < fields.size(); ++i) {
       record.emplace_back(table_->columns()[i], std::move(fields[i]));
     }
-    TESSERA_RETURN_IF_ERROR(AtLine(ToItem(columns(), key_column_, record, item)));
+    TESSERA_RETURN_IF_ERROR(AtLine(ToItem(columns(), key_column_, record, item, &renamed_)));
     return true;
   }
 
@@ -341,7 +349,7 @@ class JsonItems final : public FileItems {
       record.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
     }
     TESSERA_ASSIGN_OR_RETURN(const std::string key_column, KeyColumn(columns(), present));
-    return ToItem(columns(), key_column, record, item);
+    return ToItem(columns(), key_column, record, item, &renamed_);
   }
 
   int64_t line_ = 0;

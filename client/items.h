@@ -8,7 +8,8 @@
 //   }
 //
 // CSV: one column is the key, some may have a meaning (ItemColumns), all others become text parts
-// of the content, named like the column (lower case, blanks as `_`). An empty field makes no part.
+// of the content, named like the column (lower case, blanks as `_`; see PartName()). An empty field
+// makes no part.
 //
 // JSON lines: each line is an object. With `content` it is an Item as in item.proto; without, it is
 // taken like a CSV record: members are columns. A record may lack some of those that ItemColumns
@@ -19,6 +20,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,6 +48,13 @@ class ItemSource {
 
   // `problem` with that place before it: `pairs.csv: line 7: ...`.
   virtual absl::Status At(const absl::Status& problem) const = 0;
+
+  // Columns whose parts, among the items that were read so far, are named otherwise than by case
+  // and blanks: `größe` to `gre`.
+  const std::map<std::string, std::string>& renamed() const { return renamed_; }
+
+ protected:
+  std::map<std::string, std::string> renamed_;
 };
 
 // Items in memory.
@@ -80,7 +89,8 @@ struct ItemColumns {
 absl::StatusOr<std::unique_ptr<ItemSource>> OpenItems(const std::string& path,
                                                       const ItemColumns& columns = {});
 
-// A column's name as a part's name: `Source Text` is `source_text`. Empty if nothing is left.
+// A column's name as a part's name: `Source Text` is `source_text`. What is none of the letters a to
+// z, digits, `_`, `.` and `-` falls away, as does all behind 63 characters. Empty if nothing is left.
 std::string PartName(absl::string_view column);
 
 // The media type that an address' ending stands for, such as image/png; empty if unknown.

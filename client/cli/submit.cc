@@ -49,7 +49,8 @@ void Warn(const Invocation& call, const std::vector<std::string>& warnings, bool
     return;
   }
   for (const std::string& warning : warnings) {
-    call.err() << Styled(call.err_terminal(), Style::kYellow, "warning:") << " " << warning << "\n";
+    call.err() << Styled(call.err_terminal(), Style::kYellow, "warning:") << " "
+               << Printable(warning) << "\n";
   }
 }
 
@@ -64,11 +65,7 @@ nlohmann::ordered_json WithWarnings(const google::protobuf::Message& message,
 // why when it is asked to create it.
 absl::StatusOr<std::vector<std::string>> SubmitWarnings(const Survey& survey, const v1::Job& job,
                                                         Client* client, std::stop_token stop) {
-  std::vector<std::string> warnings;
-  if (survey.repeated > 0) {
-    warnings.push_back(absl::StrCat(Plural(survey.repeated, "item"),
-                                    " more than once in the file, and counted once"));
-  }
+  std::vector<std::string> warnings = survey.warnings;
   v1::PlanJobRequest request;
   *request.mutable_draft()->mutable_template_() = job.template_();
   *request.mutable_draft()->mutable_policy() = job.policy();
@@ -201,6 +198,7 @@ absl::StatusOr<ExitCode> RunPlan(Invocation& call) {
   int64_t answers_least = 0;
   bool has_budget = true;
   v1::Policy policy;  // That is planned with.
+  std::vector<std::string> warnings;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, call.Connect());
   if (IsItemFile(subject)) {
     v1::JobDraft& draft = *request.mutable_draft();
@@ -213,6 +211,7 @@ absl::StatusOr<ExitCode> RunPlan(Invocation& call) {
     }
     TESSERA_ASSIGN_OR_RETURN(const Survey survey, SurveyFile(call, subject, draft.template_()));
     AddStrata(survey, &draft);
+    warnings = survey.warnings;
     policy = draft.policy();
     answers_least = AnswersLeast(policy.quality());
   } else {
@@ -225,7 +224,9 @@ absl::StatusOr<ExitCode> RunPlan(Invocation& call) {
     if (HasPolicyFlags(call)) *request.mutable_policy_override() = policy;
   }
   TESSERA_ASSIGN_OR_RETURN(const v1::SplitPlan plan, client->PlanJob(request));
-  const std::vector<std::string> warnings = PlanWarnings(plan, policy, answers_least);
+  for (std::string& each : PlanWarnings(plan, policy, answers_least)) {
+    warnings.push_back(std::move(each));
+  }
   Warn(call, warnings);
   if (call.json()) {
     nlohmann::ordered_json json = WithWarnings(plan, warnings);

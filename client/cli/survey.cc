@@ -26,8 +26,10 @@ absl::StatusOr<Survey> SurveyFile(const Invocation& call, const std::string& fil
   while (true) {
     TESSERA_ASSIGN_OR_RETURN(const bool more, survey.items->Next(&item));
     if (!more) break;
+    const int64_t repeated = check.repeated();
     TESSERA_RETURN_IF_ERROR(survey.items->At(check.Check(item, survey.items->line())));
     ++survey.count;
+    if (check.repeated() > repeated) continue;
     Survey::Stratum& stratum = survey.strata[item.stratum() == "default" ? "" : item.stratum()];
     ++stratum.items;
     stratum.length += item.length() == 0 ? 1 : item.length();
@@ -36,7 +38,15 @@ absl::StatusOr<Survey> SurveyFile(const Invocation& call, const std::string& fil
   if (survey.count == 0) {
     return absl::InvalidArgumentError(absl::StrCat(file, ": the file holds no items"));
   }
-  survey.repeated = check.repeated();
+  if (check.repeated() > 0) {
+    survey.warnings.push_back(absl::StrCat(Plural(check.repeated(), "item"),
+                                           " more than once in the file, and counted once"));
+  }
+  for (const auto& [column, part] : survey.items->renamed()) {
+    survey.warnings.push_back(
+        absl::StrCat("the column '", column, "' is shown as '", part,
+                     "': of a name only the letters a to z, digits, `_`, `.` and `-` are kept"));
+  }
   TESSERA_RETURN_IF_ERROR(survey.items->Seek(0));
   return survey;
 }

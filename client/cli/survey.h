@@ -25,8 +25,8 @@ struct Survey {
   };
   std::unique_ptr<ItemSource> items;  // At the first one again.
   int64_t count = 0;
-  int64_t repeated = 0;  // Of these, the same once more.
-  std::map<std::string, Stratum> strata;
+  std::map<std::string, Stratum> strata;  // Of each item once, as a job takes it.
+  std::vector<std::string> warnings;      // What one should know of the file.
 };
 
 // Opens `file` as the flags of `call` say, and checks all of it (client/item_check.h) against

@@ -497,6 +497,14 @@ TEST_F(CliTest, ABudgetThatBringsNoItemToItsEndIsWarnedOf) {
   EXPECT_THAT(Tessera({"submit", twice, "--classes", "a,b", "--budget", "1"}).err,
               AllOf(HasSubstr("warning: 1 item more than once in the file"),
                     HasSubstr("warning: workers are paid nothing"), HasSubstr("\n2 items; next:")));
+  // A plan counts what a job would have, and warns of the same.
+  const Json plan = TesseraJson({"plan", twice, "--classes", "a,b", "--price", "0.01"});
+  EXPECT_EQ(plan["items"], 2);
+  ASSERT_EQ(plan["warnings"].size(), 1u);
+  EXPECT_THAT(std::string(plan["warnings"][0]), StartsWith("1 item more than once in the file"));
+  const std::string umlaut = File("umlaut.csv", "id,größe\n1,x\n");
+  EXPECT_THAT(Tessera({"plan", umlaut, "--classes", "a,b", "--price", "0.01"}).err,
+              HasSubstr("warning: the column 'größe' is shown as 'gre': "));
   // Without a budget of one's own, none is spoken of.
   EXPECT_THAT(Tessera(with({"plan"})).out, HasSubstr("no budget is given; "));
   EXPECT_FALSE(TesseraJson(with({"plan"})).contains("remaining_micros"));

@@ -53,6 +53,17 @@ TEST_F(ItemsTest, AColumnIsTheKeyAndTheOthersAreShown) {
   EXPECT_EQ(items->front().content(0).text(), "Hello, you");
 }
 
+TEST_F(ItemsTest, AColumnThatLosesMoreThanCaseAndBlanksOnTheWayIsKnown) {
+  const std::string path =
+      Write("a.csv", "id,größe,Source  Text,größe 2,_a.b-c,preis €,note!\n1,x,x,x,x,,x\n");
+  const auto source = OpenItems(path, {.metadata = {"note!"}});
+  ASSERT_TRUE(source.ok()) << source.status();
+  v1::Item item;
+  ASSERT_TRUE((*source)->Next(&item).value_or(false));
+  EXPECT_THAT((*source)->renamed(), ::testing::UnorderedElementsAre(std::pair("größe", "gre"),
+                                                                    std::pair("größe 2", "gre_2")));
+}
+
 TEST_F(ItemsTest, AFolderIsNoEmptyFile) {
   for (const char* name : {"folder.csv", "folder.jsonl"}) {
     std::filesystem::create_directory(folder_.Join(name));
