@@ -27,7 +27,7 @@ class TemplateCheck {
   void Check(const v1::TaskTemplate& task, const FieldPath& path) {
     CheckRequiredLine(task.title(), 200, path.Sub("title"), violations_);
     CheckText(task.instructions(), 32 << 10, path.Sub("instructions"), violations_);
-    CheckText(task.version(), 64, path.Sub("version"), violations_);
+    CheckLine(task.version(), 64, path.Sub("version"), violations_);
     CheckLanguage(task.language(), path.Sub("language"), violations_);
     const FieldPath fields = path.Sub("fields");
     if (task.fields().empty()) violations_.Required(fields);
@@ -122,7 +122,7 @@ class TemplateCheck {
           !values.insert(choice.value()).second) {
         violations_.Duplicated(at.Sub("value"), "is there twice");
       }
-      CheckText(choice.label(), 200, at.Sub("label"), violations_);
+      CheckLine(choice.label(), 200, at.Sub("label"), violations_);
       CheckText(choice.description(), 1000, at.Sub("description"), violations_);
       CheckKeyHint(choice.key_hint(), at.Sub("key_hint"));
     }

@@ -244,10 +244,10 @@ TEST_F(CliTest, TextOfOthersIsShownAndNotObeyed) {
       "evil.jsonl", "{\"key\":\"a\",\"content\":[{\"name\":\"t\",\"text\":\"x\\u001b[2J\"}]}\n");
   const std::string task = File(
       "evil.json",
-      R"({"title":"Is \u202eit?","version":"1\u001b[2J","fields":[{"name":"f","choice":{"classes":[{"value":"no"},{"value":"yes"}]}}]})");
+      R"({"title":"Is \u202eit?","version":"1\u202e2","fields":[{"name":"f","choice":{"classes":[{"value":"no"},{"value":"yes"}]}}]})");
   const Json job = TesseraJson({"submit", items, "--template", task, "--budget", "1"});
-  EXPECT_EQ(job["template"]["version"], "1\x1b[2J");
-  EXPECT_THAT(Tessera({"jobs", job["name"]}).out, HasSubstr("template Is �it?, version 1�[2J\n"));
+  EXPECT_EQ(job["template"]["version"], "1\u202e2");
+  EXPECT_THAT(Tessera({"jobs", job["name"]}).out, HasSubstr("template Is �it?, version 1�2\n"));
   EXPECT_THAT(Tessera({"explain", job["name"], "a"}).out, HasSubstr("  t: x�[2J\n"));
 }
 

@@ -89,6 +89,8 @@ void AddCreates(std::vector<BadRequest>& rows) {
                         "FIELD_OUT_OF_LIMITS", "job.display_name"),
           CreateInvalid("a display name of two lines", "job { display_name: 'a\\nb' }",
                         "FIELD_MALFORMED", "job.display_name"),
+          CreateInvalid("a version that commands terminals", Template("version: '1\\033[2J'"),
+                        "FIELD_MALFORMED", "job.template.version"),
           CreateInvalid("a title that commands terminals", Template("title: 'a\\033[2J'"),
                         "FIELD_MALFORMED", "job.template.title"),
           CreateInvalid("a label without a key", "job { labels { key: '' value: 'v' } }",
@@ -200,6 +202,11 @@ void AddTemplates(std::vector<BadRequest>& rows) {
           WithField("a class with a control character",
                     "name: 'f' choice { classes { value: 'a\\n' } classes { value: 'b' } }",
                     invalid, "FIELD_MALFORMED", "job.template.fields[0].choice.classes[0].value"),
+          WithField(
+              "a label with a control character",
+              "name: 'f' choice { classes { value: 'a' label: 'A\\n' } classes { value: 'b' } "
+              "}",
+              invalid, "FIELD_MALFORMED", "job.template.fields[0].choice.classes[0].label"),
           WithField("a key twice, but for its case",
                     "name: 'f' choice { classes { value: 'a' key_hint: 'x' } classes { value: 'b' "
                     "key_hint: 'X' } }",
