@@ -335,6 +335,8 @@ class EmbeddedRedis::Keeper {
     const ssize_t size = pread(plan_.log_fd, tail.data(), tail.size(), start);
     if (size <= 0) return "";
     tail.resize(static_cast<size_t>(size));
+    // From the beginning of a line on.
+    if (start > plan_.log_start) tail.erase(0, tail.find('\n') + 1);
     return tail;
   }
 

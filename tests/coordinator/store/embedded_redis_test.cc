@@ -206,6 +206,18 @@ TEST(EmbeddedRedisTest, AServerThatEndsAtOnceIsReportedWithItsLog) {
   EXPECT_THAT(EmbeddedRedis::Start({.data_folder = folder.Join("data")}), IsOk());
 }
 
+TEST(EmbeddedRedisTest, TheEndOfALongLogBeginsWithALine) {
+  TempDir folder;
+  const std::string server = folder.Join("redis-server");
+  std::ofstream(server)
+      << "#!/bin/sh\nfor i in $(seq 1000 1999); do echo a line $i; done\nexit 3\n";
+  std::filesystem::permissions(server, std::filesystem::perms::owner_all);
+  EXPECT_THAT(EmbeddedRedis::Start({.data_folder = folder.Join("data"), .server_path = server}),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       ::testing::AllOf(HasSubstr("the end of its log:\na line 1"),
+                                        HasSubstr("\na line 1999\n"))));
+}
+
 TEST(EmbeddedRedisTest, AnUnexpectedEndIsTold) {
   TempDir folder;
   const auto redis = StartIn(folder.path());
