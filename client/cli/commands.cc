@@ -134,6 +134,7 @@ constexpr Flag kCancelFlags[] = {
 constexpr Flag kInspectFlags[] = {
     {"data-dir", "DIR", "data folder of `tessera up` or a coordinator (./tessera-data)"},
     {"redis", "ADDRESS", "a Redis instead: HOST:PORT or unix:PATH"},
+    {"redis-user", "USER", "its user, where it is not the default one (TESSERA_REDIS_USER)"},
     {"partition", "N", "partition, from 0 on (0)"},
     {"pages", "", "show the pages and job heads that the state is made of, instead of records"},
     {"digest", "", "show the state's digest, from pages and from the journal, and compare"},
@@ -295,8 +296,10 @@ constexpr Command kCommands[] = {
      "Reads what a coordinator stored: records with their events, or pages and job heads, or the\n"
      "digest of the state that they fold to. A data folder is read while no coordinator uses it, "
      "a\n"
-     "Redis of your own at any time (its password comes from TESSERA_REDIS_PASSWORD). Changes\n"
-     "nothing. Ends with 3 where there is no such partition, or no record from --from on.",
+     "Redis of your own at any time (its password comes from TESSERA_REDIS_PASSWORD, its user "
+     "from\n"
+     "--redis-user or TESSERA_REDIS_USER). Changes nothing. Ends with 3 where there is no such\n"
+     "partition, or no record from --from on.",
      "tessera inspect --data-dir ./tessera-data --limit 20", kInspectFlags, RunInspect},
     {"completion",
      "SHELL",

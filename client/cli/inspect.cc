@@ -24,6 +24,8 @@ using inspect::Inspector;
 using inspect::JournalRecord;
 using inspect::StateSource;
 
+constexpr char kDataFolder[] = "./tessera-data";
+
 // Payloads are the requester's: what is shown of them is how many and how large.
 nlohmann::ordered_json RecordToJson(const JournalRecord& record) {
   nlohmann::ordered_json json;
@@ -129,12 +131,12 @@ absl::StatusOr<core::RecordId> ParseRecordId(const std::string& text) {
   return id;
 }
 
-}  // namespace
-
-absl::StatusOr<ExitCode> RunInspect(Invocation& call) {
+absl::StatusOr<ExitCode> Inspect(Invocation& call) {
   inspect::InspectorOptions options;
   options.redis = call.Get("redis");
-  options.data_folder = call.Get("data-dir", "./tessera-data");
+  const char* user = std::getenv("TESSERA_REDIS_USER");
+  options.redis_user = call.Get("redis-user", user == nullptr ? "" : user);
+  options.data_folder = call.Get("data-dir", kDataFolder);
   // A password on a command line is everybody's.
   if (const char* password = std::getenv("TESSERA_REDIS_PASSWORD"))
     options.redis_password = password;
@@ -165,6 +167,22 @@ absl::StatusOr<ExitCode> RunInspect(Invocation& call) {
   }));
   if (!any) TESSERA_RETURN_IF_ERROR(ExplainNoRecords(call, *inspector, from));
   return kExitOk;
+}
+
+}  // namespace
+
+absl::StatusOr<ExitCode> RunInspect(Invocation& call) {
+  const absl::StatusOr<ExitCode> code = Inspect(call);
+  // Whoever did not answer, or said no, is a Redis, and no coordinator.
+  if (!absl::IsUnavailable(code.status()) && !absl::IsResourceExhausted(code.status())) return code;
+  if (!call.Has("redis")) {
+    return WithNextStep(code.status(),
+                        absl::StrCat(call.Get("data-dir", kDataFolder), "/redis.log says more"));
+  }
+  return WithNextStep(code.status(),
+                      absl::StrCat("is a Redis serving at ", call.Get("redis"),
+                                   ", and may its user do that? --redis-user or TESSERA_REDIS_USER "
+                                   "names the user, TESSERA_REDIS_PASSWORD holds the password"));
 }
 
 }  // namespace tessera::client

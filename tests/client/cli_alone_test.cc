@@ -1,6 +1,7 @@
 // The command where its coordinator is a special one, or none at all.
 #include <signal.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/program.h"
+#include "tests/support/redis_fixture.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -18,6 +20,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Json = nlohmann::json;
 using tessera::testing::Ended;
 using tessera::testing::Program;
@@ -82,6 +85,28 @@ TEST(CliInspectTest, TheFileOfAnOlderRedisIsADataFolderAsWell) {
   const Ended after = inspect();
   EXPECT_EQ(after.code, 0) << after.err;
   EXPECT_EQ(after.out, before.out);
+}
+
+// A Redis of one's own has users, and the one of the documents is not the default one.
+TEST(CliInspectTest, ARedisIsReadAsTheUserThatIsNamed) {
+  tessera::testing::RedisFixture redis;
+  const std::string address = absl::StrCat("unix:", redis.address().unix_path);
+  ASSERT_EQ(redis.Command("HSET tessera:deployment partitions 1"), "1");
+  ASSERT_EQ(redis.Command("ACL SETUSER reader on >secret ~* &* +@all"), "OK");
+  setenv("TESSERA_REDIS_PASSWORD", "secret", 1);
+  EXPECT_EQ(RunProgram("tessera", {"inspect", "--redis", address, "--redis-user", "reader"}).code,
+            0);
+  setenv("TESSERA_REDIS_USER", "reader", 1);
+  EXPECT_EQ(RunProgram("tessera", {"inspect", "--redis", address}).code, 0);
+  // What Redis refuses is nothing that a coordinator could mend.
+  ASSERT_EQ(redis.Command("ACL SETUSER reader -hget"), "OK");
+  const Ended refused = RunProgram("tessera", {"inspect", "--redis", address});
+  unsetenv("TESSERA_REDIS_USER");
+  unsetenv("TESSERA_REDIS_PASSWORD");
+  EXPECT_EQ(refused.code, 4);
+  EXPECT_THAT(refused.err,
+              AllOf(HasSubstr("NOPERM"), HasSubstr("next: is a Redis serving at unix:"),
+                    HasSubstr("--redis-user"), Not(HasSubstr("a coordinator"))));
 }
 
 // Names of files may be any bytes; what programs read is text all the same.
