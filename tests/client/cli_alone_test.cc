@@ -1,5 +1,8 @@
 // The command where its coordinator is a special one, or none at all.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -107,6 +110,21 @@ TEST(CliInspectTest, ARedisIsReadAsTheUserThatIsNamed) {
   EXPECT_THAT(refused.err,
               AllOf(HasSubstr("NOPERM"), HasSubstr("next: is a Redis serving at unix:"),
                     HasSubstr("--redis-user"), Not(HasSubstr("a coordinator"))));
+}
+
+// A shell that runs a script has its background jobs ignore Ctrl-C.
+TEST(CliInterruptTest, ABackgroundJobOfAScriptIsInterruptedToo) {
+  const tessera::testing::TempDir folder;
+  const std::string file = folder.Join("items.csv");
+  ASSERT_EQ(mkfifo(file.c_str(), 0600), 0);
+  Program submit("/bin/sh", {"-c", "trap '' INT; exec \"$0\" \"$@\"",
+                             absl::StrCat(std::getenv("TESSERA_BIN_DIR"), "/tessera"), "submit",
+                             file, "--classes", "a,b", "--budget", "1"});
+  const int writer = open(file.c_str(), O_WRONLY | O_CLOEXEC);  // Once it reads.
+  ASSERT_GE(writer, 0);
+  submit.Signal(SIGINT);
+  EXPECT_EQ(submit.Wait().code, 130);
+  close(writer);
 }
 
 // Names of files may be any bytes; what programs read is text all the same.
