@@ -30,6 +30,7 @@ constexpr size_t kBatchBytesMax = 1 << 20;  // A quarter of what a message may h
 constexpr int kPageSize = 1000;
 // For how long AddItems() asks where to go on: what it adds to `retry_for` at the most.
 constexpr absl::Duration kOffsetTimeout = absl::Seconds(5);
+constexpr absl::Duration kTransportPause = absl::Milliseconds(200);
 constexpr int kBatchesPerCall = 8;  // Then half-close, to learn what is taken.
 
 // A stream that is cancelled when somebody asks to stop.
@@ -385,6 +386,12 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
       continue;
     }
     if (stop.stop_requested()) return Stopped();
+    // What gRPC itself refuses, for want of memory, says nothing: there is room again in a moment.
+    if (absl::IsResourceExhausted(status) && GetDetails(status).reason.empty()) {
+      asked = std::max(asked, kTransportPause);
+    }
+    // On a slow line smaller pieces get through before their time is over.
+    if (absl::IsDeadlineExceeded(status)) batches_max = std::max(1, batches_max / 2);
     const bool moved = absl::IsOutOfRange(status);
     if (!moved && !WorthAnotherTry(status, asked)) {
       const std::optional<int64_t> refused = RefusedItem(status);

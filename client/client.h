@@ -112,7 +112,8 @@ class Client {
   // taken begins the time that trying again may take anew. `on_progress` hears after each piece how
   // many items are known to be in the job. Does not seal.
   //
-  // ALREADY_EXISTS (ITEM_DIFFERS): the job holds another item in that place, or with that key.
+  // ALREADY_EXISTS (ITEM_DIFFERS): the job holds another item with that key, or, of those that it
+  // held, none of it.
   // ABORTED where the offset moves on without us: somebody else adds to the same job. An error about
   // one item says its place (ItemSource::At()). Where it is stopped, what was sent may be committed
   // or not.

@@ -115,10 +115,17 @@ class StartWatch {
     thread_ = std::thread([this, signals] { Run(signals); });
   }
   ~StartWatch() {
+    End();
+    close(done_);
+  }
+
+  // Watches no more. Whether the tokens were to be read again meanwhile.
+  bool End() {
+    if (!thread_.joinable()) return reload_;
     const uint64_t one = 1;
     TESSERA_CHECK(write(done_, &one, sizeof(one)) == sizeof(one));
     thread_.join();
-    close(done_);
+    return reload_;
   }
 
  private:
@@ -130,15 +137,28 @@ class StartWatch {
       if (fds[0].revents != 0) return;
       signalfd_siginfo signal;
       if (read(signals, &signal, sizeof(signal)) != sizeof(signal)) continue;
-      if (signal.ssi_signo == SIGHUP) continue;  // The tokens have just been read.
+      if (signal.ssi_signo == SIGHUP) {
+        reload_ = true;
+        continue;
+      }
       Log(LogLevel::kInfo, "ended before it served");
       _exit(kEnded);
     }
   }
 
   const int done_;
+  bool reload_ = false;  // Of the thread, until it has ended.
   std::thread thread_;
 };
+
+void Reload(service::Credentials& credentials) {
+  const absl::Status status = credentials.Reload();
+  if (status.ok()) {
+    Log(LogLevel::kInfo, "tokens read again", {{"tokens", absl::StrCat(credentials.size())}});
+  } else {
+    Log(LogLevel::kError, "tokens stay as they were", {{"error", std::string(status.message())}});
+  }
+}
 
 std::string HostName() {
   char name[256] = "";
@@ -206,7 +226,7 @@ int Run(const CoordinatorFlags& flags) {
     return Fail(absl::IsUnavailable(status) ? kCannotStart : kBadFlags, "cannot start", status);
   }
 
-  auto starting = std::make_unique<StartWatch>(signals);
+  StartWatch starting(signals);
   CoordinatorThread::Options options;
   options.partitions = flags.partitions;
   options.start_timeout = flags.start_timeout;
@@ -264,7 +284,7 @@ int Run(const CoordinatorFlags& flags) {
     return Fail(absl::IsUnavailable(server.status()) ? kCannotStart : kBadFlags, "cannot start",
                 server.status());
   }
-  starting.reset();
+  if (starting.End()) Reload(**credentials);
   thread.OnAvailable([&](bool available) { (*server)->SetAvailable(available); });
   Log(LogLevel::kInfo, "serving",
       {{"address", (*server)->address()},
@@ -284,14 +304,7 @@ int Run(const CoordinatorFlags& flags) {
     signalfd_siginfo signal;
     if (read(signals, &signal, sizeof(signal)) != sizeof(signal)) continue;
     if (signal.ssi_signo == SIGHUP) {
-      const absl::Status status = (*credentials)->Reload();
-      if (status.ok()) {
-        Log(LogLevel::kInfo, "tokens read again",
-            {{"tokens", absl::StrCat((*credentials)->size())}});
-      } else {
-        Log(LogLevel::kError, "tokens stay as they were",
-            {{"error", std::string(status.message())}});
-      }
+      Reload(**credentials);
       continue;
     }
     if (draining) {

@@ -143,7 +143,8 @@ std::vector<Flag> FlagsOf(CoordinatorFlags* flags) {
       Count("item-bytes-max", 1024, 2 << 20, &flags->limits.items.item_bytes_max),
       Count("streams-max", 1, 1'000'000, &flags->limits.streams_max),
       Count("calls-max", 1, 1'000'000, &flags->limits.calls_max),
-      Count("queue-memory-max", 1 << 20, INT64_MAX, &flags->limits.queue_memory_bytes_max),
+      // A caller's share, a quarter, has to hold two of the largest messages and more.
+      Count("queue-memory-max", 32 << 20, INT64_MAX, &flags->limits.queue_memory_bytes_max),
       Count("demand-memory-max", 1 << 20, INT64_MAX, &flags->limits.work.demand_memory_bytes_max),
       // A quarter of it, with the largest message on top, has to go in.
       Count("stream-queue-max", 8 << 20, 1 << 30, &flags->limits.stream_queue_bytes_max),

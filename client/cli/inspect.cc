@@ -134,12 +134,15 @@ absl::StatusOr<core::RecordId> ParseRecordId(const std::string& text) {
 absl::StatusOr<ExitCode> Inspect(Invocation& call) {
   inspect::InspectorOptions options;
   options.redis = call.Get("redis");
-  const char* user = std::getenv("TESSERA_REDIS_USER");
-  options.redis_user = call.Get("redis-user", user == nullptr ? "" : user);
   options.data_folder = call.Get("data-dir", kDataFolder);
-  // A password on a command line is everybody's.
-  if (const char* password = std::getenv("TESSERA_REDIS_PASSWORD"))
-    options.redis_password = password;
+  // The server of a data folder asks nobody who they are.
+  if (!options.redis.empty()) {
+    const char* user = std::getenv("TESSERA_REDIS_USER");
+    options.redis_user = call.Get("redis-user", user == nullptr ? "" : user);
+    // A password on a command line is everybody's.
+    if (const char* password = std::getenv("TESSERA_REDIS_PASSWORD"))
+      options.redis_password = password;
+  }
   TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> partition,
                            call.GetInt("partition", 0, std::numeric_limits<uint32_t>::max()));
   options.partition = static_cast<uint32_t>(partition.value_or(0));

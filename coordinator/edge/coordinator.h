@@ -118,8 +118,9 @@ class Coordinator {
   void ListJobs(const v1::ListJobsRequest& request, Reply<v1::ListJobsResponse> reply);
   void UpdateJob(const v1::UpdateJobRequest& request, Reply<v1::Job> reply);
   void DeleteJob(const v1::DeleteJobRequest& request, Reply<Empty> reply);
-  // One batch of the stream.
-  void AddItems(const v1::AddItemsRequest& request, Reply<v1::AddItemsResponse> reply);
+  // One batch of the stream. False if it is refused, at once: the reply comes when what it rests on is
+  // committed, and the batch behind it must not be added meanwhile.
+  bool AddItems(const v1::AddItemsRequest& request, Reply<v1::AddItemsResponse> reply);
   void SealJob(const v1::SealJobRequest& request, Reply<v1::Job> reply);
   void PauseJob(const v1::PauseJobRequest& request, Reply<v1::Job> reply);
   void ResumeJob(const v1::ResumeJobRequest& request, Reply<v1::Job> reply);

@@ -160,10 +160,12 @@ absl::StatusOr<v1::AddItemsResponse> Coordinator::Impl::AddItems(
   return response;
 }
 
-void Coordinator::AddItems(const v1::AddItemsRequest& request, Reply<v1::AddItemsResponse> reply) {
+bool Coordinator::AddItems(const v1::AddItemsRequest& request, Reply<v1::AddItemsResponse> reply) {
+  bool taken = false;
   impl_->partitions_.Call(request.job(), std::move(reply), [&](JobRef job) {
     absl::StatusOr<v1::AddItemsResponse> response = impl_->AddItems(job, request);
-    if (response.ok()) return response;
+    taken = response.ok();
+    if (taken) return response;
     // Whatever the error, the next batch begins here.
     ErrorDetails details = GetDetails(response.status());
     const bool said =
@@ -175,6 +177,7 @@ void Coordinator::AddItems(const v1::AddItemsRequest& request, Reply<v1::AddItem
     }
     return absl::StatusOr<v1::AddItemsResponse>(WithDetails(response.status(), details));
   });
+  return taken;
 }
 
 // --- Results -------------------------------------------------------------------------------------

@@ -448,7 +448,7 @@ v1::Partition Describe(Partitions& partitions, uint32_t p, const std::string& ow
   const bool takes_writes = host.accepting() && host.trouble().ok();
   v1::Partition out = PartitionToProto(p, host.status(), takes_writes);
   if (host.state() != HostState::kFailed) out.set_owner(owner);
-  if (!host.accepting()) return out;
+  if (!takes_writes) return out;
   const core::PartitionState& state = partitions.state(p);
   int64_t jobs = 0;
   for (uint32_t j = 0; j < state.jobs(); ++j)

@@ -41,6 +41,7 @@ constexpr absl::Duration kOutageMin = absl::Seconds(1);
 constexpr absl::Duration kSlowMin = absl::Seconds(3);
 // How often who commits nothing looks whether the store is there, and still ours.
 constexpr absl::Duration kListenInterval = absl::Seconds(5);
+constexpr absl::Duration kListenAgain = absl::Seconds(1);
 
 // What an assignment has beside its items, and an item beside its key and payload: names, times, a
 // draft.
@@ -295,6 +296,10 @@ class PartitionHost::Impl {
     for (const RecordId id : loaded.tail) {
       if (id < last_closed_) inherited_ = id;
     }
+    std::deque<std::pair<RecordId, size_t>> end;
+    for (size_t i = 0; i < loaded.tail.size(); ++i) {
+      end.emplace_back(loaded.tail[i], loaded.tail_bytes[i]);
+    }
     partition_ = std::make_unique<core::Partition>(options_.partition, std::move(loaded.state));
     write_behind_ = std::make_unique<WriteBehind>(
         WriteBehind::Options{.epoch = last_closed_.epoch,
@@ -303,7 +308,8 @@ class PartitionHost::Impl {
                              .write_interval = options_.write_interval,
                              .commits_per_trim = options_.commits_per_trim,
                              .trim = options_.trim,
-                             .journal_kept_bytes = options_.journal_kept_bytes},
+                             .journal_kept_bytes = options_.journal_kept_bytes,
+                             .end = std::move(end)},
         store_, &partition_->mutable_state(), payloads_.get(), &sizes_,
         [this](absl::Status status) { Fail(std::move(status)); });
     for (uint32_t j = 0; j < partition_->state().jobs(); ++j) {
@@ -380,6 +386,7 @@ class PartitionHost::Impl {
   void OnCommitted(RecordId id) {
     if (state_ == HostState::kFailed) return;
     committed_at_ = now_;
+    unheard_ = false;
     heard_ = absl::OkStatus();
     if (listen_at_ != absl::InfiniteFuture()) listen_at_ = now_ + kListenInterval;
     if (partition_ == nullptr) return Recover();  // The fence stands.
@@ -497,9 +504,12 @@ class PartitionHost::Impl {
       listen_at_ = now_ + kListenInterval;
       if (state_ != HostState::kServing) return;
       if (MayPass(last.status())) {
-        heard_ = last.status();
+        // A single request that was lost is no trouble.
+        if (std::exchange(unheard_, true)) heard_ = last.status();
+        listen_at_ = now_ + kListenAgain;
         return;
       }
+      unheard_ = false;
       heard_ = absl::OkStatus();
       if (!last.ok()) return Fail(last.status());
       if (last->id.epoch > committed.epoch) {
@@ -534,7 +544,8 @@ class PartitionHost::Impl {
   absl::Time last_tick_ = absl::InfinitePast();
   std::optional<absl::Time> trouble_since_;
   absl::Time listen_at_ = absl::InfiniteFuture();  // InfiniteFuture: not serving, or listening.
-  absl::Status heard_;                             // What came of it last.
+  bool unheard_ = false;                           // The last one had no answer ...
+  absl::Status heard_;                             // ... nor the one before; then why.
   struct PendingRetry {
     absl::Time at;
     std::function<void()> again;

@@ -166,6 +166,7 @@ void StateLoader::OnTail(std::vector<StoredRecord> records) {
       return Finish(absl::DataLossError(
           absl::StrCat("record ", stored.id.ToString(), ": ", record.status().message())));
     }
+    const size_t bytes = stored.bytes.size();
     const bool first = read_to_ == RecordId{};
     const RecordId whole_from = options_.objects ? loaded_.kept_from : RecordId{};
     // Nothing is missing before the first one if it reaches back far enough, or if what it follows
@@ -186,6 +187,7 @@ void StateLoader::OnTail(std::vector<StoredRecord> records) {
     if (!status.ok()) return Finish(status);
     read_to_ = stored.id;
     loaded_.tail.push_back(stored.id);
+    loaded_.tail_bytes.push_back(bytes);
   }
   // A live owner goes on appending: what there was when we began is enough.
   const bool reached = read_to_ >= std::max(must_reach_, newest_object_);

@@ -49,7 +49,8 @@ struct LoadedState {
   core::PartitionState state;
   core::RecordId last;               // The journal's last record; 0-0 where there is none.
   core::RecordId kept_from;          // As it says.
-  std::vector<core::RecordId> tail;  // The records that were folded, in order.
+  std::vector<core::RecordId> tail;  // The records that were folded, in order, ...
+  std::vector<size_t> tail_bytes;    // ... and how large each is.
   StoredSizes sizes;                 // Of the objects that were read.
   uint64_t objects = 0;              // So many, payload pages not counted.
   uint64_t pages = 0;                // Payload pages, which a Recovery reads.

@@ -257,9 +257,12 @@ WorkDesk::Account WorkDesk::AccountOf(const AssignmentRef& ref,
     account.revoked = account.revoked || entry->status == core::ItemEntry::kRevoked;
     if (entry->counted()) {
       ++account.accepted;
-      account.earned_micros += entry->price_micros();
+      if ((entry->flags & core::ItemEntry::kUnpaid) == 0) {
+        account.earned_micros += entry->price_micros();
+      }
       account.late = account.late || (entry->flags & core::ItemEntry::kLate) != 0;
-    } else if (entry->status != core::ItemEntry::kLeased) {
+    } else if (entry->status != core::ItemEntry::kLeased &&
+               entry->status != core::ItemEntry::kRejected) {
       ++account.returned;
     }
   }

@@ -204,6 +204,9 @@ void WorkDesk::Resend(Session& session, const AssignmentRef& ref) {
   if (!partitions_->Serving(ref.partition)) return;
   const core::LiveAssignment* live = Live(ref);
   if (live == nullptr || live->expired) return;
+  // Another gateway of the platform may have named it since.
+  const auto holding = holdings_.find({ref.partition, ref.id});
+  if (holding == holdings_.end() || holding->second.gateway != session.gateway()) return;
   Outbox::Assignment assignment{.job = {ref.partition, ref.id.job},
                                 .sequence = ref.id.sequence,
                                 .with_drafts = true,

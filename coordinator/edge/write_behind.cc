@@ -20,10 +20,7 @@ WriteBehind::WriteBehind(Options options, core::Store* store, core::PartitionSta
       failed_(std::move(failed)),
       kept_from_(options.kept_from),
       may_trim_below_(options.kept_from) {
-  // What the owners before kept stays until there is as much of ours.
-  if (options.journal_kept_bytes > 0 && options.kept_from > RecordId{}) {
-    end_.push_back({options.kept_from, 0});
-  }
+  for (const auto& [id, bytes] : options_.end) Closed(id, bytes);
 }
 
 void WriteBehind::AtBoundary(RecordId closed, absl::Time now) {
@@ -121,7 +118,7 @@ RecordId WriteBehind::Announce(RecordId announced_by) {
        {state_->OldestUnstored(), payloads_->OldestUnwritten()}) {
     if (oldest.has_value()) kept_from = std::min(kept_from, *oldest);
   }
-  if (!end_.empty()) kept_from = std::min(kept_from, end_.front().id);
+  if (!end_.empty()) kept_from = std::min(kept_from, end_.front().first);
   if (kept_from > kept_from_) kept_from_ = kept_from;
   announcements_.push_back({announced_by, kept_from_});
   return kept_from_;
@@ -131,7 +128,7 @@ void WriteBehind::Closed(RecordId id, size_t bytes) {
   end_.push_back({id, bytes});
   end_bytes_ += bytes;
   while (end_.size() > 1 && end_bytes_ > options_.journal_kept_bytes) {
-    end_bytes_ -= end_.front().bytes;
+    end_bytes_ -= end_.front().second;
     end_.pop_front();
   }
 }

@@ -43,8 +43,10 @@ class WriteBehind {
     absl::Duration write_interval;
     uint64_t commits_per_trim = 64;
     bool trim = true;
-    size_t journal_kept_bytes = 0;  // Of the journal's end, whether or not all is stored.
-    size_t backlog_max = 1024;      // Objects waiting, beyond which there is no pause.
+    size_t journal_kept_bytes = 0;  // Of the journal's end, whether or not all is stored ...
+    std::deque<std::pair<core::RecordId, size_t>>
+        end;                    // ... and its records so far, with their sizes.
+    size_t backlog_max = 1024;  // Objects waiting, beyond which there is no pause.
   };
   // All outlive it. `sizes` is kept in step with what is written. `failed` runs once, not inside a
   // call: ABORTED where somebody else took over.
@@ -107,11 +109,7 @@ class WriteBehind {
   core::RecordId may_trim_below_;           // ... and in the last one that is.
   core::RecordId trimmed_below_;
   // The end of the journal that is kept in any case.
-  struct Kept {
-    core::RecordId id;
-    size_t bytes;
-  };
-  std::deque<Kept> end_;
+  std::deque<std::pair<core::RecordId, size_t>> end_;
   size_t end_bytes_ = 0;
   uint64_t commits_since_trim_ = 0;
   bool trimming_ = false;

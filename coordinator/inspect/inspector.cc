@@ -55,10 +55,13 @@ absl::StatusOr<std::unique_ptr<Inspector>> Inspector::Open(InspectorOptions opti
   if (!options.redis.empty()) {
     TESSERA_ASSIGN_OR_RETURN(address, store::RedisAddress::Parse(options.redis));
   } else {
-    // Starting a server there would make a data folder of whatever it is. The mark is the
-    // coordinator's own (deployment.h); what Redis keeps there goes by its version.
-    std::error_code error;
-    if (!std::filesystem::is_regular_file(options.data_folder + "/deployment", error)) {
+    // Starting a server there would make a data folder of whatever it is. What Redis keeps there
+    // goes by its version.
+    const auto has = [&](const char* name) {
+      std::error_code error;
+      return std::filesystem::exists(options.data_folder + name, error);
+    };
+    if (!has("/appendonlydir") && !has("/appendonly.aof")) {
       return absl::NotFoundError(
           absl::StrCat(options.data_folder, " is no coordinator's data folder"));
     }

@@ -285,7 +285,7 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
   }
 
   void Read() {
-    if (reading_ || read_all_ || failed_ || ended_) return;
+    if (reading_ || read_all_ || failed_ || refused_ || ended_) return;
     for (size_t slot = 0; slot < kSlots; ++slot) {
       if (slots_[slot].used) continue;
       slots_[slot].used = true;
@@ -316,10 +316,10 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
   }
 
   void HandIn(size_t slot) {
-    if (failed_ || ended_) return;
+    if (failed_ || refused_ || ended_) return;
     const int64_t batch = batches_++;
     ++outstanding_;
-    coordinator_->AddItems(
+    refused_ = !coordinator_->AddItems(
         slots_[slot].request.message,
         [this, self = shared_from_this(), slot, batch](absl::StatusOr<v1::AddItemsResponse> reply) {
           --outstanding_;
@@ -393,6 +393,7 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
   int64_t committed_offset_ = 0;
   int64_t added_ = 0;
   int64_t present_ = 0;
+  bool refused_ = false;  // A batch is, and why is still to be told: nothing behind it counts.
   bool failed_ = false;
   int64_t failed_batch_ = 0;
   absl::Status failure_;

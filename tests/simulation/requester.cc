@@ -173,8 +173,8 @@ bool Requester::May(const absl::Status& status, std::initializer_list<StatusCode
   return false;
 }
 
-template <typename Request, typename Answer>
-void Requester::Insist(void (Coordinator::*method)(const Request&, Coordinator::Reply<Answer>),
+template <typename Request, typename Answer, typename Result>
+void Requester::Insist(Result (Coordinator::*method)(const Request&, Coordinator::Reply<Answer>),
                        const Request& request, std::function<void(absl::StatusOr<Answer>)> done) {
   busy_ = true;
   world_->Call<Request, Answer>(

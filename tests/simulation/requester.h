@@ -63,8 +63,8 @@ class Requester {
   void OnResults(const absl::StatusOr<v1::StreamResultsResponse>& response, bool ended);
   void CheckStream();
   // Calls, and again until there is an answer that is not UNAVAILABLE.
-  template <typename Request, typename Answer>
-  void Insist(void (edge::Coordinator::*method)(const Request&, edge::Coordinator::Reply<Answer>),
+  template <typename Request, typename Answer, typename Result>
+  void Insist(Result (edge::Coordinator::*method)(const Request&, edge::Coordinator::Reply<Answer>),
               const Request& request, std::function<void(absl::StatusOr<Answer>)> done);
   void OnJob(const absl::StatusOr<v1::Job>& job, absl::string_view what);
   // The refusal is one that a running system may give to this call.

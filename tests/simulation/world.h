@@ -102,8 +102,8 @@ class World {
 
   // Sends a request to a coordinator, once or more often. `done` runs once: with a reply, or with
   // UNAVAILABLE when none came in time.
-  template <typename Request, typename Answer>
-  void Call(void (edge::Coordinator::*method)(const Request&, edge::Coordinator::Reply<Answer>),
+  template <typename Request, typename Answer, typename Result>
+  void Call(Result (edge::Coordinator::*method)(const Request&, edge::Coordinator::Reply<Answer>),
             const Request& request, std::function<void(absl::StatusOr<Answer>)> done) {
     const auto once = Once<Answer>(std::move(done));
     const int copies = Fault(60) ? 2 : 1;

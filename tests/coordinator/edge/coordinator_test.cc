@@ -321,6 +321,31 @@ TEST_F(IntakeTest, ARepeatOfOtherItemsIsRefused) {
   EXPECT_EQ(world_.Job(job_).counts().items(), 3);
 }
 
+// The batch behind a repeat that is refused fits the offset, so it must be held back at once and not
+// only when the reply comes.
+TEST_F(IntakeTest, ABatchThatIsRefusedIsKnownBeforeItsReply) {
+  ASSERT_THAT(Add(0, {Item("a")}), IsOk());
+  v1::AddItemsRequest other;
+  other.set_job(job_);
+  *other.add_items() = Item("z");
+  v1::AddItemsRequest same = other;
+  *same.mutable_items(0) = Item("a");
+  v1::AddItemsRequest next = other;
+  next.set_offset(1);
+  int replies = 0;
+  const auto count = [&](const auto&) { ++replies; };
+  world_.Turn([&] {
+    EXPECT_FALSE(world_->AddItems(other, count));
+    EXPECT_TRUE(world_->AddItems(same, count));
+    EXPECT_TRUE(world_->AddItems(next, count));
+    next.set_job("tenants/acme/jobs/none");
+    EXPECT_FALSE(world_->AddItems(next, count));
+    EXPECT_EQ(replies, 0);
+  });
+  world_.Settle();
+  EXPECT_EQ(replies, 4);
+}
+
 TEST_F(IntakeTest, AGapOrAStraddleIsRefusedWithTheOffsetToGoOnFrom) {
   ASSERT_THAT(Add(0, {Item("a"), Item("b")}), IsOk());
   for (const int64_t offset : {1, 3}) {

@@ -134,9 +134,9 @@ class CoordinatorWorld {
   }
 
   // Calls `method(request)` and gives its reply.
-  template <typename Request, typename Response>
+  template <typename Request, typename Response, typename Result>
   absl::StatusOr<Response> Call(
-      void (Coordinator::*method)(const Request&, std::function<void(absl::StatusOr<Response>)>),
+      Result (Coordinator::*method)(const Request&, std::function<void(absl::StatusOr<Response>)>),
       const Request& request) {
     auto answer = std::make_shared<std::optional<absl::StatusOr<Response>>>();
     Turn([&] {

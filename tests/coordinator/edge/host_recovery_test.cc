@@ -224,6 +224,33 @@ TEST(HostRecoveryTest, TrimmingKeepsTheJournalShortAndLosesNothing) {
   }
 }
 
+// The end of the journal that is kept is one end, however many owners it is of.
+TEST(HostRecoveryTest, OwnersThatWriteLittleDoNotLetTheJournalGrowTogether) {
+  HostWorld world;
+  HostOptions options = world.Options();
+  options.commits_per_trim = 1;
+  options.journal_kept_bytes = 10'000;
+  std::unique_ptr<Owner> owner = world.Open(options);
+  const JobIndex job = world.CreateJob(*owner, "a");
+  uint32_t items = 0;
+  for (int restart = 0; restart < 30; ++restart) {
+    for (int i = 0; i < 10; ++i, items += 5) {
+      world.AddItems(*owner, job, 5);
+      ASSERT_THAT(world.Commit(*owner), IsOk());
+    }
+    world.WriteAll(*owner);
+    owner->Crash();
+    options.nonce = world.Options().nonce;
+    owner = world.Open(options);
+    ASSERT_THAT(world.start_status(), IsOk());
+  }
+  size_t bytes = 0;
+  for (const auto& [id, record] : world.disk().journal()) bytes += record.size();
+  EXPECT_GT(bytes, 5'000u);
+  EXPECT_LT(bytes, 30'000u);
+  world.ExpectItems(*owner, job, items);
+}
+
 TEST(HostRecoveryTest, TheJournalAlwaysReachesBackToWhereItsLastRecordSays) {
   HostWorld world;
   HostOptions options = world.Options();

@@ -119,9 +119,9 @@ class StoriesTest : public ::testing::Test {
     }
   }
 
-  template <typename Response, typename Request>
-  absl::StatusOr<Response> Call(void (Coordinator::*method)(const Request&,
-                                                            Coordinator::Reply<Response>),
+  template <typename Response, typename Request, typename Result>
+  absl::StatusOr<Response> Call(Result (Coordinator::*method)(const Request&,
+                                                              Coordinator::Reply<Response>),
                                 const Request& request) {
     std::optional<absl::StatusOr<Response>> answer;
     coordinator_->BeginTurn(now_);

@@ -188,6 +188,33 @@ TEST_F(WorkTest, WelcomeTellsTheLimitsThatHold) {
   EXPECT_EQ(limits.demand_bytes_max(), 6);
 }
 
+// What was rejected since did not go back to anybody, and earns nothing.
+TEST_F(WorkTest, ARejectionIsNoReturnInWhatIsToldAfterARestart) {
+  const std::string job = JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  Submit(assigned);
+  v1::ReviewAnswersRequest reviews;
+  reviews.set_job(job);
+  v1::Review& review = *reviews.add_reviews();
+  review.set_assignment(assigned.assignment());
+  review.set_item_key(assigned.items(0).key());
+  review.set_decision(v1::REVIEW_DECISION_REJECT);
+  review.set_reason("wrong");
+  ASSERT_THAT(world_.Call(&Coordinator::ReviewAnswers, reviews), testing::IsOk());
+  world_.Restart();
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  sink_.Take();
+  v1::WorkRequest request;
+  request.add_submits()->set_assignment(assigned.assignment());
+  world_.Send(session_, request);
+  const v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.committed(), SizeIs(1)) << told.DebugString();
+  EXPECT_EQ(told.committed(0).earned_micros(), 20'000);
+  EXPECT_EQ(told.committed(0).items_accepted(), 2);
+  EXPECT_EQ(told.committed(0).items_returned(), 0);
+}
+
 // Whose an assignment was that is over is not forgotten with its lease; and an id can be guessed.
 TEST_F(WorkTest, AFinishedAssignmentAnswersNobodyElse) {
   // So that it is forgotten with the coordinator.

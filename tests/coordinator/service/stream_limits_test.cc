@@ -97,7 +97,7 @@ TEST(StreamLimitsTest, AGatewayThatDoesNotReadLosesItsPlace) {
 // However much each of them may leave unread.
 TEST(StreamLimitsTest, SoDoesOneThatWouldTakeTheMemoryOfAll) {
   ExpectADeafGatewayLosesItsPlace(
-      {"--stream-queue-max", absl::StrCat(1 << 30), "--queue-memory-max", "4194304"});
+      {"--stream-queue-max", absl::StrCat(1 << 30), "--queue-memory-max", "33554432"});
 }
 
 // A megabyte of them becomes a gigabyte before anybody has said who they are.
@@ -187,7 +187,7 @@ TEST(StreamLimitsTest, AGatewayThatReadsIsSentAllThatItAskedFor) {
 
 // What several leave unread together costs none of them its stream, and when they read it is theirs.
 TEST(StreamLimitsTest, WhatSeveralGatewaysLeaveUnreadEndsNobodysStream) {
-  CoordinatorProcess coordinator({.flags = {"--queue-memory-max", absl::StrCat(16 << 20)}});
+  CoordinatorProcess coordinator({.flags = {"--queue-memory-max", absl::StrCat(32 << 20)}});
   CreateLargeJob(coordinator);
   struct Gateway {
     std::unique_ptr<grpc::ClientContext> context;
