@@ -78,9 +78,7 @@ TEST_F(WorkTest, AnotherPlatformsWorkersAndAssignmentsAreDenied) {
 
 TEST_F(WorkTest, MoreDemandsThanAreAllowedAreRejected) {
   world_.options().work.demands_max = 3;
-  world_.Restart();
-  sink_ = RecordingSink();
-  session_ = world_.Connect(sink_);
+  Restart();
   v1::WorkRequest request;
   for (int i = 0; i < 5; ++i) CoordinatorWorld::AddLease(request, 1 + i, absl::StrCat("w", i));
   world_.Send(session_, request);
@@ -93,9 +91,7 @@ TEST_F(WorkTest, MoreDemandsThanAreAllowedAreRejected) {
 // A few demands that name much are as heavy as many that name nothing.
 TEST_F(WorkTest, DemandsThatNameMoreThanIsAllowedAreRejected) {
   world_.options().work.demand_bytes_max = 1000;
-  world_.Restart();
-  sink_ = RecordingSink();
-  session_ = world_.Connect(sink_);
+  Restart();
   const std::string job = world_.Create(CoordinatorWorld::JobRequest());
   const auto lease = [&](uint64_t demand, size_t bytes) {
     v1::WorkRequest request;
@@ -176,9 +172,7 @@ TEST_F(WorkTest, WelcomeTellsTheLimitsThatHold) {
                            .unanswered_max = 2,
                            .demands_max = 1,
                            .demand_bytes_max = 6};
-  world_.Restart();
-  sink_ = RecordingSink();
-  session_ = world_.Connect(sink_);
+  Restart();
   const v1::WorkLimits& limits = sink_.messages.at(0).welcome().limits();
   EXPECT_EQ(limits.request_bytes_max(), 5);
   EXPECT_EQ(limits.entries_max(), 4);
@@ -201,10 +195,7 @@ TEST_F(WorkTest, ARejectionIsNoReturnInWhatIsToldAfterARestart) {
   review.set_decision(v1::REVIEW_DECISION_REJECT);
   review.set_reason("wrong");
   ASSERT_THAT(world_.Call(&Coordinator::ReviewAnswers, reviews), testing::IsOk());
-  world_.Restart();
-  sink_ = RecordingSink();
-  session_ = world_.Connect(sink_);
-  sink_.Take();
+  Restart();
   v1::WorkRequest request;
   request.add_submits()->set_assignment(assigned.assignment());
   world_.Send(session_, request);
@@ -220,10 +211,7 @@ TEST_F(WorkTest, AFinishedAssignmentAnswersNobodyElse) {
   // So that it is forgotten with the coordinator.
   world_.options().host.journal_kept_bytes = 0;
   world_.options().host.commits_per_trim = 1;
-  world_.Restart();
-  sink_ = RecordingSink();
-  session_ = world_.Connect(sink_);
-  sink_.Take();
+  Restart();
   JobWith(9);
   const v1::Assigned assigned = Lease(1, "ann");
   Submit(assigned);

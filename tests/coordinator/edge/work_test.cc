@@ -185,10 +185,7 @@ TEST_F(WorkTest, ASubmissionCountsOnceAcrossRestarts) {
   const v1::Committed again = Submit(assigned, "no").committed(0);
   EXPECT_EQ(again.earned_micros(), 30'000);
   EXPECT_EQ(again.items_accepted(), 3);
-  world_.Restart();
-  sink_ = RecordingSink();
-  session_ = world_.Connect(sink_);
-  sink_.Take();
+  Restart();
   const v1::WorkResponse told = Submit(assigned, "no");
   ASSERT_THAT(told.committed(), SizeIs(1)) << told.DebugString();
   EXPECT_EQ(told.committed(0).earned_micros(), 30'000);
@@ -237,9 +234,7 @@ TEST_F(WorkTest, WhatEndedIsKnownAfterARestart) {
 TEST_F(WorkTest, WhatEndedTooLongAgoIsToldWithoutSums) {
   world_.options().host.journal_kept_bytes = 0;
   world_.options().host.commits_per_trim = 1;
-  world_.Restart();
-  sink_ = RecordingSink();
-  session_ = world_.Connect(sink_);
+  Restart();
   const std::string job = JobWith(3);
   const v1::Assigned assigned = Lease(1, "ann");
   EXPECT_TRUE(Submit(assigned).committed(0).has_earned_micros());
@@ -252,12 +247,9 @@ TEST_F(WorkTest, WhatEndedTooLongAgoIsToldWithoutSums) {
     ASSERT_THAT(world_.Call(&Coordinator::UpdateJob, update), testing::IsOk());
     world_.Pass(absl::Seconds(1));
   }
-  world_.Restart();
   v1::Hello hello;
   hello.add_held()->set_assignment(assigned.assignment());
-  sink_ = RecordingSink();
-  session_ = world_.Connect(sink_, "g1", "web", hello);
-  const v1::HeldState held = sink_.Take().welcome().held(0);
+  const v1::HeldState held = Restart(hello).welcome().held(0);
   EXPECT_EQ(held.status(), v1::HELD_STATUS_COMMITTED);
   EXPECT_FALSE(held.has_earned_micros()) << held.DebugString();
   const v1::WorkResponse told = Submit(assigned);
@@ -591,10 +583,7 @@ TEST_F(WorkTest, TenantsShareAPoolByTheirWeights) {
   ASSERT_THAT(updated, IsOk());
   EXPECT_THAT(updated->tenant_weights(), ElementsAre(::testing::Pair("tenants/zoo", 4)));
   EXPECT_NEAR(static_cast<double>(acmes_of(50)), 10, 1);
-  world_.Restart();
-  sink_ = RecordingSink();
-  session_ = world_.Connect(sink_);
-  sink_.Take();
+  Restart();
   EXPECT_NEAR(static_cast<double>(acmes_of(50)), 10, 1);
 }
 

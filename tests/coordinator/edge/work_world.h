@@ -21,6 +21,14 @@ class WorkTest : public ::testing::Test {
     return job;
   }
 
+  // A new coordinator over the same disks, and the gateway there again: what it is told.
+  v1::WorkResponse Restart(const v1::Hello& hello = {}) {
+    world_.Restart();
+    sink_ = RecordingSink();
+    session_ = world_.Connect(sink_, "g1", "web", hello);
+    return sink_.Take();
+  }
+
   v1::Assigned Lease(uint64_t demand, absl::string_view worker) {
     v1::WorkRequest request;
     CoordinatorWorld::AddLease(request, demand, worker);
