@@ -4,6 +4,8 @@
 // reads the machine's clock. Tests use SimulatedClock (tests/support/simulated_clock.h).
 #pragma once
 
+#include <algorithm>
+
 #include "absl/time/time.h"
 
 namespace tessera {
@@ -30,9 +32,9 @@ class RealClock final : public Clock {
   absl::Duration Elapsed() override;
 };
 
-// A clock's time made to go on: where the clock is set back, this one takes no notice until the
-// clock has caught up, and neither runs backwards nor stands still. What paces itself by the time
-// goes on as if nothing had happened.
+// A clock's time made to go on: where the clock is set back, this one neither runs backwards nor
+// stands still, but runs slower by a tenth until the clock has caught up. What paces itself by the
+// time goes on as if next to nothing had happened, and some day the two agree again.
 //
 // Threads: none.
 class OnwardClock {
@@ -42,6 +44,8 @@ class OnwardClock {
       : clock_(clock), now_(clock->Now()), elapsed_(clock->Elapsed()) {}
 
   absl::Time Now();
+  // From here on as if the clock had been set back from `time`, if it is not that late yet.
+  void GoOnFrom(absl::Time time) { now_ = std::max(now_, time); }
 
  private:
   Clock* const clock_;

@@ -109,7 +109,10 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
   };
   const absl::Time start_limit = clock_.Now() + options_.start_timeout;
   coordinator.Start(clock_.Now(), [&](absl::Status status) {
-    if (status.ok()) LogTakeovers(coordinator, options_.partitions);
+    if (status.ok()) {
+      clock_.GoOnFrom(coordinator.latest_time());
+      LogTakeovers(coordinator, options_.partitions);
+    }
     tell_start(std::move(status));
   });
   while (!ending_.load()) {

@@ -15,6 +15,7 @@ struct Broker::Turn {
     std::vector<Market::Offer> partitions;  // By index, the highest first.
   };
   std::string pool;
+  absl::Time now;
   std::vector<Tenant> tenants;
   int nones = 0;  // In a row.
 
@@ -83,9 +84,6 @@ void Broker::Put(Demand demand) {
   memory_ += d.memory();
   memory_by_platform_[d.platform] += d.memory();
   if (d.only_job.has_value()) by_job_[*d.only_job].insert(key);
-  if (d.until > absl::InfinitePast() && d.until < absl::InfiniteFuture()) {
-    until_.insert({d.until, key});
-  }
   Enqueue(*standing, Where::kFresh);
   demands_[key] = std::move(standing);
 }
@@ -215,18 +213,18 @@ void Broker::Run(absl::Time now) {
       more_ = true;
       break;
     }
-    RunPool(at->first, *at->second);
+    RunPool(at->first, *at->second, now);
   }
   while (!until_.empty() && until_.begin()->first <= now) {
     End(until_.begin()->second, Market::End::kNoWork);
   }
 }
 
-void Broker::RunPool(const std::string& pool, PoolQueue& queue) {
+void Broker::RunPool(const std::string& pool, PoolQueue& queue, absl::Time now) {
   const bool retry =
       !queue.parked.empty() && demands_.at(queue.parked.begin()->second)->tried_version < version_;
   if (queue.fresh.empty() && !retry) return;
-  Turn turn{.pool = pool};
+  Turn turn{.pool = pool, .now = now};
   work_ += turn.Refresh(*market_);
 
   int grants = 0;
@@ -267,6 +265,11 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
     Enqueue(standing, Where::kHeldUp);
     return Tried::kHeldUp;
   }
+  // Only now may its time end it: while it was held up, nobody looked for work.
+  if (standing.tried_version == 0 && demand.until > turn.now &&
+      demand.until < absl::InfiniteFuture()) {
+    until_.insert({demand.until, key});
+  }
   standing.tried_version = version_;
   std::vector<FairQueue::Candidate> candidates;
   std::vector<const Turn::Tenant*> tenants;
@@ -301,8 +304,8 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
     tenants.erase(tenants.begin() + static_cast<std::ptrdiff_t>(chosen));
   }
   if (!turn.tenants.empty() && ++turn.nones >= kNonesToRefresh) work_ += turn.Refresh(*market_);
-  if (demand.until == absl::InfinitePast()) {
-    End(key, Market::End::kNoWork);  // It asked for what there is now.
+  if (demand.until <= turn.now) {
+    End(key, Market::End::kNoWork);  // It asked for what there is now, or is tried late.
   } else {
     Enqueue(standing, Where::kParked);
   }

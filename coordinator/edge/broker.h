@@ -156,7 +156,7 @@ class Broker {
   struct Turn;
 
   PoolQueue& QueueOf(absl::string_view pool);
-  void RunPool(const std::string& pool, PoolQueue& queue);
+  void RunPool(const std::string& pool, PoolQueue& queue, absl::Time now);
   enum class Tried { kGranted, kNone, kEnded, kHeldUp };
   Tried Try(Standing& standing, PoolQueue& queue, Turn& turn);
   // Lets demands go on whose gateways have room again.
@@ -185,7 +185,8 @@ class Broker {
   absl::flat_hash_map<std::string, size_t> memory_by_platform_;
   std::set<uint64_t> held_up_;  // Sessions with a demand that is held up, or that had one.
   std::map<JobRef, std::set<Key>> by_job_;
-  std::set<std::pair<absl::Time, Key>> until_;  // Of those that have patience, and an end of it.
+  // Of those that have been tried and have patience, and an end of it.
+  std::set<std::pair<absl::Time, Key>> until_;
 };
 
 }  // namespace tessera::edge

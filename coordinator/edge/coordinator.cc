@@ -169,6 +169,16 @@ const core::PartitionState* Coordinator::state(uint32_t partition) const {
   return impl_->partitions_.Serving(partition) ? &impl_->partitions_.state(partition) : nullptr;
 }
 
+absl::Time Coordinator::latest_time() const {
+  absl::Time latest = absl::InfinitePast();
+  for (uint32_t p = 0; p < impl_->partitions_.size(); ++p) {
+    if (const core::PartitionState* state = this->state(p)) {
+      latest = std::max(latest, state->time());
+    }
+  }
+  return latest;
+}
+
 void Coordinator::BeginTurn(absl::Time now) {
   Partitions& partitions = impl_->partitions_;
   partitions.set_now(now);

@@ -107,6 +107,9 @@ class Coordinator {
   // here. For audits and tests, between turns or within one.
   const core::PartitionState* state(uint32_t partition) const;
 
+  // The latest time in what is served here. After a restart it may be ahead of the machine's clock,
+  // if that was set back; turns are to go on from here, for until then time stands still.
+  absl::Time latest_time() const;
   void BeginTurn(absl::Time now);
   void EndTurn();
   absl::Time NextWake() const;  // When a turn is due even if nothing arrives.

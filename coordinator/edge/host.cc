@@ -500,7 +500,7 @@ class PartitionHost::Impl {
     listen_at_ = committer_->idle() ? absl::InfiniteFuture() : now_ + kListenInterval;
     if (!committer_->idle()) return;
     const RecordId committed = committer_->committed();
-    store_->LastRecord(lifeline_.Guard([this, committed](absl::StatusOr<StoredRecord> last) {
+    store_->LastId(lifeline_.Guard([this, committed](absl::StatusOr<RecordId> last) {
       listen_at_ = now_ + kListenInterval;
       if (state_ != HostState::kServing) return;
       if (MayPass(last.status())) {
@@ -512,11 +512,11 @@ class PartitionHost::Impl {
       unheard_ = false;
       heard_ = absl::OkStatus();
       if (!last.ok()) return Fail(last.status());
-      if (last->id.epoch > committed.epoch) {
-        Fail(absl::AbortedError(absl::StrCat("fenced: the journal goes on at ", last->id.ToString(),
+      if (last->epoch > committed.epoch) {
+        Fail(absl::AbortedError(absl::StrCat("fenced: the journal goes on at ", last->ToString(),
                                              " with another owner's record")));
-      } else if (last->id < committed) {
-        Fail(absl::DataLossError(absl::StrCat("the journal ends at ", last->id.ToString(), ", but ",
+      } else if (*last < committed) {
+        Fail(absl::DataLossError(absl::StrCat("the journal ends at ", last->ToString(), ", but ",
                                               committed.ToString(), " had been acknowledged")));
       }
     }));

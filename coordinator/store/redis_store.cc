@@ -93,6 +93,17 @@ if exact and trimmed > 0 then redis.call('SET', KEYS[2], ARGV[1]) end
 return 'OK'
 )lua";
 
+// XINFO STREAM without the two records that come with it.
+constexpr absl::string_view kLastId = R"lua(
+if redis.call('EXISTS', KEYS[1]) == 0 then return '0-0' end
+local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if info.err then return info end
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then return info[i + 1] end
+end
+return {err = 'WRONGTYPE no last id'}
+)lua";
+
 // Sent whole each time, not by their digest: 2 KiB is nothing beside the pages, and a NOSCRIPT
 // answer in the middle of a pipeline would change the order of what is written.
 const std::string& WriteScript() {
@@ -256,6 +267,16 @@ void RedisStore::LastRecord(DoneWith<StoredRecord> done) {
         if (last.ok()) answered_on_ = connection;
         done(std::move(last));
       });
+}
+
+void RedisStore::LastId(DoneWith<RecordId> done) {
+  connection_->Command({"EVAL", kLastId, "1", log_key_},
+                       [this, alive = std::weak_ptr<Alive>(alive_),
+                        done = std::move(done)](const redisReply* reply) {
+                         if (alive.expired()) return;
+                         const absl::Status status = StatusOf(reply, "read the last id");
+                         done(status.ok() ? ParseId(reply) : absl::StatusOr<RecordId>(status));
+                       });
 }
 
 void RedisStore::ReadJournal(RecordId from, size_t records_max,

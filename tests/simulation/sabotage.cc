@@ -19,6 +19,7 @@ class Honest : public core::Store {
     store_->Append(id, std::move(bytes), std::move(done));
   }
   void LastRecord(DoneWith<StoredRecord> done) override { store_->LastRecord(std::move(done)); }
+  void LastId(DoneWith<RecordId> done) override { store_->LastId(std::move(done)); }
   void ReadJournal(RecordId from, size_t records_max,
                    DoneWith<std::vector<StoredRecord>> done) override {
     store_->ReadJournal(from, records_max, std::move(done));

@@ -316,6 +316,8 @@ void World::StartServer() {
                              [this, s = server.get()](const absl::Status& status) {
                                Note("coordinator ", s->number, " has started: ", status.ToString());
                                s->serving = status.ok();
+                               if (!status.ok()) return;
+                               s->time.GoOnFrom(s->coordinator->latest_time());
                              });
   server->coordinator->EndTurn();
 }

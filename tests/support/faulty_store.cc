@@ -152,6 +152,11 @@ void FaultyStore::LastRecord(DoneWith<StoredRecord> done) {
       });
 }
 
+void FaultyStore::LastId(DoneWith<RecordId> done) {
+  Enqueue<absl::StatusOr<RecordId>>(
+      [disk = disk_]() -> absl::StatusOr<RecordId> { return disk->last_id_; }, std::move(done));
+}
+
 void FaultyStore::ReadJournal(RecordId from, size_t records_max,
                               DoneWith<std::vector<StoredRecord>> done) {
   TESSERA_CHECK(records_max > 0);

@@ -111,6 +111,7 @@ class FaultyStore final : public core::Store {
 
   void Append(core::RecordId id, std::string bytes, Done done) override;
   void LastRecord(DoneWith<core::StoredRecord> done) override;
+  void LastId(DoneWith<core::RecordId> done) override;
   void ReadJournal(core::RecordId from, size_t records_max,
                    DoneWith<std::vector<core::StoredRecord>> done) override;
   void WriteObjects(uint64_t epoch, std::vector<core::ObjectWrite> writes, Done done) override;

@@ -285,6 +285,25 @@ TEST_F(BrokerTest, ADemandWithoutPatienceThatIsHeldUpWasNotRefused) {
   EXPECT_EQ(broker_.demands(), 0);
 }
 
+TEST_F(BrokerTest, ADemandThatIsHeldUpUntilItsTimeIsOverIsTriedOnce) {
+  market_.full = {1};
+  for (const uint64_t id : {1, 2}) {
+    Demand demand = Wants(id, "ann");
+    demand.until = now_ + absl::Seconds(3);
+    broker_.Put(demand);
+  }
+  Run();
+  now_ += absl::Seconds(4);
+  Run();
+  EXPECT_GT(broker_.NextWake(), now_) << "it would spin";
+  EXPECT_THAT(market_.ended, IsEmpty());
+  market_.work[{"p", "acme"}] = 1;
+  market_.full.clear();
+  Run();
+  EXPECT_THAT(market_.granted, ElementsAre(Pair("ann", "acme")));
+  EXPECT_THAT(market_.ended, ElementsAre(Pair(2, Market::End::kNoWork)));
+}
+
 TEST_F(BrokerTest, ATurnIsShortWhereATenantHasThousandsOfJobs) {
   market_.jobs = 5000;
   market_.work[{"p", "acme"}] = 1;

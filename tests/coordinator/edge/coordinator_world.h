@@ -90,14 +90,16 @@ class CoordinatorWorld {
   // A sink that outlives the coordinator.
   RecordingSink& NewSink() { return *sinks_.emplace_back(std::make_unique<RecordingSink>()); }
 
-  // A new coordinator over the same disks.
-  void Restart() {
+  // A new coordinator over the same disks, by a clock that was set by so much meanwhile.
+  void Restart(absl::Duration set = absl::Seconds(1)) {
     for (auto& store : stores_) store->Crash();
     coordinator_.reset();
     connected_.clear();
-    now_ += absl::Seconds(1);
+    now_ += set;
     Open();
   }
+  // As who drives a coordinator does once it has started.
+  void GoOnFromLatest() { now_ = std::max(now_, coordinator_->latest_time()); }
 
   // One turn in which `calls` are made; nothing is committed.
   void Turn(const std::function<void()>& calls = [] {}) {

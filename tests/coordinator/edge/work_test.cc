@@ -587,6 +587,23 @@ TEST_F(WorkTest, TenantsShareAPoolByTheirWeights) {
   EXPECT_NEAR(static_cast<double>(acmes_of(50)), 10, 1);
 }
 
+// Else nothing would happen for as long as the clock was set back by: no lease would end.
+TEST_F(WorkTest, AfterAClockThatWasSetBackTimeGoesOnFromWhereItWas) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  const absl::Time before = world_.now();
+  world_.Restart(-absl::Hours(1));
+  EXPECT_EQ(world_.now(), before - absl::Hours(1));
+  world_.GoOnFromLatest();
+  EXPECT_NEAR(absl::ToDoubleSeconds(world_.now() - before), 0, 2);
+  sink_ = RecordingSink();
+  session_ = world_.Connect(sink_);
+  world_.Pass(FromProto(assigned.expire_time()) - world_.now() + absl::Minutes(1));
+  const v1::WorkResponse told = sink_.Take();
+  ASSERT_THAT(told.committed(), SizeIs(1)) << told.DebugString();
+  EXPECT_EQ(told.committed(0).kind(), v1::WORK_KIND_EXPIRY);
+}
+
 // A gateway may count its edits by the clock.
 TEST_F(WorkTest, AnEditIsAsLargeAsATimestamp) {
   JobWith(3);

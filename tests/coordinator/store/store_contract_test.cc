@@ -128,6 +128,10 @@ class StoreContractTest : public ::testing::TestWithParam<Kind> {
     return Await<absl::Status>(
         [&](Store::Done done) { store.Append(id, std::move(bytes), std::move(done)); });
   }
+  absl::StatusOr<RecordId> LastId(Store& store) {
+    return Await<absl::StatusOr<RecordId>>(
+        [&](Store::DoneWith<RecordId> done) { store.LastId(std::move(done)); });
+  }
   absl::StatusOr<StoredRecord> LastRecord(Store& store) {
     return Await<absl::StatusOr<StoredRecord>>(
         [&](Store::DoneWith<StoredRecord> done) { store.LastRecord(std::move(done)); });
@@ -169,6 +173,7 @@ MATCHER_P2(IsRecord, id, bytes, "") { return arg.id == id && arg.bytes == bytes;
 
 TEST_P(StoreContractTest, AJournalThatNeverWasIsEmptyAtZero) {
   EXPECT_THAT(LastRecord(store_), IsOkAndHolds(IsRecord(RecordId{0, 0}, "")));
+  EXPECT_THAT(LastId(store_), IsOkAndHolds(RecordId{0, 0}));
   EXPECT_EQ(Journal(store_), "");
 }
 
@@ -181,6 +186,7 @@ TEST_P(StoreContractTest, RecordsComeBackInTheOrderOfTheirIds) {
   EXPECT_EQ(Journal(store_, {0, 0}, 2), "1-0=a 1-1=b");
   EXPECT_EQ(Journal(store_, {1, 11}), "");
   EXPECT_THAT(LastRecord(store_), IsOkAndHolds(IsRecord(RecordId{1, 10}, "c")));
+  EXPECT_THAT(LastId(store_), IsOkAndHolds(RecordId{1, 10}));
 }
 
 TEST_P(StoreContractTest, AnIdThatIsNotLargerIsAborted) {
@@ -215,6 +221,7 @@ TEST_P(StoreContractTest, TheFenceHoldsAfterTrimmingToEmptyAndARestart) {
   ASSERT_THAT(Trim(store_, 2, {2, 2}), IsOk());
   EXPECT_EQ(Journal(store_), "");
   for (int round = 0; round < 2; ++round) {
+    EXPECT_THAT(LastId(store_), IsOkAndHolds(RecordId{2, 1}));
     EXPECT_THAT(LastRecord(store_), IsOkAndHolds(IsRecord(RecordId{2, 1}, "")));
     EXPECT_THAT(Append(store_, {1, 99}, "late"), StatusIs(absl::StatusCode::kAborted));
     EXPECT_THAT(Append(store_, {2, 1}, "again"), StatusIs(absl::StatusCode::kAborted));
@@ -233,6 +240,7 @@ TEST_P(StoreContractTest, OnANewConnectionTheLastRecordIsReadBeforeAnythingIsApp
   for (uint64_t round = 1; round < 3; ++round) {
     bench_->Restart();
     EXPECT_THAT(Append(store_, {1, round}, "b"), StatusIs(absl::StatusCode::kUnavailable));
+    EXPECT_THAT(LastId(store_), IsOk());
     EXPECT_THAT(Append(store_, {1, round}, "b"), StatusIs(absl::StatusCode::kUnavailable));
     EXPECT_THAT(LastRecord(store_), IsOk());
     EXPECT_THAT(Append(store_, {1, round}, "b"), IsOk());
