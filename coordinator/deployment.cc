@@ -84,6 +84,7 @@ absl::Status WriteMark(const std::string& path, const std::string& mark) {
 
 struct Stated {
   std::string key, partitions;  // Empty: not there.
+  bool journals = false;        // There is a journal already.
 };
 
 // What an operator has to change, and no trying again does, is told as such.
@@ -95,9 +96,11 @@ absl::Status StatusOf(const redisReply* reply) {
       absl::StrCat(status.message(), "; docs/redis.md says what the user must be allowed to do"));
 }
 
-// What Redis states, after `fresh` was put there where nothing was.
-absl::StatusOr<Stated> Ask(const std::optional<Stated>& fresh, store::PollLoop& loop,
-                           store::RedisConnection& connection, absl::FunctionRef<bool()> give_up) {
+// What Redis states, after `fresh` was put there where nothing was, and about journals of so many
+// partitions.
+absl::StatusOr<Stated> Ask(const std::optional<Stated>& fresh, uint32_t partitions,
+                           store::PollLoop& loop, store::RedisConnection& connection,
+                           absl::FunctionRef<bool()> give_up) {
   // Shared: an answer that comes after we gave up must find a place.
   auto answer = std::make_shared<std::optional<absl::StatusOr<Stated>>>();
   if (fresh.has_value()) {
@@ -108,19 +111,33 @@ absl::StatusOr<Stated> Ask(const std::optional<Stated>& fresh, store::PollLoop& 
     connection.Command({"HSETNX", store::kDeploymentKey, "key", fresh->key}, refused);
     connection.Command({"HSETNX", store::kDeploymentKey, "partitions", fresh->partitions}, refused);
   }
-  connection.Command({"HMGET", store::kDeploymentKey, "key", "partitions"},
-                     [answer](const redisReply* reply) {
-                       if (answer->has_value()) return;  // It was refused.
-                       if (const absl::Status status = StatusOf(reply); !status.ok()) {
-                         answer->emplace(status);
-                         return;
-                       }
-                       TESSERA_CHECK(reply->type == REDIS_REPLY_ARRAY && reply->elements == 2);
-                       const auto text = [](const redisReply* value) {
-                         return value->str == nullptr ? "" : std::string(value->str, value->len);
-                       };
-                       answer->emplace(Stated{text(reply->element[0]), text(reply->element[1])});
-                     });
+  // The journals first: who puts them there has put the terms there before.
+  auto journals = std::make_shared<bool>(false);
+  std::vector<std::string> keys;
+  for (uint32_t p = 0; p < partitions; ++p) keys.push_back(store::JournalKey(p));
+  std::vector<absl::string_view> exists = {"EXISTS"};
+  exists.insert(exists.end(), keys.begin(), keys.end());
+  connection.Command(exists, [answer, journals](const redisReply* reply) {
+    if (const absl::Status status = StatusOf(reply); !status.ok()) {
+      if (!answer->has_value()) answer->emplace(status);
+      return;
+    }
+    *journals = reply->integer > 0;
+  });
+  connection.Command(
+      {"HMGET", store::kDeploymentKey, "key", "partitions"},
+      [answer, journals](const redisReply* reply) {
+        if (answer->has_value()) return;  // It was refused.
+        if (const absl::Status status = StatusOf(reply); !status.ok()) {
+          answer->emplace(status);
+          return;
+        }
+        TESSERA_CHECK(reply->type == REDIS_REPLY_ARRAY && reply->elements == 2);
+        const auto text = [](const redisReply* value) {
+          return value->str == nullptr ? "" : std::string(value->str, value->len);
+        };
+        answer->emplace(Stated{text(reply->element[0]), text(reply->element[1]), *journals});
+      });
   loop.RunUntil([&] { return answer->has_value() || give_up(); }, kAnswerTimeout);
   if (!answer->has_value()) return absl::UnavailableError("Redis does not answer");
   return std::move(**answer);
@@ -162,12 +179,24 @@ absl::StatusOr<SipKey> AgreeOnDeployment(const DeploymentTerms& terms, store::Po
                                          store::RedisConnection& connection,
                                          absl::FunctionRef<bool()> give_up) {
   const std::string partitions = absl::StrCat(terms.partitions);
-  std::optional<Stated> fresh;
-  if (terms.may_be_fresh) fresh = Stated{KeyText(terms.fresh_key), partitions};
-  TESSERA_ASSIGN_OR_RETURN(const Stated stated, Ask(fresh, loop, connection, give_up));
-  if (stated.key.empty() || stated.partitions.empty()) {
-    if (terms.may_be_fresh) return absl::UnavailableError("Redis takes no writes");
+  const auto ask = [&](const std::optional<Stated>& fresh) {
+    return Ask(fresh, terms.partitions, loop, connection, give_up);
+  };
+  TESSERA_ASSIGN_OR_RETURN(Stated stated, ask(std::nullopt));
+  const auto missing = [&] { return stated.key.empty() || stated.partitions.empty(); };
+  if (missing() && stated.journals) {
+    return absl::DataLossError(absl::StrCat(
+        "Redis has journals, and the key ", store::kDeploymentKey, " that goes with ",
+        "them is gone or damaged: all ids that were given out rest on it. Put it back ",
+        "from a backup; or, to begin anew without that data, delete all keys that ",
+        "begin with tessera:"));
+  }
+  if (missing() && !terms.may_be_fresh) {
     return absl::DataLossError("the data is gone: there was a deployment, and Redis has none");
+  }
+  if (missing()) {
+    TESSERA_ASSIGN_OR_RETURN(stated, ask(Stated{KeyText(terms.fresh_key), partitions}));
+    if (missing()) return absl::UnavailableError("Redis takes no writes");
   }
   if (stated.partitions != partitions) {
     return absl::FailedPreconditionError(absl::StrCat("the data in Redis is of ", stated.partitions,

@@ -53,8 +53,9 @@ class Store {
 
   virtual ~Store() = default;
 
-  // Appends one record. ABORTED unless `id` is larger than the last id in the journal. The caller
-  // keeps one append in flight, so that there are no gaps.
+  // Appends one record. ABORTED unless `id` is larger than the last id in the journal. DATA_LOSS if
+  // this store was answered before that there is a journal, and now there is none. The caller keeps
+  // one append in flight, so that there are no gaps.
   //
   // On a connection that has come up since this store was last answered an append or the last
   // record, it is not sent: UNAVAILABLE. Behind a new connection may stand a store that has lost

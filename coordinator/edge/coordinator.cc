@@ -106,6 +106,7 @@ void Coordinator::Impl::TakeFitWork() {
 
 void Coordinator::Impl::EndTurn() {
   turn_due_ = false;
+  partitions_.RunUploads();
   TakeNotices();  // First: work that appeared may be leased in this turn ...
   desk_.EndTurn();
   TakeNotices();  // ... and what the leases changed is seen by those who wait.
@@ -116,7 +117,9 @@ void Coordinator::Impl::EndTurn() {
 }
 
 absl::Time Coordinator::Impl::NextWake() {
-  if (turn_due_ || partitions_.has_later()) return partitions_.now();
+  if (turn_due_ || partitions_.has_later() || partitions_.UploadsAreDue()) {
+    return partitions_.now();
+  }
   absl::Time wake = std::min(desk_.NextWake(), waits_.NextWake());
   for (uint32_t p = 0; p < partitions_.size(); ++p) {
     wake = std::min(wake, partitions_.host(p).NextWake());

@@ -124,6 +124,9 @@ class Coordinator {
   // One batch of the stream. False if it is refused, at once: the reply comes when what it rests on is
   // committed, and the batch behind it must not be added meanwhile.
   bool AddItems(const v1::AddItemsRequest& request, Reply<v1::AddItemsResponse> reply);
+  // Runs `add` when the job's partition has room for one more batch, at once if it has: uploads wait
+  // for one another, so that they leave room for everybody else.
+  void WhenUploadRoom(absl::string_view job, std::function<void()> add);
   void SealJob(const v1::SealJobRequest& request, Reply<v1::Job> reply);
   void PauseJob(const v1::PauseJobRequest& request, Reply<v1::Job> reply);
   void ResumeJob(const v1::ResumeJobRequest& request, Reply<v1::Job> reply);

@@ -180,6 +180,12 @@ bool Coordinator::AddItems(const v1::AddItemsRequest& request, Reply<v1::AddItem
   return taken;
 }
 
+void Coordinator::WhenUploadRoom(absl::string_view job, std::function<void()> add) {
+  const std::optional<uint32_t> partition = impl_->partitions_.PartitionOf(job);
+  if (!partition.has_value()) return add();  // It will be refused.
+  impl_->partitions_.WhenUploadRoom(*partition, std::move(add));
+}
+
 // --- Results -------------------------------------------------------------------------------------
 
 void Coordinator::ListResults(const v1::ListResultsRequest& request,

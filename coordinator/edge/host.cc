@@ -34,8 +34,8 @@ constexpr absl::Duration kTickInterval = absl::Seconds(1);
 // Nobody could hand in anything meanwhile, so it is an outage as well.
 constexpr absl::Duration kStandstillMin = absl::Seconds(5);
 
-// Trouble with the store that lasted this long counts as an outage: people could not hand in their
-// answers, so their deadlines move.
+// Refusing for this long counts as an outage: people could not hand in their answers, so their
+// deadlines move.
 constexpr absl::Duration kOutageMin = absl::Seconds(1);
 // An append without an answer for so long is told to who asks how the store is.
 constexpr absl::Duration kSlowMin = absl::Seconds(3);
@@ -82,9 +82,11 @@ class PartitionHost::Impl {
   const absl::Status& failure() const { return failure_; }
 
   bool accepting() const {
-    return state_ == HostState::kServing && !committer_->troubled() &&
-           !trouble_since_.has_value() &&
-           committer_->waiting_bytes() + OpenBytes() <= options_.unflushed_bytes_max;
+    return state_ == HostState::kServing && !refusing() && !trouble_since_.has_value();
+  }
+
+  bool has_upload_room() const {
+    return !accepting() || unflushed_bytes() < options_.unflushed_bytes_max / 2;
   }
 
   core::Partition& partition() {
@@ -122,12 +124,13 @@ class PartitionHost::Impl {
     now_ = std::max(now_, now);
     Retry();
     if (committer_ != nullptr) {
-      if (committer_->troubled() && !trouble_since_.has_value()) trouble_since_ = now_;
+      if (refusing() && !trouble_since_.has_value()) trouble_since_ = now_;
       committer_->Tick(now_);
     }
     if (state_ != HostState::kServing) return ReleaseReplies();
+    write_behind_->Tick(now_, absl::IsResourceExhausted(committer_->trouble()));
     // Nobody can be heard while the store refuses, so no lease ends meanwhile.
-    if (!committer_->troubled()) {
+    if (!refusing()) {
       EndOutage();
       partition_->Tick(now_);
       last_tick_ = now_;
@@ -137,7 +140,10 @@ class PartitionHost::Impl {
     Gather();
     // What time brings about is complete here, as a command is in WhenCommitted().
     if (OpenBytes() >= options_.record_bytes_max) CloseRecord();
-    if (OpenBytes() == 0) write_behind_->AtBoundary(last_closed_, now_);
+    if (OpenBytes() == 0) {
+      if (committer_->idle() && write_behind_->WantsRecord()) CloseRecord();
+      write_behind_->AtBoundary(last_closed_, now_);
+    }
     ReleaseReplies();
   }
 
@@ -147,7 +153,7 @@ class PartitionHost::Impl {
     if (committer_ != nullptr) wake = std::min(wake, committer_->NextWake());
     if (!reads_again_.empty()) wake = std::min(wake, reads_again_.begin()->first);
     if (SlowSince().has_value() && now_ < *SlowSince()) wake = std::min(wake, *SlowSince());
-    if (state_ != HostState::kServing || committer_->troubled()) return wake;
+    if (state_ != HostState::kServing || refusing()) return wake;
     wake = std::min(wake, listen_at_);
     if (trouble_since_.has_value()) return now_;
     Gather();
@@ -296,9 +302,9 @@ class PartitionHost::Impl {
     for (const RecordId id : loaded.tail) {
       if (id < last_closed_) inherited_ = id;
     }
-    std::deque<std::pair<RecordId, size_t>> end;
+    std::deque<std::pair<RecordId, size_t>> records;
     for (size_t i = 0; i < loaded.tail.size(); ++i) {
-      end.emplace_back(loaded.tail[i], loaded.tail_bytes[i]);
+      records.emplace_back(loaded.tail[i], loaded.tail_bytes[i]);
     }
     partition_ = std::make_unique<core::Partition>(options_.partition, std::move(loaded.state));
     write_behind_ = std::make_unique<WriteBehind>(
@@ -307,9 +313,10 @@ class PartitionHost::Impl {
                              .objects_per_write = options_.objects_per_write,
                              .write_interval = options_.write_interval,
                              .commits_per_trim = options_.commits_per_trim,
+                             .bytes_per_trim = options_.bytes_per_trim,
                              .trim = options_.trim,
                              .journal_kept_bytes = options_.journal_kept_bytes,
-                             .end = std::move(end)},
+                             .records = std::move(records)},
         store_, &partition_->mutable_state(), payloads_.get(), &sizes_,
         [this](absl::Status status) { Fail(std::move(status)); });
     for (uint32_t j = 0; j < partition_->state().jobs(); ++j) {
@@ -347,6 +354,12 @@ class PartitionHost::Impl {
   }
 
   size_t OpenBytes() const { return open_.events.size() + open_payload_bytes_; }
+  size_t unflushed_bytes() const { return committer_->waiting_bytes() + OpenBytes(); }
+
+  // Commands are refused: the store takes nothing, or not as fast as it is wanted to.
+  bool refusing() const {
+    return committer_->troubled() || unflushed_bytes() > options_.unflushed_bytes_max;
+  }
 
   // As many of its largest items as one message holds.
   void LimitLeases(JobIndex job) {
@@ -585,6 +598,7 @@ void PartitionHost::Start(absl::Time now, std::function<void(absl::Status)> done
 HostState PartitionHost::state() const { return impl_->state(); }
 absl::Status PartitionHost::failure() const { return impl_->failure(); }
 bool PartitionHost::accepting() const { return impl_->accepting(); }
+bool PartitionHost::has_upload_room() const { return impl_->has_upload_room(); }
 core::Partition& PartitionHost::partition() { return impl_->partition(); }
 void PartitionHost::WhenCommitted(std::function<void(absl::Status)> done) {
   impl_->WhenCommitted(std::move(done));

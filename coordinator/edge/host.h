@@ -44,12 +44,14 @@ struct HostOptions {
   uint64_t key_seed[2] = {0, 0};  // Of the digests of item keys.
   size_t record_bytes_max =
       4 << 20;  // A record is closed beyond this; the rest waits for the next.
-  size_t unflushed_bytes_max = 64 << 20;  // Beyond: accepting() is false.
+  // Beyond: accepting() is false. Uploads have half of it, so that they leave room for all else.
+  size_t unflushed_bytes_max = 64 << 20;
   size_t payload_cache_bytes = 256 << 20;
   size_t objects_per_write = 4;  // In one fenced write behind the journal ...
   absl::Duration write_interval = absl::Milliseconds(10);  // ... and the pause between two.
-  uint64_t commits_per_trim = 64;  // At least, between two trims of the journal.
-  bool trim = true;                // Off: the journal is kept whole, for audits and tests.
+  uint64_t commits_per_trim = 64;    // The journal is trimmed after so many commits ...
+  size_t bytes_per_trim = 16 << 20;  // ... or when so much of it may go.
+  bool trim = true;                  // Off: the journal is kept whole, for audits and tests.
   // This much of its end is kept in any case. It tells the next owner what became of assignments
   // whose gateways may not have heard.
   size_t journal_kept_bytes = 4 << 20;
@@ -82,6 +84,8 @@ class PartitionHost {
   absl::Status failure() const;
   // Commands may be handled: serving, and the store takes records. When false, answer UNAVAILABLE.
   bool accepting() const;
+  // An upload may hand in one more batch. True as well where that will be refused.
+  bool has_upload_room() const;
 
   // Only while serving. Handle a command, then WhenCommitted() for its reply.
   core::Partition& partition();

@@ -157,6 +157,29 @@ void Partitions::WhenAllCommitted(std::function<void(absl::Status)> done) {
   WhenCommitted(all, std::move(done));
 }
 
+void Partitions::WhenUploadRoom(uint32_t partition, std::function<void()> add) {
+  const auto waiting = uploads_.find(partition);
+  if (waiting == uploads_.end() && HasUploadRoom(partition)) return add();
+  uploads_[partition].push_back(std::move(add));
+}
+
+void Partitions::RunUploads() {
+  for (auto at = uploads_.begin(); at != uploads_.end();) {
+    auto& [partition, waiting] = *at;
+    while (!waiting.empty() && HasUploadRoom(partition)) {
+      const std::function<void()> add = std::move(waiting.front());
+      waiting.pop_front();
+      add();
+    }
+    at = waiting.empty() ? uploads_.erase(at) : std::next(at);
+  }
+}
+
+bool Partitions::UploadsAreDue() const {
+  return std::any_of(uploads_.begin(), uploads_.end(),
+                     [&](const auto& of_one) { return HasUploadRoom(of_one.first); });
+}
+
 void Partitions::RunLater() {
   // Those that were there when it began: an action may ask for another one.
   std::vector<std::function<void()>> actions = std::exchange(later_, {});
@@ -167,6 +190,7 @@ void Partitions::Close() {
   // Replies that run meanwhile may call again, and find no host.
   std::vector<std::unique_ptr<PartitionHost>> hosts = std::exchange(hosts_, {});
   hosts.clear();
+  RunUploads();
   while (has_later()) RunLater();
 }
 

@@ -11,7 +11,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -143,6 +145,14 @@ class Partitions {
   void WhenCommitted(const std::set<uint32_t>& partitions, std::function<void(absl::Status)> done);
   void WhenAllCommitted(std::function<void(absl::Status)> done);
 
+  // Runs `add` when the partition has room for one more batch of an upload: at once, if it has and
+  // nobody waits; else in the order of the calls. Also where it takes nothing, so that the batch is
+  // refused.
+  void WhenUploadRoom(uint32_t partition, std::function<void()> add);
+  // Those for whom there is room by now.
+  void RunUploads();
+  bool UploadsAreDue() const;
+
   // Runs at the end of the turn, or of the next one.
   void Later(std::function<void()> action) { later_.push_back(std::move(action)); }
   bool has_later() const { return !later_.empty(); }
@@ -161,11 +171,16 @@ class Partitions {
   std::optional<uint32_t> PartitionOf(absl::string_view job_name) const;
 
  private:
+  bool HasUploadRoom(uint32_t partition) const {
+    return !Serving(partition) || hosts_[partition]->has_upload_room();
+  }
+
   const uint32_t count_;
   const IdMaker ids_;
   absl::Time now_ = absl::InfinitePast();
   absl::flat_hash_map<JobRef, std::unique_ptr<JobWords>> words_;
   std::vector<std::function<void()>> later_;
+  std::map<uint32_t, std::deque<std::function<void()>>> uploads_;  // By partition.
   std::vector<std::unique_ptr<PartitionHost>> hosts_;  // Last: their replies use what is above.
 };
 

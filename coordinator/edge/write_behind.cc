@@ -9,6 +9,13 @@ using core::DirtyObject;
 using core::ObjectWrite;
 using core::RecordId;
 
+namespace {
+
+// After a trim that was refused.
+constexpr absl::Duration kTrimPause = absl::Seconds(1);
+
+}  // namespace
+
 WriteBehind::WriteBehind(Options options, core::Store* store, core::PartitionState* state,
                          PayloadPages* payloads, StoredSizes* sizes,
                          std::function<void(absl::Status)> failed)
@@ -20,7 +27,7 @@ WriteBehind::WriteBehind(Options options, core::Store* store, core::PartitionSta
       failed_(std::move(failed)),
       kept_from_(options.kept_from),
       may_trim_below_(options.kept_from) {
-  for (const auto& [id, bytes] : options_.end) Closed(id, bytes);
+  for (const auto& [id, bytes] : options_.records) Closed(id, bytes);
 }
 
 void WriteBehind::AtBoundary(RecordId closed, absl::Time now) {
@@ -85,8 +92,22 @@ void WriteBehind::Committed(RecordId id) {
     may_trim_below_ = announcements_.front().kept_from;
     announcements_.pop_front();
   }
+  for (; trimmable_ < records_.size() && records_[trimmable_].first < may_trim_below_;
+       ++trimmable_) {
+    trimmable_bytes_ += records_[trimmable_].second;
+  }
   if (batch_.has_value() && !batch_->sent && batch_->current <= id) Send();
-  Trim();
+  Trim(/*pressed=*/false);
+}
+
+void WriteBehind::Tick(absl::Time now, bool pressed) {
+  now_ = std::max(now_, now);
+  Trim(pressed);
+}
+
+bool WriteBehind::WantsRecord() const {
+  return !batch_.has_value() && waiting() == 0 && announcements_.empty() &&
+         bytes_ - trimmable_bytes_ >= options_.journal_kept_bytes + options_.bytes_per_trim;
 }
 
 void WriteBehind::Send() {
@@ -118,35 +139,45 @@ RecordId WriteBehind::Announce(RecordId announced_by) {
        {state_->OldestUnstored(), payloads_->OldestUnwritten()}) {
     if (oldest.has_value()) kept_from = std::min(kept_from, *oldest);
   }
-  if (!end_.empty()) kept_from = std::min(kept_from, end_.front().first);
+  if (!records_.empty()) kept_from = std::min(kept_from, records_[end_from_].first);
   if (kept_from > kept_from_) kept_from_ = kept_from;
   announcements_.push_back({announced_by, kept_from_});
   return kept_from_;
 }
 
 void WriteBehind::Closed(RecordId id, size_t bytes) {
-  end_.push_back({id, bytes});
+  records_.push_back({id, bytes});
+  bytes_ += bytes;
   end_bytes_ += bytes;
-  while (end_.size() > 1 && end_bytes_ > options_.journal_kept_bytes) {
-    end_bytes_ -= end_.front().second;
-    end_.pop_front();
+  while (end_from_ + 1 < records_.size() && end_bytes_ > options_.journal_kept_bytes) {
+    end_bytes_ -= records_[end_from_++].second;
   }
 }
 
-void WriteBehind::Trim() {
-  if (!options_.trim || trimming_) return;
+void WriteBehind::Trim(bool pressed) {
+  if (!options_.trim || trimming_ || now_ < next_trim_) return;
   const RecordId below = may_trim_below_;
-  if (below <= trimmed_below_ || commits_since_trim_ < options_.commits_per_trim) return;
+  const bool due = pressed || commits_since_trim_ >= options_.commits_per_trim ||
+                   trimmable_bytes_ >= options_.bytes_per_trim;
+  if (below <= trimmed_below_ || !due) return;
   commits_since_trim_ = 0;
   trimming_ = true;
   store_->Trim(options_.epoch, below, lifeline_.Guard([this, below](const absl::Status& status) {
     trimming_ = false;
-    if (status.ok()) {
-      trimmed_below_ = below;
-    } else if (!MayPass(status)) {
-      failed_(status);
-    }  // Else the next one is as good.
+    if (status.ok()) return OnTrimmed(below);
+    if (!MayPass(status)) return failed_(status);
+    next_trim_ = now_ + kTrimPause;  // The next one is as good.
   }));
+}
+
+void WriteBehind::OnTrimmed(RecordId below) {
+  trimmed_below_ = below;
+  for (; !records_.empty() && records_.front().first < below; records_.pop_front()) {
+    bytes_ -= records_.front().second;
+    trimmable_bytes_ -= records_.front().second;
+    --trimmable_;
+    --end_from_;
+  }
 }
 
 absl::Time WriteBehind::NextWake() const {

@@ -41,11 +41,11 @@ class WriteBehind {
     core::RecordId kept_from;  // As recovery found it.
     size_t objects_per_write = 4;
     absl::Duration write_interval;
-    uint64_t commits_per_trim = 64;
+    uint64_t commits_per_trim = 64;    // A trim is due after so many commits ...
+    size_t bytes_per_trim = 16 << 20;  // ... or when it frees so much.
     bool trim = true;
-    size_t journal_kept_bytes = 0;  // Of the journal's end, whether or not all is stored ...
-    std::deque<std::pair<core::RecordId, size_t>>
-        end;                    // ... and its records so far, with their sizes.
+    size_t journal_kept_bytes = 0;  // Of the journal's end, whether or not all is stored.
+    std::deque<std::pair<core::RecordId, size_t>> records;  // There are, with their sizes.
     size_t backlog_max = 1024;  // Objects waiting, beyond which there is no pause.
   };
   // All outlive it. `sizes` is kept in step with what is written. `failed` runs once, not inside a
@@ -59,6 +59,10 @@ class WriteBehind {
   void AtBoundary(core::RecordId closed, absl::Time now);
   // Records up to `id` are committed.
   void Committed(core::RecordId id);
+  // Lets time pass. `pressed`: the store has no room, so all is trimmed that may be.
+  void Tick(absl::Time now, bool pressed);
+  // Nothing has to be stored, and much of the journal could go if a record said so.
+  bool WantsRecord() const;
 
   // Says, once a record, from where on the journal must be kept when record `announced_by` is
   // there.
@@ -86,7 +90,8 @@ class WriteBehind {
   void TakePages(size_t max);
   void Send();
   void OnWritten(const absl::Status& status);
-  void Trim();
+  void Trim(bool pressed);
+  void OnTrimmed(core::RecordId below);
 
   const Options options_;
   core::Store* const store_;
@@ -108,11 +113,15 @@ class WriteBehind {
   std::deque<Announcement> announcements_;  // ... in records that are not committed so far ...
   core::RecordId may_trim_below_;           // ... and in the last one that is.
   core::RecordId trimmed_below_;
-  // The end of the journal that is kept in any case.
-  std::deque<std::pair<core::RecordId, size_t>> end_;
+  std::deque<std::pair<core::RecordId, size_t>> records_;  // The journal, as far as it is known ...
+  size_t bytes_ = 0;                                       // ... and its size.
+  size_t trimmable_ = 0;        // The first so many of them may be trimmed, ...
+  size_t trimmable_bytes_ = 0;  // ... which frees this.
+  size_t end_from_ = 0;         // From here on they are its end, which is kept in any case.
   size_t end_bytes_ = 0;
   uint64_t commits_since_trim_ = 0;
   bool trimming_ = false;
+  absl::Time next_trim_ = absl::InfinitePast();
   Lifeline lifeline_;
 };
 

@@ -219,13 +219,14 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
     absl::Status status;
     if (ok) {
       status = Judge(slots_[reading_slot_].request);
-    } else if (job_.empty()) {
+    } else if (read_job_.empty()) {
       Violations violations;
       violations.Required(FieldPath("job"));
       status = violations.ToStatus();
     }
-    Post([this, ok, status = std::move(status)](edge::Coordinator&) {
+    Post([this, ok, status = std::move(status), job = read_job_](edge::Coordinator&) {
       reading_ = false;
+      job_ = job;
       idle_.reset();
       if (!status.ok()) {
         Fail(batches_, status);
@@ -274,14 +275,14 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
   absl::Status Judge(Received<v1::AddItemsRequest>& received) {
     if (received.malformed) return MalformedMessage();
     v1::AddItemsRequest& request = received.message;
-    if (job_.empty()) {
+    if (read_job_.empty()) {
       TESSERA_ASSIGN_OR_RETURN(const Resource resource, JobResource(request.job(), "job"));
       TESSERA_RETURN_IF_ERROR(Authorize(principal_, any_of_, resource));
-      job_ = request.job();
+      read_job_ = request.job();
     } else if (request.job().empty()) {
-      request.set_job(job_);
+      request.set_job(read_job_);
     }
-    return ValidateBatch(request, job_, service_.limits().items);
+    return ValidateBatch(request, read_job_, service_.limits().items);
   }
 
   void Read() {
@@ -317,8 +318,17 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
 
   void HandIn(size_t slot) {
     if (failed_ || refused_ || ended_) return;
-    const int64_t batch = batches_++;
     ++outstanding_;
+    coordinator_->WhenUploadRoom(job_, [this, self = shared_from_this(), slot] { Add(slot); });
+  }
+
+  void Add(size_t slot) {
+    if (failed_ || refused_ || ended_) {
+      --outstanding_;
+      slots_[slot] = {};
+      return FinishIfDone();
+    }
+    const int64_t batch = batches_++;
     refused_ = !coordinator_->AddItems(
         slots_[slot].request.message,
         [this, self = shared_from_this(), slot, batch](absl::StatusOr<v1::AddItemsResponse> reply) {
@@ -379,7 +389,8 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
   const Roles any_of_;
   v1::AddItemsResponse& response_;
   std::shared_ptr<AddItemsStream> grpc_share_;  // From Start() to OnDone().
-  std::string job_;                             // As the first message named it.
+  std::string read_job_;                        // As the first message named it; of the reads.
+  std::string job_;                             // The same, when it has been read.
   std::array<Slot, kSlots> slots_;
 
   edge::Coordinator* coordinator_ = nullptr;

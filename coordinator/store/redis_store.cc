@@ -194,14 +194,18 @@ absl::StatusOr<std::vector<StoredRecord>> ParseJournal(const redisReply* reply) 
   return records;
 }
 
+std::string KeyPrefix(uint32_t partition) { return absl::StrFormat("tessera:{p%02d}:", partition); }
+
 }  // namespace
+
+std::string JournalKey(uint32_t partition) { return absl::StrCat(KeyPrefix(partition), "log"); }
 
 RedisStore::RedisStore(EventLoop* loop, RedisConnection* connection, Options options)
     : loop_(loop),
       connection_(connection),
       options_(options),
-      key_prefix_(absl::StrFormat("tessera:{p%02d}:", options.partition)),
-      log_key_(absl::StrCat(key_prefix_, "log")),
+      key_prefix_(KeyPrefix(options.partition)),
+      log_key_(JournalKey(options.partition)),
       fence_key_(absl::StrCat(key_prefix_, "fence")) {}
 
 RedisStore::~RedisStore() = default;
@@ -236,17 +240,27 @@ void RedisStore::Append(RecordId id, std::string bytes, Done done) {
     });
     return;
   }
-  connection_->Command({"XADD", log_key_, text, kRecordField, bytes},
-                       [this, alive = std::weak_ptr<Alive>(alive_), text, connection,
-                        done = std::move(done)](const redisReply* reply) {
-                         if (alive.expired()) return;
-                         append_in_flight_ = false;
-                         absl::Status status = StatusOf(reply, absl::StrCat("append ", text));
-                         if (status.ok() && !(IsText(reply) && Text(reply) == text))
-                           status = Unreadable("XADD");
-                         if (status.ok()) answered_on_ = connection;
-                         done(std::move(status));
-                       });
+  std::vector<absl::string_view> arguments = {"XADD", log_key_};
+  // Whoever deletes the key must not have the journal begin anew, behind what was acknowledged.
+  if (journal_seen_) arguments.push_back("NOMKSTREAM");
+  arguments.insert(arguments.end(), {text, kRecordField, bytes});
+  connection_->Command(arguments, [this, alive = std::weak_ptr<Alive>(alive_), text, connection,
+                                   done = std::move(done)](const redisReply* reply) {
+    if (alive.expired()) return;
+    append_in_flight_ = false;
+    absl::Status status = StatusOf(reply, absl::StrCat("append ", text));
+    if (status.ok() && reply->type == REDIS_REPLY_NIL) {
+      status = absl::DataLossError(absl::StrCat(
+          "append ", text, ": the journal is gone, whose records had been acknowledged"));
+    } else if (status.ok() && !(IsText(reply) && Text(reply) == text)) {
+      status = Unreadable("XADD");
+    }
+    if (status.ok()) {
+      answered_on_ = connection;
+      journal_seen_ = true;
+    }
+    done(std::move(status));
+  });
 }
 
 void RedisStore::LastRecord(DoneWith<StoredRecord> done) {
@@ -264,7 +278,10 @@ void RedisStore::LastRecord(DoneWith<StoredRecord> done) {
           return;
         }
         absl::StatusOr<StoredRecord> last = never_was ? StoredRecord{} : ParseLastRecord(reply);
-        if (last.ok()) answered_on_ = connection;
+        if (last.ok()) {
+          answered_on_ = connection;
+          journal_seen_ = journal_seen_ || last->id != RecordId{};
+        }
         done(std::move(last));
       });
 }

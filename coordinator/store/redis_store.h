@@ -39,6 +39,9 @@ namespace tessera::store {
 // Beside the partitions: what all coordinators agree on, a hash with `key` and `partitions`.
 inline constexpr absl::string_view kDeploymentKey = "tessera:deployment";
 
+// The key of a partition's journal. It is there from the first coordinator's start on.
+std::string JournalKey(uint32_t partition);
+
 class RedisStore final : public core::Store {
  public:
   struct Options {
@@ -80,6 +83,7 @@ class RedisStore final : public core::Store {
   const std::string log_key_;
   const std::string fence_key_;
   bool append_in_flight_ = false;
+  bool journal_seen_ = false;  // It is there, or was.
   // The connection, by its number, on which an append or the last record was last answered; nothing
   // before the first answer, when there is nothing that could have been lost.
   std::optional<int64_t> answered_on_;

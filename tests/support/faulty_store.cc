@@ -127,13 +127,17 @@ void FaultyStore::Append(RecordId id, std::string bytes, Done done) {
   append_in_flight_ = true;
   const bool asked = !answered_on_.has_value() || *answered_on_ == connection_;
   Enqueue<absl::Status>(
-      [disk = disk_, asked, id, bytes = std::move(bytes)] {
-        return asked ? disk->Append(id, bytes)
-                     : absl::UnavailableError("the simulated connection is a new one");
+      [disk = disk_, asked, seen = journal_seen_, id, bytes = std::move(bytes)] {
+        if (!asked) return absl::UnavailableError("the simulated connection is a new one");
+        if (seen && disk->last_id_ == RecordId{}) return absl::DataLossError("the journal is gone");
+        return disk->Append(id, bytes);
       },
       [this, connection = connection_, done = std::move(done)](absl::Status status) {
         append_in_flight_ = false;
-        if (status.ok()) answered_on_ = connection;
+        if (status.ok()) {
+          answered_on_ = connection;
+          journal_seen_ = true;
+        }
         done(std::move(status));
       });
 }
@@ -147,7 +151,10 @@ void FaultyStore::LastRecord(DoneWith<StoredRecord> done) {
         return last;
       },
       [this, connection = connection_, done = std::move(done)](absl::StatusOr<StoredRecord> last) {
-        if (last.ok()) answered_on_ = connection;
+        if (last.ok()) {
+          answered_on_ = connection;
+          journal_seen_ = journal_seen_ || last->id != RecordId{};
+        }
         done(std::move(last));
       });
 }

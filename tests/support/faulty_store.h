@@ -165,7 +165,8 @@ class FaultyStore final : public core::Store {
   std::deque<Fault> planned_;
   std::deque<Call> calls_;
   int connection_ = 1;              // Its number: grows with each that breaks.
-  std::optional<int> answered_on_;  // As in RedisStore.
+  std::optional<int> answered_on_;  // As in RedisStore, ...
+  bool journal_seen_ = false;       // ... and this, too.
   bool append_in_flight_ = false;
   bool crashed_ = false;
 };

@@ -209,7 +209,7 @@ TEST_F(HostCommitTest, NoLeaseEndsWhileTheStoreRefuses) {
   ASSERT_NE(open, nullptr);
   EXPECT_GT(open->deadline, world_.now());
   EXPECT_THAT(world_.Commit(*owner_), IsOk());
-  world_.ExpectOneState(*owner_, true);
+  world_.ExpectOneState(*owner_, /*whole=*/false);  // It has made room.
 }
 
 // A paused machine, or a clock that is set forwards: nobody could hand in anything meanwhile.
@@ -265,7 +265,49 @@ TEST_F(HostCommitTest, TooMuchUncommittedStopsTheIntake) {
   world_.AddItems(*owner_, job, 1000);
   EXPECT_FALSE((*owner_)->accepting());
   EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  (*owner_)->Tick(world_.now());
   EXPECT_TRUE((*owner_)->accepting());
+}
+
+// People cannot hand in what is refused, so no lease ends meanwhile.
+TEST_F(HostCommitTest, WhatIsRefusedForWantOfCommitsIsAnOutage) {
+  HostOptions options = world_.Options();
+  options.unflushed_bytes_max = 20'000;
+  owner_ = world_.Open(options);
+  const JobIndex job = world_.CreateJob(*owner_, "a");
+  world_.AddItems(*owner_, job, 10);
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  const core::Lease lease =
+      **(*owner_)->partition().RequestLease(core::PartitionWorld::Ask(1), world_.now());
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  const auto open = [&] {
+    return (*owner_)->partition().state().job(job)->leases.Find(lease.assignment.sequence);
+  };
+  world_.AddItems(*owner_, job, 1000);
+  (*owner_)->Tick(world_.now());
+  (*owner_)->Flush(world_.now());
+  EXPECT_FALSE((*owner_)->accepting());
+  EXPECT_GT((*owner_)->NextWake(), world_.now()) << "it would spin";
+  while (world_.now() < lease.deadline + absl::Seconds(10)) {
+    world_.Pass(absl::Seconds(1));
+    (*owner_)->Tick(world_.now());
+  }
+  EXPECT_THAT(world_.Commit(*owner_), IsOk());
+  (*owner_)->Tick(world_.now());
+  EXPECT_TRUE((*owner_)->accepting());
+  ASSERT_NE(open(), nullptr);
+  EXPECT_FALSE(open()->expired);
+  EXPECT_GT(open()->deadline, world_.now());
+}
+
+TEST_F(HostCommitTest, ABusyOwnerNoticesThatItsJournalIsGone) {
+  world_.CreateJob(*owner_, "a");
+  ASSERT_THAT(world_.Commit(*owner_), IsOk());
+  world_.disk().LoseLastRecords(world_.disk().journal().size());
+  world_.CreateJob(*owner_, "b");
+  EXPECT_THAT(world_.Commit(*owner_), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(host_.failure(), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(world_.disk().journal(), ::testing::IsEmpty());
 }
 
 TEST_F(HostCommitTest, AFencedOwnerFailsAndItsRepliesSayUnavailable) {

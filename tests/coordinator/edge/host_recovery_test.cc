@@ -224,6 +224,60 @@ TEST(HostRecoveryTest, TrimmingKeepsTheJournalShortAndLosesNothing) {
   }
 }
 
+// It lies in Redis's memory, so it is its size that counts, and also when nothing more is committed.
+TEST(HostRecoveryTest, TheJournalIsTrimmedWhenMuchOfItMayGoAndWhenNothingFollows) {
+  HostWorld world;
+  HostOptions options = world.Options();
+  options.commits_per_trim = 1'000'000;
+  options.bytes_per_trim = 20'000;
+  std::unique_ptr<Owner> owner = world.Open(options);
+  const auto bytes = [&] {
+    size_t sum = 0;
+    for (const auto& [id, record] : world.disk().journal()) sum += record.size();
+    return sum;
+  };
+  const JobIndex job = world.CreateJob(*owner, "a");
+  size_t most = 0;
+  for (int round = 0; round < 100; ++round) {
+    world.AddItems(*owner, job, 50);
+    ASSERT_THAT(world.Commit(*owner), IsOk());
+    most = std::max(most, bytes());
+    if (round % 10 == 0) world.WriteAll(*owner);
+  }
+  EXPECT_GT(most, 40'000u);
+  EXPECT_GT((*owner)->status().trimmed_below, RecordId{});
+  world.WriteAll(*owner);
+  world.RunFor(*owner, absl::Seconds(2));
+  EXPECT_LT(bytes(), 40'000u);
+  const uint64_t records = (*owner)->status().records;
+  world.RunFor(*owner, absl::Seconds(10));
+  EXPECT_EQ((*owner)->status().records, records) << "it writes for nothing";
+  owner->Crash();
+  owner = world.Open();
+  ASSERT_THAT(world.start_status(), IsOk());
+  world.ExpectItems(*owner, job, 5000);
+}
+
+// Else it would hold the room that it waits for.
+TEST(HostRecoveryTest, WhereTheStoreIsFullAllIsTrimmedThatMayGo) {
+  HostWorld world;
+  HostOptions options = world.Options();
+  options.commits_per_trim = 1'000'000;
+  std::unique_ptr<Owner> owner = world.Open(options);
+  const JobIndex job = world.CreateJob(*owner, "a");
+  world.AddItems(*owner, job, 50);
+  ASSERT_THAT(world.Commit(*owner), IsOk());
+  world.WriteAll(*owner);
+  world.AddItems(*owner, job, 5);
+  ASSERT_THAT(world.Commit(*owner), IsOk());
+  EXPECT_EQ((*owner)->status().trimmed_below, RecordId{});
+  owner->store().FailNext(FaultyStore::Fault::kRefuse);
+  world.AddItems(*owner, job, 5);
+  ASSERT_THAT(world.Commit(*owner), IsOk());
+  world.RunFor(*owner, absl::Seconds(1));
+  EXPECT_GT((*owner)->status().trimmed_below, RecordId{});
+}
+
 // The end of the journal that is kept is one end, however many owners it is of.
 TEST(HostRecoveryTest, OwnersThatWriteLittleDoNotLetTheJournalGrowTogether) {
   HostWorld world;

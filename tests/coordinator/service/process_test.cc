@@ -211,6 +211,17 @@ TEST(ProcessTest, DataThatIsGoneOrAnotherDeploymentsIsNotTakenForANewDeployment)
   first.Restart();
 }
 
+// All ids that were given out rest on it, and a job that is created again would be another one.
+TEST(ProcessTest, JournalsWithoutTheirDeploymentsKeyAreNotTakenOver) {
+  CoordinatorProcess other;  // For its Redis.
+  Redis(other, {"DEL", "tessera:deployment"});
+  const CoordinatorRun run = RunCoordinator(
+      {"--listen", "127.0.0.1:0", "--redis", absl::StrCat("unix:", other.Join("data/redis.sock"))});
+  EXPECT_EQ(run.exit_status, 4) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("tessera:deployment"));
+  EXPECT_EQ(Redis(other, {"EXISTS", "tessera:deployment"}), 0);
+}
+
 // A Redis that may evict the journal: trying again would not help.
 TEST(ProcessTest, ARedisThatIsNotSetUpAsItHasToBeIsRefusedAtOnce) {
   CoordinatorProcess other;  // For its Redis.

@@ -45,6 +45,7 @@ class Bench {
   virtual void RunUntil(absl::FunctionRef<bool()> done) = 0;
   // What keeps the data goes down and comes up again, and the owners find it again.
   virtual void Restart() = 0;
+  virtual void DeleteJournal() = 0;
 };
 
 class RedisBench final : public Bench {
@@ -67,6 +68,8 @@ class RedisBench final : public Bench {
     ++starts_;
     AwaitConnections();
   }
+
+  void DeleteJournal() override { redis_.Command("DEL " + store::JournalKey(7)); }
 
  private:
   // Until each is connected to the server as started last. Owners are opened before restarts.
@@ -101,6 +104,8 @@ class FaultyBench final : public Bench {
   void Restart() override {
     for (const auto& store : stores_) store->Reconnect();
   }
+
+  void DeleteJournal() override { disk_.LoseLastRecords(disk_.journal().size()); }
 
  private:
   FaultyDisk disk_{{}};
@@ -246,6 +251,17 @@ TEST_P(StoreContractTest, OnANewConnectionTheLastRecordIsReadBeforeAnythingIsApp
     EXPECT_THAT(Append(store_, {1, round}, "b"), IsOk());
   }
   EXPECT_EQ(Journal(store_), "1-0=a 1-1=b 1-2=b");
+}
+
+TEST_P(StoreContractTest, AJournalThatIsGoneIsNotBegunAnew) {
+  ASSERT_THAT(Append(store_, {1, 0}, "a"), IsOk());
+  Store& reader = bench_->Open();
+  EXPECT_THAT(LastRecord(reader), IsOk());
+  bench_->DeleteJournal();
+  for (Store* store : {&store_, &reader}) {
+    EXPECT_THAT(Append(*store, {2, 0}, "b"), StatusIs(absl::StatusCode::kDataLoss));
+  }
+  EXPECT_EQ(Journal(store_), "");
 }
 
 TEST_P(StoreContractTest, WhatIsThereSurvivesARestart) {
