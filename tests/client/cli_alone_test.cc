@@ -90,6 +90,26 @@ TEST(CliInspectTest, TheFileOfAnOlderRedisIsADataFolderAsWell) {
   EXPECT_EQ(after.out, before.out);
 }
 
+// Such a coordinator leaves no mark in its folder. And the redis-server of a folder asks nobody who
+// they are, whatever the environment has for a Redis of one's own.
+TEST(CliInspectTest, AFolderThatIsSyncedEverySecondIsReadWithoutAPassword) {
+  const tessera::testing::TempDir folder;
+  const std::string data = folder.Join("data");
+  {
+    Program up("tessera", {"up", "--json", "--data-dir", data, "--listen", "127.0.0.1:0", "--",
+                           "--appendfsync", "everysec"});
+    ASSERT_NE(up.WaitForLine("address"), "") << up.Wait(absl::ZeroDuration()).err;
+    up.Signal(SIGINT);
+    EXPECT_EQ(up.Wait().code, 0);
+  }
+  setenv("TESSERA_REDIS_USER", "reader", 1);
+  setenv("TESSERA_REDIS_PASSWORD", "secret", 1);
+  const Ended read = RunProgram("tessera", {"inspect", "--data-dir", data, "--digest"});
+  unsetenv("TESSERA_REDIS_USER");
+  unsetenv("TESSERA_REDIS_PASSWORD");
+  EXPECT_EQ(read.code, 0) << read.err;
+}
+
 // A Redis of one's own has users, and the one of the documents is not the default one.
 TEST(CliInspectTest, ARedisIsReadAsTheUserThatIsNamed) {
   tessera::testing::RedisFixture redis;
