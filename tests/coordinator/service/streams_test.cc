@@ -182,12 +182,16 @@ TEST(RefusedBatchTest, WhatFollowsIsHeldBackWhileACommitIsUnderWay) {
     item.mutable_content(0)->set_text("x");
     ASSERT_TRUE(upload->Write(batch));
   }
-  // Each of these goes the same way, behind them.
+  // Each of these goes the same way behind them, and waits for no commit.
   const auto operators = v1::OperatorService::NewStub(channel);
   for (int i = 0; i < 20; ++i) {
     grpc::ClientContext context;
-    v1::ListPartitionsResponse partitions;
-    ASSERT_TRUE(operators->ListPartitions(&context, {}, &partitions).ok());
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    v1::GetPartitionRequest nowhere;
+    nowhere.set_name("partitions/p77");
+    v1::Partition partition;
+    EXPECT_EQ(operators->GetPartition(&context, nowhere, &partition).error_code(),
+              grpc::StatusCode::NOT_FOUND);
   }
   redis.Resume();
   upload->WritesDone();
