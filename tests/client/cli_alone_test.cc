@@ -12,6 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/program.h"
 #include "tests/support/redis_fixture.h"
@@ -194,6 +195,27 @@ TEST(CliUpTest, AHangUpIsForItsCoordinator) {
   while (!absl::StrContains(up.err(), "tokens read again") && up.Running()) {
   }
   EXPECT_TRUE(up.Running());
+  up.Signal(SIGINT);
+  EXPECT_EQ(up.Wait().code, 0);
+}
+
+TEST(CliUpTest, AHangUpDuringTheStartIsForItsCoordinatorToo) {
+  const tessera::testing::TempDir folder;
+  std::ofstream(folder.Join("tokens")) << "";
+  tessera::testing::RedisFixture redis;
+  redis.Stop();
+  Program up("tessera", {"up", "--json", "--data-dir", folder.Join("data"), "--listen",
+                         "127.0.0.1:0", "--", "--tokens-file", folder.Join("tokens"), "--redis",
+                         absl::StrCat("unix:", redis.address().unix_path)});
+  while (!absl::StrContains(up.err(), "no connection") && up.Running()) {
+  }
+  up.Signal(SIGHUP);
+  redis.Restart();
+  ASSERT_NE(up.WaitForLine("address"), "") << up.Wait(absl::ZeroDuration()).err;
+  for (int i = 0; i < 2000 && !absl::StrContains(up.err(), "tokens read again"); ++i) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_THAT(up.err(), HasSubstr("tokens read again"));
   up.Signal(SIGINT);
   EXPECT_EQ(up.Wait().code, 0);
 }
