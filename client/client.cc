@@ -26,7 +26,8 @@ namespace tessera::client {
 namespace {
 
 constexpr int kBatchItemsMax = 1000;
-constexpr size_t kBatchBytesMax = 1 << 20;  // A quarter of what a message may have.
+constexpr size_t kBatchBytesMax = 1 << 20;     // An eighth of what a message may have.
+constexpr size_t kBatchBytesLeast = 32 << 10;  // Half of what every deployment takes.
 constexpr int kPageSize = 1000;
 // For how long AddItems() asks where to go on: what it adds to `retry_for` at the most.
 constexpr absl::Duration kOffsetTimeout = absl::Seconds(5);
@@ -134,6 +135,12 @@ std::optional<int64_t> RefusedItem(const absl::Status& status) {
     }
   }
   return std::nullopt;
+}
+
+// gRPC itself refused, for want of memory or because a message is too large, and says no more
+// (errors.proto).
+bool TransportRefused(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) && GetDetails(status).reason.empty();
 }
 
 // `status` with the place of item number `offset`, if it can be read again.
@@ -267,6 +274,9 @@ absl::StatusOr<v1::Job> Client::UpdateJob(const v1::UpdateJobRequest& request) {
 }
 
 absl::Status Client::DeleteJob(absl::string_view job) {
+  // Of a try that failed, gRPC does not tell whether it reached anybody. Only of a job that was there
+  // does it mean anything that a later try finds none.
+  TESSERA_RETURN_IF_ERROR(GetJob(job).status());
   bool again = false;
   const absl::Status status = Call(*this, *stubs_->jobs, &v1::JobService::Stub::DeleteJob,
                                    Named<v1::DeleteJobRequest>(JobName(job)), {}, &again)
@@ -334,9 +344,19 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
   int64_t taken = 0;   // How many items of `source` are known to be in the job.
   int64_t offset = 0;  // Of `next`.
   int batches_max = kBatchesPerCall;
+  size_t bytes_max = kBatchBytesMax;  // Of a batch.
   bool has_next = false;
   v1::Item next;
   Tries tries(retry());
+  // A large file is read for long, which is no outage.
+  const auto go_on_from_taken = [&] {
+    const absl::Time begun = absl::Now();
+    offset = taken;
+    has_next = false;
+    const absl::Status status = source->Seek(offset);
+    tries.Spare(absl::Now() - begun);
+    return status;
+  };
   while (true) {
     if (stop.stop_requested()) return Stopped();
     if (!has_next) {
@@ -351,15 +371,15 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
     const Cancellable cancellable(stop, &context);
     absl::Status input;
     int batches = 0;
-    for (; batches < batches_max && has_next && input.ok(); ++batches) {
-      if (stop.stop_requested()) break;
+    while (batches < batches_max && has_next && input.ok() && !stop.stop_requested()) {
+      ++batches;
       v1::AddItemsRequest request;
       request.set_job(name);
       request.set_offset(offset);
       size_t bytes = 0;
       while (has_next && request.items_size() < kBatchItemsMax) {
         const size_t size = next.ByteSizeLong();
-        if (request.items_size() > 0 && bytes + size > kBatchBytesMax) break;
+        if (request.items_size() > 0 && bytes + size > bytes_max) break;
         // What is there is compared, and what is new added, in batches of their own.
         if (request.items_size() > 0 && offset + request.items_size() == committed) break;
         bytes += size;
@@ -386,12 +406,13 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
       continue;
     }
     if (stop.stop_requested()) return Stopped();
-    // What gRPC itself refuses, for want of memory, says nothing: there is room again in a moment.
-    if (absl::IsResourceExhausted(status) && GetDetails(status).reason.empty()) {
-      asked = std::max(asked, kTransportPause);
+    // Smaller pieces get through before their time is over, and where larger ones are refused.
+    if (absl::IsDeadlineExceeded(status) && batches_max > 1) {
+      batches_max /= 2;
+    } else if (absl::IsDeadlineExceeded(status) || TransportRefused(status)) {
+      bytes_max = std::max(bytes_max / 2, kBatchBytesLeast);
     }
-    // On a slow line smaller pieces get through before their time is over.
-    if (absl::IsDeadlineExceeded(status)) batches_max = std::max(1, batches_max / 2);
+    if (TransportRefused(status)) asked = std::max(asked, kTransportPause);
     const bool moved = absl::IsOutOfRange(status);
     if (!moved && !WorthAnotherTry(status, asked)) {
       const std::optional<int64_t> refused = RefusedItem(status);
@@ -399,23 +420,26 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
       if (batches <= 1) return AtItem(status, taken + *refused, source);
       // Of which batch it is shows when they are sent one by one.
       batches_max = 1;
-      offset = taken;
-      has_next = false;
-      TESSERA_RETURN_IF_ERROR(source->Seek(offset));
+      TESSERA_RETURN_IF_ERROR(go_on_from_taken());
       continue;
     }
+    // All that was sent was new to the job: nothing was being compared.
+    const bool added_only = taken >= committed;
     // Where to go on is for the job to say. While it says nothing, the time for tries goes on.
     while (true) {
+      absl::Duration asked_now;
       const absl::StatusOr<v1::Job> now = CallOnce(
           *this, *stubs_->jobs, &v1::JobService::Stub::GetJob, Named<v1::GetJobRequest>(name),
-          absl::Now() + std::min(options_.try_timeout, kOffsetTimeout), stop, nullptr);
+          absl::Now() + std::min(options_.try_timeout, kOffsetTimeout), stop, &asked_now);
       if (stop.stop_requested()) return Stopped();
-      if (!now.ok() && !MayRetry(now.status())) return now.status();
+      if (!now.ok() && TransportRefused(now.status())) asked_now = kTransportPause;
+      if (!now.ok() && !WorthAnotherTry(now.status(), asked_now)) return now.status();
       if (now.ok()) {
         if (!moved && now->committed_offset() > committed) tries.Restart();
         committed = now->committed_offset();
       }
-      if (!tries.Again(moved ? absl::UnavailableError("the offset moved") : status, asked, stop)) {
+      if (!tries.Again(moved ? absl::UnavailableError("the offset moved") : status,
+                       std::max(asked, asked_now), stop)) {
         if (stop.stop_requested()) return Stopped();
         if (!moved) return tries.error();
         return absl::AbortedError(absl::StrCat("somebody else adds items to ", name,
@@ -424,12 +448,10 @@ absl::StatusOr<v1::AddItemsResponse> Client::AddItems(
       if (now.ok()) break;
     }
     // What we were adding is ours as far as it is committed. What was there before us, and what
-    // came from somebody else, is compared.
-    if (!moved && taken >= job.committed_offset()) taken = committed;
+    // came from somebody else, is compared; what a store has lost is sent again.
+    taken = std::min(committed, added_only && !moved ? offset : taken);
     if (on_progress) on_progress(taken);
-    offset = taken;
-    has_next = false;
-    TESSERA_RETURN_IF_ERROR(source->Seek(offset));
+    TESSERA_RETURN_IF_ERROR(go_on_from_taken());
   }
 }
 

@@ -90,7 +90,8 @@ class Client {
   absl::StatusOr<v1::Job> GetJob(absl::string_view job, std::stop_token stop = {});
   absl::StatusOr<std::vector<v1::Job>> ListJobs(const std::vector<v1::JobState>& states = {});
   absl::StatusOr<v1::Job> UpdateJob(const v1::UpdateJobRequest& request);
-  // OK also where a try after the first one finds no such job: the first may have deleted it.
+  // NOT_FOUND where there is no such job to begin with; OK where a try after the first one finds it
+  // gone: the first may have deleted it.
   absl::Status DeleteJob(absl::string_view job);
   absl::StatusOr<v1::Job> SealJob(absl::string_view job, int64_t expected_offset,
                                   std::stop_token stop = {});
@@ -109,7 +110,9 @@ class Client {
   // Adds all items of `source`, beginning at its first, to `job`, as CreateJob or GetJob returned
   // it. Those that it held then are sent, too, and the server compares them. After a break it goes
   // on in comparing where it was, and in adding from the committed offset; every piece that is
-  // taken begins the time that trying again may take anew. `on_progress` hears after each piece how
+  // taken begins the time that trying again may take anew, and reading `source` again does not count
+  // as trying. What is not sent in time, or refused by gRPC itself for its size or for want of memory
+  // (RESOURCE_EXHAUSTED without a reason), is sent again in smaller pieces. `on_progress` hears after each piece how
   // many items are known to be in the job. Does not seal.
   //
   // ALREADY_EXISTS (ITEM_DIFFERS): the job holds another item with that key, or, of those that it

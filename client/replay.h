@@ -111,6 +111,8 @@ class Replay {
 
   // The coordinator asked to go elsewhere.
   bool draining() const { return draining_; }
+  // The coordinator has answered this stream's Hello.
+  bool welcomed() const { return welcome_; }
 
   ReplayCounts counts() const;
 

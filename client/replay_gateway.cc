@@ -183,6 +183,7 @@ absl::Status ReplayGateway::RunStream(std::stop_token stop) {
   const bool drained = state_->replay.draining();
   const absl::Status failure = state_->replay.failure();
   const bool over = state_->end.has_value();
+  const bool gone = state_->job_gone;
   lock.unlock();
   if (writable && (over || drained)) {
     stream->WritesDone();  // What is under way is still answered.
@@ -192,11 +193,10 @@ absl::Status ReplayGateway::RunStream(std::stop_token stop) {
                              [this] { return state_->stream_ended; });
     lock.unlock();
   }
-  if (!writable || silent || !failure.ok() || over || drained || stop.stop_requested()) {
-    // The stream's own end, where it has one, wins over this.
-    if (writable) context.TryCancel();
+  // The stream's own end, where it has one, wins over this.
+  if (writable && (silent || !failure.ok() || over || drained || gone || stop.stop_requested())) {
+    context.TryCancel();
   }
-  if (!state_->watch_error.ok() && state_->job_gone) context.TryCancel();
   reader.join();
   const absl::Status end = FromGrpc(stream->Finish());
   if (!failure.ok()) return failure;
@@ -229,13 +229,18 @@ absl::StatusOr<ReplayOutcome> ReplayGateway::Run(std::stop_token stop) {
   while (true) {
     const absl::Time begun = absl::Now();
     const absl::Status status = RunStream(stop);
+    bool gone = false;
+    bool welcomed = false;
     {
       const std::lock_guard lock(state_->mutex);
-      if (state_->job_gone) return finish(state_->watch_error);
+      gone = state_->job_gone;
+      welcomed = state_->replay.welcomed();
     }
+    if (gone) return finish(state_->watch_error);  // Which nobody writes any more.
     if (status.ok()) return finish(status);
     if (!MayRetry(status)) return finish(status);
-    if (absl::Now() - begun > absl::Seconds(1)) {  // It had worked for a while.
+    // It had worked for a while. To connect in vain may take long, too.
+    if (welcomed && absl::Now() - begun > absl::Seconds(1)) {
       last_stream = absl::Now();
       attempt = 0;
     }

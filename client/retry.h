@@ -48,6 +48,9 @@ class Tries {
   // Something was achieved: as if it were the first try again.
   void Restart();
 
+  // So long something else was done than trying: it does not count.
+  void Spare(absl::Duration spent) { give_up_ += spent; }
+
   // When a try that begins now has to end: after `try_timeout`, and not beyond `retry_for`.
   absl::Time Deadline(absl::Duration try_timeout) const;
 

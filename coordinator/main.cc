@@ -185,6 +185,10 @@ absl::StatusOr<store::RedisConnection::Options> RedisOptions(const CoordinatorFl
   if (!flags.redis_password_file.empty()) {
     TESSERA_ASSIGN_OR_RETURN(const std::string text, service::ReadFile(flags.redis_password_file));
     options.password = std::string(absl::StripAsciiWhitespace(text.substr(0, text.find('\n'))));
+    if (options.password.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the first line of ", flags.redis_password_file, " is empty; it must be the password"));
+    }
   }
   return options;
 }

@@ -198,6 +198,9 @@ absl::StatusOr<CoordinatorFlags> ParseFlags(int argc, char** argv) {
   if (flags.redis.empty() && !(flags.redis_user.empty() && flags.redis_password_file.empty())) {
     return Refuse("redis-user", "and --redis-password-file go with --redis");
   }
+  if (!flags.redis_user.empty() && flags.redis_password_file.empty()) {
+    return Refuse("redis-user", "needs the password: say --redis-password-file FILE");
+  }
   return flags;
 }
 

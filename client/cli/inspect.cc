@@ -133,6 +133,13 @@ absl::StatusOr<core::RecordId> ParseRecordId(const std::string& text) {
 
 absl::StatusOr<ExitCode> Inspect(Invocation& call) {
   inspect::InspectorOptions options;
+  if (call.Has("redis") && call.Has("data-dir")) {
+    return UsageError("say --redis or --data-dir, and not both");
+  }
+  if (call.Has("redis-user") && !call.Has("redis")) {
+    return UsageError(
+        "--redis-user is for a Redis of your own: say which one with --redis ADDRESS");
+  }
   options.redis = call.Get("redis");
   options.data_folder = call.Get("data-dir", kDataFolder);
   // The server of a data folder asks nobody who they are.
@@ -142,6 +149,10 @@ absl::StatusOr<ExitCode> Inspect(Invocation& call) {
     // A password on a command line is everybody's.
     if (const char* password = std::getenv("TESSERA_REDIS_PASSWORD"))
       options.redis_password = password;
+    if (!options.redis_user.empty() && options.redis_password.empty()) {
+      return UsageError(absl::StrCat("the user '", options.redis_user,
+                                     "' needs a password: put it into TESSERA_REDIS_PASSWORD"));
+    }
   }
   TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> partition,
                            call.GetInt("partition", 0, std::numeric_limits<uint32_t>::max()));

@@ -28,9 +28,16 @@ absl::Status AsItEnded(const absl::Status& status) {
 }  // namespace
 
 absl::StatusOr<ExitCode> RunUp(Invocation& call) {
-  std::atomic<pid_t> serving = -1;  // Reads its tokens again on SIGHUP.
-  const Interrupt interrupt([&serving] {
-    if (const pid_t pid = serving.load(); pid > 0) kill(pid, SIGHUP);
+  // The coordinator reads its tokens again on SIGHUP, once it serves; what comes before that is kept.
+  std::atomic<bool> hung_up = false;
+  std::atomic<pid_t> serving = -1;
+  const auto pass_on = [&hung_up, &serving] {
+    const pid_t pid = serving;
+    if (pid > 0 && hung_up.exchange(false)) kill(pid, SIGHUP);
+  };
+  const Interrupt interrupt([&hung_up, &pass_on] {
+    hung_up = true;
+    pass_on();
   });
   const std::string data_dir = call.Get("data-dir", "./tessera-data");
   const absl::StatusOr<std::unique_ptr<LocalCoordinator>> started = LocalCoordinator::Start(
@@ -39,6 +46,7 @@ absl::StatusOr<ExitCode> RunUp(Invocation& call) {
   if (!started.ok()) return AsItEnded(started.status());
   LocalCoordinator* const coordinator = started->get();
   serving = coordinator->pid();
+  pass_on();
   if (call.json()) {
     call.out() << ToLine({{"address", coordinator->address()},
                           {"data_dir", data_dir},

@@ -12,6 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/program.h"
 #include "tests/support/redis_fixture.h"
@@ -88,6 +89,26 @@ TEST(CliInspectTest, TheFileOfAnOlderRedisIsADataFolderAsWell) {
   const Ended after = inspect();
   EXPECT_EQ(after.code, 0) << after.err;
   EXPECT_EQ(after.out, before.out);
+}
+
+// Such a coordinator leaves no mark in its folder. And the redis-server of a folder asks nobody who
+// they are, whatever the environment has for a Redis of one's own.
+TEST(CliInspectTest, AFolderThatIsSyncedEverySecondIsReadWithoutAPassword) {
+  const tessera::testing::TempDir folder;
+  const std::string data = folder.Join("data");
+  {
+    Program up("tessera", {"up", "--json", "--data-dir", data, "--listen", "127.0.0.1:0", "--",
+                           "--appendfsync", "everysec"});
+    ASSERT_NE(up.WaitForLine("address"), "") << up.Wait(absl::ZeroDuration()).err;
+    up.Signal(SIGINT);
+    EXPECT_EQ(up.Wait().code, 0);
+  }
+  setenv("TESSERA_REDIS_USER", "reader", 1);
+  setenv("TESSERA_REDIS_PASSWORD", "secret", 1);
+  const Ended read = RunProgram("tessera", {"inspect", "--data-dir", data, "--digest"});
+  unsetenv("TESSERA_REDIS_USER");
+  unsetenv("TESSERA_REDIS_PASSWORD");
+  EXPECT_EQ(read.code, 0) << read.err;
 }
 
 // A Redis of one's own has users, and the one of the documents is not the default one.
@@ -174,6 +195,27 @@ TEST(CliUpTest, AHangUpIsForItsCoordinator) {
   while (!absl::StrContains(up.err(), "tokens read again") && up.Running()) {
   }
   EXPECT_TRUE(up.Running());
+  up.Signal(SIGINT);
+  EXPECT_EQ(up.Wait().code, 0);
+}
+
+TEST(CliUpTest, AHangUpDuringTheStartIsForItsCoordinatorToo) {
+  const tessera::testing::TempDir folder;
+  std::ofstream(folder.Join("tokens")) << "";
+  tessera::testing::RedisFixture redis;
+  redis.Stop();
+  Program up("tessera", {"up", "--json", "--data-dir", folder.Join("data"), "--listen",
+                         "127.0.0.1:0", "--", "--tokens-file", folder.Join("tokens"), "--redis",
+                         absl::StrCat("unix:", redis.address().unix_path)});
+  while (!absl::StrContains(up.err(), "no connection") && up.Running()) {
+  }
+  up.Signal(SIGHUP);
+  redis.Restart();
+  ASSERT_NE(up.WaitForLine("address"), "") << up.Wait(absl::ZeroDuration()).err;
+  for (int i = 0; i < 2000 && !absl::StrContains(up.err(), "tokens read again"); ++i) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_THAT(up.err(), HasSubstr("tokens read again"));
   up.Signal(SIGINT);
   EXPECT_EQ(up.Wait().code, 0);
 }

@@ -205,7 +205,10 @@ TEST(CommandTest, ZeroAndNothingAreRefusedWhereTheyMeanNothing) {
            {{"replay", "j", "v.csv", "--gateway="}, "--gateway is empty"},
            {{"results", "j", "--state="}, "--state is empty"},
            {{"jobs", "--tenant", ""}, "--tenant is empty"},
-           {{"inspect", "--limit", "0"}, "--limit: '0' must be 1 or more"}}) {
+           {{"inspect", "--limit", "0"}, "--limit: '0' must be 1 or more"},
+           {{"inspect", "--redis-user", "u"}, "say which one with --redis ADDRESS"},
+           {{"inspect", "--redis", "h:1", "--redis-user", "u"}, "TESSERA_REDIS_PASSWORD"},
+           {{"inspect", "--redis", "h:1", "--data-dir", "d"}, "not both"}}) {
     const Ran ran = Call(words);
     EXPECT_EQ(ran.code, kExitUsage) << message;
     EXPECT_THAT(ran.err, HasSubstr(message));

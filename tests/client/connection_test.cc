@@ -33,7 +33,8 @@ using testing::StatusIs;
 // Jobs with an intake, and a list of errors that the next calls end with.
 class FakeJobs final : public v1::JobService::Service {
  public:
-  std::deque<grpc::Status> failures;    // Of CreateJob, GetJob.
+  std::deque<grpc::Status> failures;    // Of CreateJob, GetJob, DeleteJob.
+  std::deque<grpc::Status> refusals;    // Of AddItems, before it reads anything.
   std::deque<int> batches_until_break;  // Of AddItems; then UNAVAILABLE.
   std::set<std::string> request_ids;
   std::string authorization;
@@ -57,6 +58,7 @@ class FakeJobs final : public v1::JobService::Service {
                       v1::Job* response) override {
     if (const grpc::Status failure = Take(); !failure.ok()) return failure;
     while (silent && !context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+    if (!there) return {grpc::StatusCode::NOT_FOUND, "no such job"};
     response->set_name(request->name());
     response->set_committed_offset(static_cast<int64_t>(keys.size()));
     response->set_display_name(std::string(reply_bytes, 'x'));
@@ -76,7 +78,8 @@ class FakeJobs final : public v1::JobService::Service {
 
   std::vector<int64_t> offsets;        // Of the batches.
   std::function<void()> on_add_items;  // Then AddItems is not answered.
-  absl::Duration break_after;          // From the last batch to the break.
+  absl::Duration break_after;          // From the last batch to the break ...
+  std::function<void()> on_break;      // ... at which this happens.
 
   grpc::Status AddItems(grpc::ServerContext* context,
                         grpc::ServerReader<v1::AddItemsRequest>* reader,
@@ -86,16 +89,23 @@ class FakeJobs final : public v1::JobService::Service {
       while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
       return {grpc::StatusCode::CANCELLED, "cancelled"};
     }
+    if (!refusals.empty()) {
+      const grpc::Status refusal = refusals.front();
+      refusals.pop_front();
+      return refusal;
+    }
     v1::AddItemsRequest request;
     int batches = batches_until_break.empty() ? -1 : batches_until_break.front();
     if (batches >= 0) batches_until_break.pop_front();
     while (reader->Read(&request)) {
       if (batches-- == 0) {
         absl::SleepFor(break_after);
+        if (on_break) std::exchange(on_break, nullptr)();
         return {grpc::StatusCode::UNAVAILABLE, "broke"};
       }
       const auto committed = static_cast<int64_t>(keys.size());
       offsets.push_back(request.offset());
+      batch_bytes_max = std::max(batch_bytes_max, request.ByteSizeLong());
       if (request.offset() + request.items_size() <= committed) {
         for (int i = 0; i < request.items_size(); ++i) {
           if (request.items(i).key() == keys[static_cast<size_t>(request.offset() + i)]) continue;
@@ -112,23 +122,30 @@ class FakeJobs final : public v1::JobService::Service {
     return grpc::Status::OK;
   }
 
+  size_t batch_bytes_max = 0;  // Of those that came.
+
   // Item `i` of a batch is not the one that is there.
   static grpc::Status Differs(int i) {
-    google::rpc::Status rich;
-    rich.set_code(6);
-    google::rpc::ErrorInfo info;
-    info.set_domain("tessera");
-    info.set_reason("ITEM_DIFFERS");
-    rich.add_details()->PackFrom(info);
+    google::rpc::Status rich = Because("ITEM_DIFFERS");
     google::rpc::BadRequest bad;
     bad.add_field_violations()->set_field(absl::StrCat("items[", i, "].key"));
     rich.add_details()->PackFrom(bad);
     return {grpc::StatusCode::ALREADY_EXISTS, "differs", rich.SerializeAsString()};
   }
 
+  static google::rpc::Status Because(const std::string& reason) {
+    google::rpc::Status rich;
+    google::rpc::ErrorInfo info;
+    info.set_domain("tessera");
+    info.set_reason(reason);
+    rich.add_details()->PackFrom(info);
+    return rich;
+  }
+
   // The first call deletes, and its reply is lost.
   grpc::Status DeleteJob(grpc::ServerContext*, const v1::DeleteJobRequest*,
                          google::protobuf::Empty*) override {
+    if (const grpc::Status failure = Take(); !failure.ok()) return failure;
     if (std::exchange(there, false)) return {grpc::StatusCode::UNAVAILABLE, "lost"};
     return {grpc::StatusCode::NOT_FOUND, "no such job"};
   }
@@ -329,6 +346,78 @@ TEST_F(ConnectionTest, AnIntakeAgainstAServerThatSaysNothingMoreEndsWithItsOwnEr
               StatusIs(absl::StatusCode::kUnavailable, "broke"));
 }
 
+// As a large file does, which is read from its start again.
+class SlowToGoBack final : public ItemSource {
+ public:
+  SlowToGoBack(std::vector<v1::Item> items, absl::Duration time)
+      : items_(std::move(items)), time_(time) {}
+  absl::StatusOr<bool> Next(v1::Item* item) override { return items_.Next(item); }
+  absl::Status Seek(int64_t offset) override {
+    absl::SleepFor(time_);
+    return items_.Seek(offset);
+  }
+  int64_t line() const override { return items_.line(); }
+  absl::Status At(const absl::Status& problem) const override { return items_.At(problem); }
+
+ private:
+  ItemList items_;
+  const absl::Duration time_;
+};
+
+TEST_F(ConnectionTest, ReadingAFileAgainTakesNothingOfTheTimeForTries) {
+  const auto client = Connect({.retry_for = absl::Seconds(2)});
+  jobs_.batches_until_break = {1};
+  SlowToGoBack items(MakeItems(3'000), absl::Seconds(2.1));
+  EXPECT_THAT(client->AddItems(TheJob(), &items), IsOk());
+  EXPECT_EQ(jobs_.keys.size(), 3'000u);
+}
+
+// What a coordinator that keeps less than `always` has lost is no other client's doing.
+TEST_F(ConnectionTest, WhatAStoreHasLostIsSentAgain) {
+  ItemList items(MakeItems(9'000));
+  const auto lose = [&](int64_t) {
+    if (jobs_.keys.size() == 8'000) jobs_.keys.resize(7'500);
+  };
+  EXPECT_THAT(client_->AddItems(TheJob(), &items, lose), IsOk());
+  EXPECT_EQ(jobs_.keys.size(), 9'000u);
+  EXPECT_EQ(jobs_.keys.back(), "k8999");
+}
+
+TEST_F(ConnectionTest, WhatIsRefusedForWantOfMemoryIsSentAgainAndAFullJobIsNot) {
+  const grpc::Status no_memory = {grpc::StatusCode::RESOURCE_EXHAUSTED, "no memory"};
+  jobs_.refusals = {no_memory};
+  jobs_.failures = {no_memory};  // Of the question where to go on.
+  ItemList items(MakeItems(3'000));
+  EXPECT_THAT(client_->AddItems(TheJob(), &items), IsOk());
+  EXPECT_EQ(jobs_.keys.size(), 3'000u);
+
+  jobs_.refusals.assign(2, {grpc::StatusCode::RESOURCE_EXHAUSTED, "full",
+                            FakeJobs::Because("ITEMS_MAX").SerializeAsString()});
+  ASSERT_THAT(items.Seek(0), IsOk());
+  EXPECT_THAT(client_->AddItems(TheJob(), &items),
+              StatusIs(absl::StatusCode::kResourceExhausted, "full"));
+  EXPECT_EQ(jobs_.refusals.size(), 1u);
+}
+
+// A deployment may take less than a batch; what it takes at the least is taken by all.
+TEST(IntakeSizeTest, ABatchThatIsTooLargeForAServerComesInSmallerOnes) {
+  constexpr int kLeast = 64 << 10;
+  FakeJobs jobs;
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&jobs);
+  builder.SetMaxReceiveMessageSize(kLeast);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  const auto client = *Client::Connect({.address = absl::StrCat("127.0.0.1:", port)});
+  std::vector<v1::Item> large = MakeItems(300);
+  for (v1::Item& item : large) item.add_content()->set_text(std::string(10'000, 'x'));
+  ItemList items(std::move(large));
+  EXPECT_THAT(client->AddItems(TheJob(), &items), IsOk());
+  EXPECT_EQ(jobs.keys.size(), 300u);
+  EXPECT_GT(jobs.batch_bytes_max, kLeast / 4);  // And no smaller than they have to be.
+}
+
 TEST_F(ConnectionTest, AStopEndsAnIntakeBetweenPieces) {
   std::stop_source stop;
   ItemList items(MakeItems(20'500));
@@ -417,6 +506,18 @@ TEST_F(ConnectionTest, WhatSomebodyElseAddedMeanwhileIsCompared) {
   EXPECT_THAT(jobs_.keys, ::testing::ElementsAre("k0", "k1", "k2"));
 }
 
+// A break hides whose items are in the job: beyond what was sent they cannot be ours.
+TEST_F(ConnectionTest, WhatSomebodyElseAddedDuringABreakIsCompared) {
+  jobs_.batches_until_break = {1};
+  jobs_.on_break = [&] {
+    for (size_t i = jobs_.keys.size(); i < 8'500; ++i) jobs_.keys.push_back(absl::StrCat("k", i));
+    jobs_.keys[8'200] = "other";
+  };
+  ItemList items(MakeItems(9'000));
+  EXPECT_THAT(client_->AddItems(TheJob(), &items),
+              StatusIs(absl::StatusCode::kAlreadyExists, "item 8201: differs"));
+}
+
 TEST_F(ConnectionTest, AWatchGoesOnAfterABreakAndAStreamOfResultsFromItsToken) {
   std::vector<int64_t> seen;
   EXPECT_THAT(client_->WatchJob("1", {},
@@ -443,6 +544,13 @@ TEST_F(ConnectionTest, AStreamThatWasQuietForLongIsTriedAgainWhenItBreaks) {
 TEST_F(ConnectionTest, ADeletionWhoseReplyWasLostIsNoError) {
   EXPECT_THAT(client_->DeleteJob("1"), IsOk());
   EXPECT_THAT(client_->DeleteJob("1"), StatusIs(absl::StatusCode::kNotFound));
+}
+
+// A try that failed need not have reached anybody.
+TEST_F(ConnectionTest, AJobThatWasNeverThereIsNotDeletedByAnOutage) {
+  jobs_.there = false;
+  jobs_.failures = {{grpc::StatusCode::UNAVAILABLE, "outage"}};
+  EXPECT_THAT(client_->DeleteJob("typo"), StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_F(ConnectionTest, AStopEndsAWatch) {

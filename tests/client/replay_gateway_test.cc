@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <deque>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -37,8 +38,17 @@ class FakeJobs final : public v1::JobService::Service {
 // Welcomes everybody and has no work for anybody.
 class FakeWork final : public v1::WorkService::Service {
  public:
+  std::deque<grpc::Status> ends;  // Of streams without a welcome.
+  absl::Duration end_after;       // How long these take.
+
   grpc::Status Work(grpc::ServerContext*,
                     grpc::ServerReaderWriter<v1::WorkResponse, v1::WorkRequest>* stream) override {
+    if (!ends.empty()) {
+      absl::SleepFor(end_after);
+      const grpc::Status end = ends.front();
+      ends.pop_front();
+      return end;
+    }
     v1::WorkRequest request;
     while (stream->Read(&request)) {
       if (!request.has_hello()) continue;
@@ -122,6 +132,19 @@ TEST_F(ReplayGatewayTest, AJobThatMayStillWantSomethingIsWaitedFor) {
   jobs_.job.clear_stall();
   jobs_.job.mutable_counts()->set_assignments_open(1);  // What they answer may open items again.
   EXPECT_EQ(Run(kAtOnce, kAtOnce, 100), ReplayEnd::kStopped);
+}
+
+// To find nobody may take as long as a stream that works for a while.
+TEST_F(ReplayGatewayTest, WhoeverIsNeverWelcomedGivesUp) {
+  work_.end_after = absl::Seconds(1.1);
+  work_.ends = {{grpc::StatusCode::UNAVAILABLE, "nobody"}, {grpc::StatusCode::INTERNAL, "again"}};
+  Crowd crowd;
+  crowd.workers.push_back({.name = "ann", .answers = {{.item_key = "a", .label = "yes"}}});
+  crowd.answers = 1;
+  ReplayGateway gateway(
+      client_.get(), crowd,
+      {.replay = {.job = jobs_.job.name(), .speed = kSpeedMax}, .reconnect_for = absl::Seconds(1)});
+  EXPECT_THAT(gateway.Run({}), testing::StatusIs(absl::StatusCode::kUnavailable, "nobody"));
 }
 
 }  // namespace

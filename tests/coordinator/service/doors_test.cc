@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -20,6 +21,8 @@
 #include "tessera/v1/operator_service.grpc.pb.h"
 #include "tests/coordinator/service/service_world.h"
 #include "tests/support/coordinator_process.h"
+#include "tests/support/program.h"
+#include "tests/support/redis_fixture.h"
 #include "tests/support/temp_dir.h"
 
 namespace tessera::testing {
@@ -80,6 +83,33 @@ TEST(DoorsTest, TokensAreReadAgainOnAHangUp) {
   EXPECT_TRUE(ListPools(channel, "Bearer new").ok());
   EXPECT_EQ(ListPools(channel, absl::StrCat("Bearer ", kOperator)).error_code(),
             grpc::StatusCode::UNAUTHENTICATED);
+}
+
+// Whoever changes them while a start waits for its Redis need not know that it does.
+TEST(DoorsTest, TokensAreReadAgainOnAHangUpDuringTheStart) {
+  const TempDir folder;
+  const std::string tokens = folder.Join("tokens");
+  std::ofstream(tokens) << TokensFile();
+  RedisFixture redis;
+  redis.Stop();
+  Program coordinator("tessera-coordinator",
+                      {"--listen", "127.0.0.1:0", "--tokens-file", tokens, "--redis",
+                       absl::StrCat("unix:", redis.address().unix_path)});
+  while (!absl::StrContains(coordinator.err(), "no connection") && coordinator.Running()) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  std::ofstream(tokens) << "sha256:" << absl::BytesToHexString(service::Sha256("new"))
+                        << " operator *\n";
+  coordinator.Signal(SIGHUP);
+  redis.Restart();
+  const std::string line = coordinator.WaitForLine("serving on ");
+  ASSERT_NE(line, "") << coordinator.err();
+  const auto channel = grpc::CreateChannel(line.substr(11), grpc::InsecureChannelCredentials());
+  EXPECT_TRUE(ListPools(channel, "Bearer new").ok());
+  EXPECT_EQ(ListPools(channel, absl::StrCat("Bearer ", kOperator)).error_code(),
+            grpc::StatusCode::UNAUTHENTICATED);
+  coordinator.Signal(SIGTERM);
+  EXPECT_EQ(coordinator.Wait().code, 0);
 }
 
 // A share tells who else is there.

@@ -86,6 +86,8 @@ TEST(ProcessTest, ABadFlagIsToldByName) {
            {{"--drain-timeout", "soon"}, "--drain-timeout"},
            {{"--log-level", "loud"}, "--log-level"},
            {{"--redis-user", "u"}, "--redis"},
+           {{"--redis", "h:1", "--redis-user", "u"}, "--redis-password-file"},
+           {{"--redis", "h:1", "--redis-password-file", "/dev/null"}, "must be the password"},
            {{"surplus"}, "surplus"}}) {
     const CoordinatorRun run = RunCoordinator(flags);
     EXPECT_EQ(run.exit_status, 2) << word;

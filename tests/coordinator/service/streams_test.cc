@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <chrono>
 #include <map>
@@ -9,9 +10,13 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/text_format.h"
 #include "tessera/v1/job_service.grpc.pb.h"
+#include "tessera/v1/operator_service.grpc.pb.h"
 #include "tessera/v1/work_service.grpc.pb.h"
 #include "tests/coordinator/service/service_world.h"
+#include "tests/support/program.h"
+#include "tests/support/redis_fixture.h"
 
 namespace tessera::testing {
 namespace {
@@ -143,6 +148,61 @@ TEST_F(StreamsTest, BatchesBeforeTheFailingOneStay) {
   EXPECT_EQ(outcome.code, grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(outcome.reason, "FIELD_REQUIRED");
   EXPECT_EQ(outcome.metadata.at("committed_offset"), "20");
+}
+
+// What a refusal rests on is committed before it is told, and the batch behind it has come by then:
+// it fits the offset, and must not be added all the same.
+TEST(RefusedBatchTest, WhatFollowsIsHeldBackWhileACommitIsUnderWay) {
+  RedisFixture redis;
+  Program coordinator("tessera-coordinator", {"--listen", "127.0.0.1:0", "--redis",
+                                              absl::StrCat("unix:", redis.address().unix_path)});
+  const std::string line = coordinator.WaitForLine("serving on ");
+  ASSERT_NE(line, "") << coordinator.err();
+  const auto channel = grpc::CreateChannel(line.substr(11), grpc::InsecureChannelCredentials());
+  const auto jobs = v1::JobService::NewStub(channel);
+  v1::CreateJobRequest create;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      absl::StrCat(kGoodJob, "request_id: 'held'"), &create));
+  v1::Job job;
+  grpc::ClientContext creating;
+  creating.set_wait_for_ready(true);
+  ASSERT_TRUE(jobs->CreateJob(&creating, create, &job).ok());
+
+  redis.Pause();
+  grpc::ClientContext adding;
+  v1::AddItemsResponse response;
+  const auto upload = jobs->AddItems(&adding, &response);
+  for (const auto& [offset, key] : {std::pair(0, "a"), {0, "other"}, {1, "b"}}) {
+    v1::AddItemsRequest batch;
+    batch.set_job(job.name());
+    batch.set_offset(offset);
+    v1::Item& item = *batch.add_items();
+    item.set_key(key);
+    item.add_content()->set_name("t");
+    item.mutable_content(0)->set_text("x");
+    ASSERT_TRUE(upload->Write(batch));
+  }
+  // Each of these goes the same way behind them, and waits for no commit.
+  const auto operators = v1::OperatorService::NewStub(channel);
+  for (int i = 0; i < 20; ++i) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    v1::GetPartitionRequest nowhere;
+    nowhere.set_name("partitions/p77");
+    v1::Partition partition;
+    EXPECT_EQ(operators->GetPartition(&context, nowhere, &partition).error_code(),
+              grpc::StatusCode::NOT_FOUND);
+  }
+  redis.Resume();
+  upload->WritesDone();
+  EXPECT_EQ(upload->Finish().error_code(), grpc::StatusCode::ALREADY_EXISTS);
+  grpc::ClientContext reading;
+  v1::GetJobRequest get;
+  get.set_name(job.name());
+  ASSERT_TRUE(jobs->GetJob(&reading, get, &job).ok());
+  EXPECT_EQ(job.committed_offset(), 1);
+  coordinator.Signal(SIGTERM);
+  EXPECT_EQ(coordinator.Wait().code, 0);
 }
 
 TEST_F(StreamsTest, AWatchEndsWithTheJob) {
