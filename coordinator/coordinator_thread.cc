@@ -23,6 +23,9 @@
 namespace tessera {
 namespace {
 
+// Of an owner's epoch over the last one: two that were never to meet agree once in a million times.
+constexpr uint64_t kEpochStepMax = 1 << 20;
+
 uint64_t Random64() {
   uint64_t random = 0;
   TESSERA_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(&random), sizeof(random)) == 1);
@@ -86,6 +89,7 @@ void CoordinatorThread::Run(std::function<void(absl::Status)> started) {
 
   edge::CoordinatorOptions coordinator_options = options_.coordinator;
   coordinator_options.host.nonce = Random64();
+  coordinator_options.host.epoch_step = 1 + Random64() % kEpochStepMax;
   coordinator_options.host.key_seed[0] = key->low;
   coordinator_options.host.key_seed[1] = key->high;
   std::vector<std::unique_ptr<store::RedisStore>> stores;

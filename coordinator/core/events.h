@@ -69,11 +69,15 @@ struct OwnerStarted {
   uint64_t nonce = 0;  // Of this owner's run: tells two owners of one epoch apart.
   absl::Time at;
   absl::Duration outage;
+  // The last record before this owner's first; 0-0 where there was none, or where the owner is the
+  // same and only an outage is over.
+  RecordId inherited;
 };
 inline void Fields(auto& v, OwnerStarted& e) {
   v("nonce", e.nonce);
   v("at", e.at);
   v("outage", e.outage);
+  v("inherited", e.inherited);
 }
 
 // Time passed, nothing else did. While leases are open one is written each second, so that the

@@ -94,6 +94,16 @@ PartitionState::~PartitionState() = default;
 void PartitionState::CloseRecord() { rep_->record_open = false; }
 
 absl::Time PartitionState::time() const { return rep_->partition.time; }
+
+bool PartitionState::Remembers(RecordId record, RecordId last) const {
+  if (record == RecordId{}) return true;
+  if (record.epoch == last.epoch) return record <= last;
+  const std::vector<RecordId>& ends = rep_->partition.ends;
+  const auto end =
+      std::find_if(ends.begin(), ends.end(), [&](RecordId e) { return e.epoch == record.epoch; });
+  if (end != ends.end()) return record <= *end;
+  return ends.size() >= kEndsKept && record.epoch < ends.front().epoch;
+}
 uint32_t PartitionState::jobs() const { return static_cast<uint32_t>(rep_->jobs.size()); }
 
 const JobState* PartitionState::job(JobIndex index) const {

@@ -76,6 +76,7 @@ struct JobHead {
   JobPolicy policy;
   JobPhase phase = JobPhase::kRunning;
   uint8_t pause_reasons = 0;
+  uint8_t closed_paused = 0;  // Why it was paused when it began to close.
   bool cancelling = false;
   bool sealed = false;
   bool deleted = false;  // Then nothing holds but items, next_sequence, fit and tally_pages.
@@ -107,6 +108,7 @@ inline void Fields(auto& v, JobHead& h) {
   v("policy", h.policy);
   v("phase", h.phase);
   v("pause_reasons", h.pause_reasons);
+  v("closed_paused", h.closed_paused);
   v("cancelling", h.cancelling);
   v("sealed", h.sealed);
   v("deleted", h.deleted);
@@ -240,7 +242,11 @@ class PartitionState {
 
   // --- Reads -------------------------------------------------------------------------------------
 
-  absl::Time time() const;                    // The latest event's.
+  absl::Time time() const;  // The latest event's.
+  // Whether what is here grew out of a journal in which this record was: it is no later than the end
+  // of the owner whose epoch it is of. `last`: the last record so far, of the owner at work. Owners
+  // whose ends are forgotten are taken at their word.
+  bool Remembers(RecordId record, RecordId last) const;
   uint32_t jobs() const;                      // Ever created; indexes are below it.
   const JobState* job(JobIndex index) const;  // Nothing: never was, or was deleted.
   JobState* mutable_job(JobIndex index);      // For derived data that rides along (see items.h).

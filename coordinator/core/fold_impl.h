@@ -22,13 +22,18 @@ struct PartitionObject {
   uint32_t jobs = 0;
   uint32_t workers = 0;
   std::vector<Pool> pools;
+  std::vector<RecordId> ends;  // Where earlier owners ended, the latest kEndsKept of them.
 };
 inline void Fields(auto& v, PartitionObject& p) {
   v("time", p.time);
   v("jobs", p.jobs);
   v("workers", p.workers);
   v("pools", p.pools);
+  v("ends", p.ends);
 }
+
+// An owner's end takes 4 bytes or so, and a coordinator is started a few times a day.
+inline constexpr size_t kEndsKept = 4096;
 
 // The pages of a job that its head names: there are no others, but for pages of leases that have
 // become empty and are still to be erased.

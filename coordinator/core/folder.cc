@@ -83,6 +83,14 @@ class PartitionState::Folder {
 
   void operator()(const OwnerStarted& e) {
     Time(e.at);
+    if (e.inherited != RecordId{} && ChangesPartition()) {
+      std::vector<RecordId>& ends = rep_.partition.ends;
+      if (!ends.empty() && e.inherited.epoch <= ends.back().epoch) {
+        return Broken("an owner is not the next one");
+      }
+      ends.push_back(e.inherited);
+      if (ends.size() > kEndsKept) ends.erase(ends.begin());
+    }
     if (e.outage <= absl::ZeroDuration() || Mutated(Mutation::kDeadlineNotShifted)) return;
     for (uint32_t j = 0; j < rep_.jobs.size(); ++j) {
       if (rep_.jobs[j] == nullptr) continue;
@@ -196,6 +204,7 @@ class PartitionState::Folder {
   void operator()(const JobPhaseChanged& e) {
     Time(e.at);
     if (JobHead* head = Head(e.job)) {
+      if (e.phase == JobPhase::kClosing) head->closed_paused |= head->pause_reasons;
       head->phase = e.phase;
       head->pause_reasons = e.pause_reasons;
       head->cancelling = e.cancelling;

@@ -258,11 +258,11 @@ absl::Time Partition::Impl::Advance(absl::Time now) {
 
 // --- Time ----------------------------------------------------------------------------------------
 
-void Partition::Impl::Start(uint64_t nonce, absl::Time now) {
+void Partition::Impl::Start(uint64_t nonce, absl::Time now, RecordId inherited) {
   const absl::Time last = state_.time();
   now = Advance(now);
   const absl::Duration outage = last == absl::InfinitePast() ? absl::ZeroDuration() : now - last;
-  Emit(OwnerStarted{.nonce = nonce, .at = now, .outage = outage});
+  Emit(OwnerStarted{.nonce = nonce, .at = now, .outage = outage, .inherited = inherited});
   due_.clear();
   for (uint32_t j = 0; j < state_.jobs(); ++j) {
     const JobState* job = state_.job(JobIndex(j));
@@ -342,7 +342,9 @@ std::string Partition::TakeEvents() { return std::exchange(impl_->events_, {}); 
 std::vector<FitWork> Partition::TakeFitWork() { return std::exchange(impl_->fit_work_, {}); }
 Notices Partition::TakeNotices() { return std::exchange(impl_->notices_, {}); }
 
-void Partition::Start(uint64_t nonce, absl::Time now) { impl_->Start(nonce, now); }
+void Partition::Start(uint64_t nonce, absl::Time now, RecordId inherited) {
+  impl_->Start(nonce, now, inherited);
+}
 void Partition::Tick(absl::Time now) { impl_->Tick(now); }
 absl::Time Partition::NextWake() const { return impl_->NextWake(); }
 

@@ -68,8 +68,8 @@ v1::StopReason StopReasonOf(const core::ItemView& item, const core::JobHead& job
                  ? v1::STOP_REASON_ANSWERS_MAX
                  : v1::STOP_REASON_TARGET_REACHED;
     case core::ItemState::kUnresolved:
-      if (job.pause_reasons & core::kPauseBudget) return v1::STOP_REASON_OUT_OF_BUDGET;
-      if (job.pause_reasons & core::kPauseDeadline) return v1::STOP_REASON_PAST_DEADLINE;
+      if (job.closed_paused & core::kPauseBudget) return v1::STOP_REASON_OUT_OF_BUDGET;
+      if (job.closed_paused & core::kPauseDeadline) return v1::STOP_REASON_PAST_DEADLINE;
       return v1::STOP_REASON_FINALISED;
     case core::ItemState::kCancelled:
       return v1::STOP_REASON_CANCELLED;

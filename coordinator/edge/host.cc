@@ -218,7 +218,6 @@ class PartitionHost::Impl {
     if (committer_ != nullptr) {
       status.head = committer_->committed();
       status.committed_at = committed_at_;
-      status.inherited = inherited_;
       status.records = committer_->records();
       status.bytes = committer_->bytes();
     }
@@ -269,7 +268,8 @@ class PartitionHost::Impl {
       fence.kept_from = record->kept_from;
       last_nonce = record->nonce;
     }
-    last_closed_ = {last.id.epoch + 1, 0};
+    inherited_ = last.id;
+    last_closed_ = {last.id.epoch + options_.epoch_step, 0};
     committer_ = std::make_unique<Committer>(
         store_,
         Committer::Options{.nonce = options_.nonce, .last = last.id, .last_nonce = last_nonce},
@@ -299,9 +299,6 @@ class PartitionHost::Impl {
                  .duration = {}};
     sizes_ = std::move(loaded.sizes);
     ended_ = std::move(loaded.ended);
-    for (const RecordId id : loaded.tail) {
-      if (id < last_closed_) inherited_ = id;
-    }
     std::deque<std::pair<RecordId, size_t>> records;
     for (size_t i = 0; i < loaded.tail.size(); ++i) {
       records.emplace_back(loaded.tail[i], loaded.tail_bytes[i]);
@@ -325,7 +322,7 @@ class PartitionHost::Impl {
     write_behind_->Committed(last_closed_);
     open_id_ = last_closed_.Next();
     partition_->BeginRecord(open_id_);
-    partition_->Start(options_.nonce, now_);
+    partition_->Start(options_.nonce, now_, inherited_);
     Gather();
     CloseRecord();  // When it is committed, we serve.
   }
@@ -579,7 +576,7 @@ class PartitionHost::Impl {
   size_t open_payload_bytes_ = 0;
   RecordId last_closed_;
   absl::Time committed_at_ = absl::InfinitePast();
-  RecordId inherited_;  // The last record before our fence.
+  RecordId inherited_;  // The last record before our fence; 0-0 where there was none.
   PartitionHost::Takeover takeover_;
   std::vector<EndedAssignment> ended_;
   std::deque<Reply> replies_;

@@ -40,7 +40,10 @@ namespace tessera::edge {
 
 struct HostOptions {
   core::PartitionOptions partition;
-  uint64_t nonce = 0;             // Unique to this run of this owner.
+  uint64_t nonce = 0;  // Unique to this run of this owner.
+  // How far its epoch is from the last one: at least 1. Random and large, no owner has the epoch that
+  // another one had whose records were lost when an older copy of the data was put back.
+  uint64_t epoch_step = 1;
   uint64_t key_seed[2] = {0, 0};  // Of the digests of item keys.
   size_t record_bytes_max =
       4 << 20;  // A record is closed beyond this; the rest waits for the next.
@@ -157,8 +160,7 @@ class PartitionHost {
 
   struct Status {
     HostState state = HostState::kRecovering;
-    core::RecordId head;       // Last committed record.
-    core::RecordId inherited;  // The last one of the owners before; 0-0 where there was none.
+    core::RecordId head;                             // Last committed record.
     absl::Time committed_at = absl::InfinitePast();  // When that was.
     core::RecordId trimmed_below;
     uint64_t records = 0;  // Committed by this owner.

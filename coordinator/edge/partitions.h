@@ -75,6 +75,12 @@ class Partitions {
   // It can be read, even if it takes nothing new.
   bool Serving(uint32_t partition) const;
 
+  // Whether the record is in the partition's history, as far as that is committed. Only while it
+  // serves.
+  bool Remembers(uint32_t partition, core::RecordId record) {
+    return state(partition).Remembers(record, hosts_[partition]->status().head);
+  }
+
   // NOT_FOUND (JOB_NOT_FOUND), or as Accepting().
   absl::StatusOr<JobRef> FindJob(absl::string_view name);
   const core::JobState& job(JobRef ref);

@@ -90,22 +90,11 @@ absl::Status WorkDesk::CheckPositions(const v1::Hello& hello, std::optional<uint
           .Field(absl::StrCat("hello.positions[", i, "].partition"), "must name a partition");
     }
     if (absl::Status status = partitions_->Accepting(*partition); !status.ok()) return status;
-    // Epochs before ours ended with what we inherited, so whatever lies behind that and before our
-    // own first record is lost, be it larger or smaller than the head by now. What cannot be judged:
-    // records of our own epoch's number that another owner wrote before the store went back beyond
-    // its fence, once we have written as many; and an older epoch that lost its end before a later
-    // owner, ours not the first, came and went on.
-    const PartitionHost::Status status = partitions_->host(*partition).status();
-    const core::RecordId at{seen.epoch(), seen.sequence()};
-    const bool ours = at.epoch == status.head.epoch;
-    const core::RecordId end = ours ? status.head : status.inherited;
-    if (at > end) {
-      *rests_on = *partition;
-      return Error(StatusCode::kDataLoss, "HISTORY_LOST",
-                   absl::StrCat("the store's history ", ours ? "ends" : "ended", " at ",
-                                end.ToString(), ", before what was acknowledged"))
-          .Field(absl::StrCat("hello.positions[", i, "]"), "lies after the end of the store");
-    }
+    if (partitions_->Remembers(*partition, {seen.epoch(), seen.sequence()})) continue;
+    *rests_on = *partition;
+    return Error(StatusCode::kDataLoss, "HISTORY_LOST",
+                 "the store's history does not reach to what was acknowledged, or is another one")
+        .Field(absl::StrCat("hello.positions[", i, "]"), "is not in the store's history");
   }
   return absl::OkStatus();
 }

@@ -308,6 +308,7 @@ void World::StartServer() {
   }
   edge::CoordinatorOptions options = coordinator_options_;
   options.host.nonce = 1000 + static_cast<uint64_t>(server->number);
+  options.host.epoch_step = 1 + random_.Below(1000);
   server->coordinator = std::make_unique<Coordinator>(options, stores, &server->fits);
   Note("coordinator ", server->number, " starts");
   servers_.push_back(server);

@@ -167,6 +167,37 @@ TEST_F(CoordinatorTest, UploadsWaitForOneAnotherAndLeaveRoomForAllElse) {
   for (const std::string& job : jobs) EXPECT_EQ(world_.Job(job).counts().items(), 10 * kBatch);
 }
 
+// Who asks why an item has no result is not told that somebody ended the job.
+TEST_F(CoordinatorTest, AnItemThatMoneyOrTimeCutShortSaysSo) {
+  const auto reason_of = [&](const std::string& job) {
+    v1::FinaliseJobRequest finalise;
+    finalise.set_name(job);
+    EXPECT_THAT(world_.Call(&Coordinator::FinaliseJob, finalise), IsOk());
+    world_.Pass(absl::Seconds(2));
+    v1::ListResultsRequest list;
+    list.set_parent(job);
+    const auto results = world_.Call(&Coordinator::ListResults, list);
+    EXPECT_TRUE(results.ok() && results->results_size() == 2) << results.status();
+    EXPECT_EQ(results->results(0).state(), v1::ITEM_STATE_UNRESOLVED);
+    return results->results(0).stop_reason();
+  };
+  v1::CreateJobRequest poor = CoordinatorWorld::JobRequest("poor");
+  poor.mutable_job()->mutable_policy()->set_budget_micros(5'000);  // Not one answer.
+  v1::CreateJobRequest late = CoordinatorWorld::JobRequest("late");
+  *late.mutable_job()->mutable_policy()->mutable_deadline() =
+      TimeToProto(world_.now() + absl::Seconds(5));
+  std::vector<std::string> jobs;
+  for (const auto& request : {poor, late, CoordinatorWorld::JobRequest("given up")}) {
+    jobs.push_back(world_.Create(request));
+    EXPECT_THAT(world_.Add(jobs.back(), 0, 2), IsOk());
+    EXPECT_TRUE(world_.Seal(jobs.back()).sealed());
+  }
+  world_.Pass(absl::Seconds(10));
+  EXPECT_EQ(reason_of(jobs[0]), v1::STOP_REASON_OUT_OF_BUDGET);
+  EXPECT_EQ(reason_of(jobs[1]), v1::STOP_REASON_PAST_DEADLINE);
+  EXPECT_EQ(reason_of(jobs[2]), v1::STOP_REASON_FINALISED);
+}
+
 // Who hears nothing for long and tries again still has to learn of the job that is paid for.
 TEST_F(CoordinatorTest, ARepeatIsGoodEvenAfterTheDeadlineThatItNames) {
   v1::CreateJobRequest request = CoordinatorWorld::JobRequest();

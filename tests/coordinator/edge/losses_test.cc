@@ -32,8 +32,8 @@ class LossesTest : public ::testing::Test {
   }
 
   // A job of `items` items, ten in an assignment, whose payloads are in pages of the store.
-  std::string JobWith(int items) {
-    v1::CreateJobRequest request = CoordinatorWorld::JobRequest();
+  std::string JobWith(int items, absl::string_view request_id = "r1") {
+    v1::CreateJobRequest request = CoordinatorWorld::JobRequest(request_id);
     request.mutable_job()->mutable_policy()->mutable_split()->set_items_max(10);
     const std::string job = world_.Create(request);
     EXPECT_THAT(world_.Add(job, 0, items), IsOk());
@@ -89,6 +89,36 @@ TEST_F(LossesTest, TheEndOfTheOwnerBeforeIsNotHiddenByTheNextOnesFence) {
   // It stays so, however far we get.
   JobWith(10);
   EXPECT_THAT(Hello(end.epoch, end.sequence + 1), HasReason("HISTORY_LOST"));
+}
+
+// What was committed behind the copy is lost, however far the next owners get, and whatever they
+// number their records and assignments.
+TEST_F(LossesTest, AnOlderCopyOfTheDataIsNotTakenForWhatItWas) {
+  JobWith(3);
+  testing::FaultyDisk& disk = world_.disk();
+  const core::RecordId kept = disk.last_id();
+  const auto journal = disk.journal();
+  const auto objects = disk.objects();
+  world_.options().host.epoch_step = 7;
+  world_.Restart();
+  JobWith(3, "r2");
+  const core::RecordId lost = disk.last_id();
+  EXPECT_THAT(Hello(lost.epoch, lost.sequence), IsOk());
+
+  disk.mutable_journal() = journal;
+  disk.mutable_objects() = objects;
+  disk.LoseLastRecords(0);  // Sets its last id.
+  world_.options().host.epoch_step = 5;
+  world_.Restart();
+  for (int i = 0; i < 30; ++i) JobWith(3, absl::StrCat("r3-", i));
+  ASSERT_GT(disk.last_id().sequence, lost.sequence);
+  for (int restart = 0; restart < 2; ++restart) {
+    EXPECT_THAT(Hello(lost.epoch, lost.sequence), HasReason("HISTORY_LOST"));
+    EXPECT_THAT(Hello(lost.epoch, 0), HasReason("HISTORY_LOST"));
+    EXPECT_THAT(Hello(kept.epoch, kept.sequence), IsOk());
+    EXPECT_THAT(Hello(kept.epoch, kept.sequence + 1), HasReason("HISTORY_LOST"));
+    world_.Restart();
+  }
 }
 
 // An owner that was replaced while nothing happened to its partition does not know that it was.
