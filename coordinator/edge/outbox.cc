@@ -144,10 +144,11 @@ void Outbox::Send(Batch& batch) {
       const JobWords& words = partitions_->words(a.job);
       for (size_t i = 0; i < a.items.size(); ++i) {
         const core::LeasedItem* leased = live->Find(a.items[i]);
-        if (leased == nullptr || leased->draft == core::kNoLabel) continue;
-        *a.message.mutable_items(static_cast<int>(i))->mutable_draft() =
-            ChoiceAnswer(words, leased->draft);
-        a.message.mutable_items(static_cast<int>(i))->set_draft_edit(leased->edit);
+        if (leased == nullptr) continue;
+        v1::AssignedItem& item = *a.message.mutable_items(static_cast<int>(i));
+        item.set_draft_edit(static_cast<int64_t>(leased->edit));
+        if (leased->draft == core::kNoLabel) continue;  // There was none, or it was withdrawn.
+        *item.mutable_draft() = ChoiceAnswer(words, leased->draft);
       }
     }
     if (session->NeedsTemplate(a.job)) {

@@ -317,6 +317,38 @@ TEST_F(WorkTest, ACorrectionThatComesAfterTheAnswerWasCountedIsNotAcknowledged) 
   EXPECT_TRUE(told.committed(0).finished());
 }
 
+// Who lost its memory numbers its drafts from what it is told, and would have the next one dropped.
+TEST_F(WorkTest, AWithdrawnDraftsEditIsToldWhereItsAssignmentIsSentAgain) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  Draft(assigned, 0, 1, "yes");
+  Draft(assigned, 0, 2, "");
+  v1::Hello hello;
+  v1::Held& held = *hello.add_held();
+  held.set_assignment(assigned.assignment());
+  held.set_resend(true);
+  for (const int item : {0, 1}) {
+    v1::HeldDraft& draft = *held.add_drafts();
+    draft.set_item_key(assigned.items(item).key());
+    draft.set_edit(1);
+  }
+  const v1::WorkResponse told = Restart(hello);
+  ASSERT_THAT(told.welcome().held(), SizeIs(1));
+  ASSERT_THAT(told.welcome().held(0).drafts(), SizeIs(1)) << "the other has none";
+  EXPECT_EQ(told.welcome().held(0).drafts(0).edit(), 2);
+  ASSERT_THAT(told.assigned(), SizeIs(1));
+  const v1::Assigned& again = told.assigned(0);
+  EXPECT_FALSE(again.items(0).has_draft());
+  EXPECT_EQ(again.items(0).draft_edit(), 2);
+  EXPECT_EQ(again.items(1).draft_edit(), 0);
+
+  Draft(again, 0, again.items(0).draft_edit() + 1, "no");
+  world_.Pass(absl::Minutes(6));
+  const v1::WorkResponse end = sink_.Take();
+  ASSERT_THAT(end.committed(), SizeIs(1));
+  EXPECT_EQ(end.committed(0).items_accepted(), 1);
+}
+
 // What is said of a gold item is told of its answers, whatever is known.
 TEST_F(WorkTest, AGoldItemsValueIsWhatItsAnswersSay) {
   const std::string job = world_.Create(CoordinatorWorld::JobRequest());
