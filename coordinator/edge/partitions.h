@@ -81,6 +81,9 @@ class Partitions {
   // The job's words, read from its document once.
   const JobWords& words(JobRef ref);
   void ForgetJob(JobRef ref) { words_.erase(ref); }
+  // The scope of a token (tokens.h) that goes on within this job. A job that is made when one of the
+  // same name has been deleted is another one.
+  std::string TokenScope(JobRef ref);
 
   // --- Pools -------------------------------------------------------------------------------------
 
