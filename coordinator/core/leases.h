@@ -25,7 +25,7 @@ struct LeasedItem {
   bool ended = false;   // For good.
   bool missed = false;  // Past the deadline, without a draft; late answers count until late_until.
   Label draft = kNoLabel;
-  uint64_t edit = 0;  // Of the draft.
+  uint64_t edit = 0;  // Of the draft, also of one that was withdrawn; 0: there was none.
 };
 inline void Fields(auto& v, LeasedItem& i) {
   v("item", i.item);

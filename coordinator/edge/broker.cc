@@ -261,13 +261,13 @@ Broker::Tried Broker::Try(Standing& standing, PoolQueue& queue, Turn& turn) {
   Demand& demand = standing.demand;
   const Key key{demand.session, demand.id};
   ++work_;
+  // While it is held up nobody looks for work, and its time does not end it.
   if (!market_->HasRoom(demand.session)) {
+    until_.erase({demand.until, key});
     Enqueue(standing, Where::kHeldUp);
     return Tried::kHeldUp;
   }
-  // Only now may its time end it: while it was held up, nobody looked for work.
-  if (standing.tried_version == 0 && demand.until > turn.now &&
-      demand.until < absl::InfiniteFuture()) {
+  if (demand.until > turn.now && demand.until < absl::InfiniteFuture()) {
     until_.insert({demand.until, key});
   }
   standing.tried_version = version_;

@@ -185,7 +185,7 @@ class Broker {
   absl::flat_hash_map<std::string, size_t> memory_by_platform_;
   std::set<uint64_t> held_up_;  // Sessions with a demand that is held up, or that had one.
   std::map<JobRef, std::set<Key>> by_job_;
-  // Of those that have been tried and have patience, and an end of it.
+  // Of those that have been tried, are not held up and have patience, and an end of it.
   std::set<std::pair<absl::Time, Key>> until_;
 };
 

@@ -197,11 +197,14 @@ void Coordinator::ListResults(const v1::ListResultsRequest& request,
                              partitions.PartitionOf(request.parent()));
   }
   const JobRef ref = *found;
+  const std::string scope = partitions.TokenScope(ref);
   ItemsCursor cursor;
   if (!request.page_token().empty()) {
     const auto decoded =
-        DecodeToken<ItemsCursor>(partitions.ids(), "items", request.parent(), request.page_token());
-    if (!decoded.has_value()) return partitions.Refuse(std::move(reply), BadPageToken());
+        DecodeToken<ItemsCursor>(partitions.ids(), "items", scope, request.page_token());
+    if (!decoded.has_value()) {
+      return partitions.Refuse(std::move(reply), BadPageToken(), ref.partition);
+    }
     cursor = *decoded;
   }
   const core::Partition& partition = partitions.partition(ref.partition);
@@ -228,7 +231,7 @@ void Coordinator::ListResults(const v1::ListResultsRequest& request,
     listed.push_back(cursor.next);
   }
   if (cursor.next < items) {
-    response.set_next_page_token(EncodeToken(partitions.ids(), "items", request.parent(), cursor));
+    response.set_next_page_token(EncodeToken(partitions.ids(), "items", scope, cursor));
   }
   partitions.host(ref.partition)
       .ReadPayloads(

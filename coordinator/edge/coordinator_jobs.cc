@@ -231,10 +231,10 @@ void Coordinator::UpdateJob(const v1::UpdateJobRequest& request, Reply<v1::Job> 
 
 void Coordinator::DeleteJob(const v1::DeleteJobRequest& request, Reply<Empty> reply) {
   Partitions& partitions = impl_->partitions_;
-  if (request.allow_missing() && absl::IsNotFound(partitions.FindJob(request.name()).status())) {
-    const auto partition = partitions.PartitionOf(request.name());
-    if (!partition.has_value()) return partitions.Later([reply] { reply(Empty()); });
-    return partitions.Answer(*partition, std::move(reply), absl::StatusOr<Empty>(Empty()));
+  if (request.allow_missing()) {
+    reply = [reply = std::move(reply)](absl::StatusOr<Empty> answer) {
+      reply(absl::IsNotFound(answer.status()) ? Empty() : std::move(answer));
+    };
   }
   partitions.Call(request.name(), std::move(reply), [&](JobRef job) -> absl::StatusOr<Empty> {
     TESSERA_RETURN_IF_ERROR(

@@ -315,17 +315,6 @@ void Coordinator::GetWorker(const v1::GetWorkerRequest& request, Reply<v1::Worke
 void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
                               Reply<v1::ListWorkersResponse> reply) {
   Partitions& partitions = impl_->partitions_;
-  const std::string scope = absl::StrCat(request.parent(), " ", request.job());
-  const std::string prefix = request.parent() == "platforms/-"
-                                 ? "platforms/"
-                                 : absl::StrCat(request.parent(), "/workers/");
-  NameCursor cursor{.after = prefix};
-  if (!request.page_token().empty()) {
-    const auto decoded =
-        DecodeToken<NameCursor>(partitions.ids(), "workers", scope, request.page_token());
-    if (!decoded.has_value()) return partitions.Refuse(std::move(reply), BadPageToken());
-    cursor = *decoded;
-  }
   std::optional<JobRef> only;
   if (!request.job().empty()) {
     const absl::StatusOr<JobRef> job = partitions.FindJob(request.job());
@@ -334,6 +323,21 @@ void Coordinator::ListWorkers(const v1::ListWorkersRequest& request,
                                partitions.PartitionOf(request.job()));
     }
     only = *job;
+  }
+  const std::string scope =
+      absl::StrCat(request.parent(), " ", only.has_value() ? partitions.TokenScope(*only) : "");
+  const std::string prefix = request.parent() == "platforms/-"
+                                 ? "platforms/"
+                                 : absl::StrCat(request.parent(), "/workers/");
+  NameCursor cursor{.after = prefix};
+  if (!request.page_token().empty()) {
+    const auto decoded =
+        DecodeToken<NameCursor>(partitions.ids(), "workers", scope, request.page_token());
+    if (!decoded.has_value()) {
+      return partitions.Refuse(std::move(reply), BadPageToken(),
+                               partitions.PartitionOf(request.job()));
+    }
+    cursor = *decoded;
   }
   const size_t size = PageSize(request.page_size());
   std::map<std::string, core::WorkerView> workers;

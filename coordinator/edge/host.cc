@@ -100,11 +100,11 @@ class PartitionHost::Impl {
   }
 
   void WhenOwned(std::function<void(absl::Status)> done) {
-    if (state_ == HostState::kServing) {
-      Gather();
-      if (OpenBytes() == 0) CloseRecord();
-    }
-    WhenCommitted(std::move(done));
+    if (state_ != HostState::kServing) return WhenCommitted(std::move(done));
+    EndCommand();
+    to_ask_for_.push_back(std::move(done));
+    // A question under way may be too old to be sure by; its answer brings the next one.
+    if (listen_at_ != absl::InfiniteFuture()) listen_at_ = now_;
   }
 
   // Between two commands, and only there, a record may be closed.
@@ -398,7 +398,9 @@ class PartitionHost::Impl {
     committed_at_ = now_;
     unheard_ = false;
     heard_ = absl::OkStatus();
-    if (listen_at_ != absl::InfiniteFuture()) listen_at_ = now_ + kListenInterval;
+    if (listen_at_ != absl::InfiniteFuture() && to_ask_for_.empty()) {
+      listen_at_ = now_ + kListenInterval;
+    }
     if (partition_ == nullptr) return Recover();  // The fence stands.
     if (state_ == HostState::kRecovering) {
       state_ = HostState::kServing;
@@ -462,11 +464,15 @@ class PartitionHost::Impl {
   void OnPayloads(PayloadRead& read, absl::StatusOr<std::vector<Payload>> payloads) {
     // That the job is gone was decided after the read was asked for.
     const RecordId seen = absl::IsNotFound(payloads.status()) ? RecordNow() : read.after;
-    replies_.push_back({seen, [done = std::move(read.done),
-                               payloads = std::move(payloads)](absl::Status committed) mutable {
-                          if (!committed.ok()) return done(std::move(committed));
-                          done(std::move(payloads));
-                        }});
+    const bool lost = absl::IsDataLoss(payloads.status());
+    auto done = [done = std::move(read.done),
+                 payloads = std::move(payloads)](absl::Status committed) mutable {
+      if (!committed.ok()) return done(std::move(committed));
+      done(std::move(payloads));
+    };
+    // To an owner that was replaced and has not noticed, what the next one deleted looks lost.
+    if (lost) return WhenOwned(std::move(done));
+    replies_.push_back({seen, std::move(done)});
     if (!asking_for_payloads_) ReleaseReplies();
   }
 
@@ -494,6 +500,9 @@ class PartitionHost::Impl {
     for (const auto& [at, read] : std::exchange(reads_again_, {})) {
       OnPayloads(*read, absl::UnavailableError(failure_.message()));
     }
+    for (auto* const waiting : {&asked_for_, &to_ask_for_}) {
+      for (auto& done : std::exchange(*waiting, {})) WhenCommitted(std::move(done));
+    }
     if (start_done_) std::exchange(start_done_, nullptr)(failure_);
   }
 
@@ -507,18 +516,24 @@ class PartitionHost::Impl {
   // taken the partition over, and go on answering from a state that is old by now.
   void Listen() {
     if (now_ < listen_at_) return;
-    listen_at_ = committer_->idle() ? absl::InfiniteFuture() : now_ + kListenInterval;
-    if (!committer_->idle()) return;
+    const bool ask = committer_->idle() || !to_ask_for_.empty();
+    listen_at_ = ask ? absl::InfiniteFuture() : now_ + kListenInterval;
+    if (!ask) return;
+    asked_for_ = std::exchange(to_ask_for_, {});
     const RecordId committed = committer_->committed();
     store_->LastId(lifeline_.Guard([this, committed](absl::StatusOr<RecordId> last) {
-      listen_at_ = now_ + kListenInterval;
       if (state_ != HostState::kServing) return;
       if (MayPass(last.status())) {
         // A single request that was lost is no trouble.
         if (std::exchange(unheard_, true)) heard_ = last.status();
+        // They are asked for again.
+        to_ask_for_.insert(to_ask_for_.begin(), std::make_move_iterator(asked_for_.begin()),
+                           std::make_move_iterator(asked_for_.end()));
+        asked_for_.clear();
         listen_at_ = now_ + kListenAgain;
         return;
       }
+      listen_at_ = to_ask_for_.empty() ? now_ + kListenInterval : now_;
       unheard_ = false;
       heard_ = absl::OkStatus();
       if (!last.ok()) return Fail(last.status());
@@ -528,6 +543,8 @@ class PartitionHost::Impl {
       } else if (*last < committed) {
         Fail(absl::DataLossError(absl::StrCat("the journal ends at ", last->ToString(), ", but ",
                                               committed.ToString(), " had been acknowledged")));
+      } else {
+        for (auto& done : std::exchange(asked_for_, {})) WhenCommitted(std::move(done));
       }
     }));
   }
@@ -554,8 +571,10 @@ class PartitionHost::Impl {
   absl::Time last_tick_ = absl::InfinitePast();
   std::optional<absl::Time> trouble_since_;
   absl::Time listen_at_ = absl::InfiniteFuture();  // InfiniteFuture: not serving, or listening.
-  bool unheard_ = false;                           // The last one had no answer ...
-  absl::Status heard_;                             // ... nor the one before; then why.
+  // Whom it is to tell whether we are the owner: of the question under way, and of the next one.
+  std::vector<std::function<void(absl::Status)>> asked_for_, to_ask_for_;
+  bool unheard_ = false;  // The last one had no answer ...
+  absl::Status heard_;    // ... nor the one before; then why.
   struct PendingRetry {
     absl::Time at;
     std::function<void()> again;

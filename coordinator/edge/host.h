@@ -98,8 +98,9 @@ class PartitionHost {
   // call: at the next Flush() or Tick() if nothing is outstanding. In order. Call it when a command
   // is complete, with its payloads: a record may be closed here.
   void WhenCommitted(std::function<void(absl::Status)> done);
-  // The same, and only after a record that was sent from here on: it shows that this owner still is
-  // one. Writes an empty one where nothing was decided.
+  // The same, and only once the store, asked from here on, has shown no other owner's record: for what
+  // would be wrong to say of a partition that is not ours any more. One question does for all who ask
+  // meanwhile, and it writes nothing. In order among themselves.
   void WhenOwned(std::function<void(absl::Status)> done);
   // Says that a command is complete of which others follow before anybody waits. Here, too, a record
   // that has become large is closed, so that many of them do not become one record.

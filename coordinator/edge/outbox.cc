@@ -54,22 +54,31 @@ void Outbox::Flush() {
       continue;
     }
     // The reads first: what is in memory is there when the commit is.
-    for (auto& [session, batch] : batches) Read(batch);
-    partitions_->host(partition).WhenCommitted(
-        [this, batches = std::move(batches)](const absl::Status& committed) {
-          for (const auto& [session, batch] : batches) {
-            if (!committed.ok()) {
-              fail_(session, Partitions::Unknown(committed));
-              continue;
-            }
-            batch->committed = true;
-            Send(*batch);
-          }
-        });
+    std::vector<std::shared_ptr<Batch>> granting, refusing;
+    for (auto& [session, batch] : batches) {
+      Read(batch);
+      (batch->response.rejected().empty() ? granting : refusing).push_back(batch);
+    }
+    PartitionHost& host = partitions_->host(partition);
+    if (!granting.empty()) host.WhenCommitted(Sending(std::move(granting)));
+    if (!refusing.empty()) host.WhenOwned(Sending(std::move(refusing)));
   }
   for (auto& [session, response] : now) {
     if (Session* s = find_(session)) s->Send(std::move(response), partitions_->now());
   }
+}
+
+std::function<void(absl::Status)> Outbox::Sending(std::vector<std::shared_ptr<Batch>> batches) {
+  return [this, batches = std::move(batches)](const absl::Status& committed) {
+    for (const std::shared_ptr<Batch>& batch : batches) {
+      if (!committed.ok()) {
+        fail_(batch->session, Partitions::Unknown(committed));
+        continue;
+      }
+      batch->committed = true;
+      Send(*batch);
+    }
+  };
 }
 
 void Outbox::Read(const std::shared_ptr<Batch>& batch) {
@@ -144,10 +153,11 @@ void Outbox::Send(Batch& batch) {
       const JobWords& words = partitions_->words(a.job);
       for (size_t i = 0; i < a.items.size(); ++i) {
         const core::LeasedItem* leased = live->Find(a.items[i]);
-        if (leased == nullptr || leased->draft == core::kNoLabel) continue;
-        *a.message.mutable_items(static_cast<int>(i))->mutable_draft() =
-            ChoiceAnswer(words, leased->draft);
-        a.message.mutable_items(static_cast<int>(i))->set_draft_edit(leased->edit);
+        if (leased == nullptr) continue;
+        v1::AssignedItem& item = *a.message.mutable_items(static_cast<int>(i));
+        item.set_draft_edit(static_cast<int64_t>(leased->edit));
+        if (leased->draft == core::kNoLabel) continue;  // There was none, or it was withdrawn.
+        *item.mutable_draft() = ChoiceAnswer(words, leased->draft);
       }
     }
     if (session->NeedsTemplate(a.job)) {

@@ -1,7 +1,8 @@
 // What a turn has to say to gateways, kept until it may be said.
 //
 // A turn's entries for a session are gathered by the partition that decided them and leave in one
-// message when that partition has committed them. Assignments take their items' content along, read
+// message when that partition has committed them; with a refusal among them, when it is known to be
+// ours besides, as in Partitions::Answer(). Assignments take their items' content along, read
 // from the host meanwhile; where that has to come from the store, they follow in a message of their
 // own and hold nothing else up. From when one is put here until it has been sent it counts as on its
 // way (session.h), with the most that it may take.
@@ -70,6 +71,8 @@ class Outbox {
   using Batches = std::map<uint64_t, std::shared_ptr<Batch>>;
 
   Batch& BatchOf(uint64_t session, uint32_t partition);
+  // What sends these once they may be.
+  std::function<void(absl::Status)> Sending(std::vector<std::shared_ptr<Batch>> batches);
   // Reads the items of the batch's assignments.
   void Read(const std::shared_ptr<Batch>& batch);
   // Those of some of its assignments of one job, together.

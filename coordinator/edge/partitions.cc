@@ -99,6 +99,10 @@ const JobWords& Partitions::words(JobRef ref) {
   return *words;
 }
 
+std::string Partitions::TokenScope(JobRef ref) {
+  return absl::StrCat(words(ref).name, " ", ref.job.value());
+}
+
 // --- Pools ---------------------------------------------------------------------------------------
 
 uint32_t Partitions::PoolHome(absl::string_view id) const {

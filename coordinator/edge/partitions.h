@@ -87,6 +87,9 @@ class Partitions {
   // The job's words, read from its document once.
   const JobWords& words(JobRef ref);
   void ForgetJob(JobRef ref) { words_.erase(ref); }
+  // The scope of a token (tokens.h) that goes on within this job. A job that is made when one of the
+  // same name has been deleted is another one.
+  std::string TokenScope(JobRef ref);
 
   // --- Pools -------------------------------------------------------------------------------------
 
@@ -104,16 +107,20 @@ class Partitions {
   template <typename T>
   using Reply = std::function<void(absl::StatusOr<T>)>;
 
-  // Runs `reply` with `answer` once all that the partition decided so far has been committed.
+  // Runs `reply` with `answer` once all that the partition decided so far has been committed. An
+  // error ends what its caller is at, and so waits until it is known as well that the partition is
+  // still ours: to an owner that was replaced and has not noticed, what came since was never there.
   template <typename T>
   void Answer(uint32_t partition, Reply<T> reply, absl::StatusOr<T> answer) {
     if (!Serving(partition)) return Later([reply, s = Accepting(partition)] { reply(s); });
     if (!answer.ok()) answer = ToContract(answer.status());
-    hosts_[partition]->WhenCommitted(
-        [reply, answer = std::move(answer)](absl::Status committed) mutable {
-          if (!committed.ok()) return reply(Unknown(committed));
-          reply(std::move(answer));
-        });
+    const bool refused = !answer.ok();
+    auto done = [reply, answer = std::move(answer)](absl::Status committed) mutable {
+      if (!committed.ok()) return reply(Unknown(committed));
+      reply(std::move(answer));
+    };
+    PartitionHost& host = *hosts_[partition];
+    refused ? host.WhenOwned(std::move(done)) : host.WhenCommitted(std::move(done));
   }
 
   // Calls `handle(JobRef)`, which gives a StatusOr<T>, and answers with that.
@@ -125,7 +132,7 @@ class Partitions {
     Answer(job->partition, std::move(reply), std::move(answer));
   }
 
-  // Answers with an error; with a partition, after its commit: the error may rest on what it saw.
+  // Answers with an error; with a partition, as Answer() does: the error may rest on what it saw.
   template <typename T>
   void Refuse(Reply<T> reply, absl::Status status,
               std::optional<uint32_t> partition = std::nullopt) {

@@ -1,7 +1,7 @@
 // Tokens that the holder of a list or stream gives back to go on: opaque, and checked.
 //
-//   std::string token = EncodeToken(ids, "results", job_name, ResultsCursor{...});
-//   std::optional<ResultsCursor> at = DecodeToken<ResultsCursor>(ids, "results", job_name, token);
+//   std::string token = EncodeToken(ids, "results", scope, ResultsCursor{...});
+//   std::optional<ResultsCursor> at = DecodeToken<ResultsCursor>(ids, "results", scope, token);
 //
 // A token holds its cursor and a keyed check over purpose, scope and cursor, so that one of another
 // list, of another job, or made up, is refused and not misread. Threads: any.

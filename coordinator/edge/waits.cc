@@ -70,8 +70,8 @@ uint64_t Waits::WaitResults(const v1::StreamResultsRequest& request, bool told_e
   absl::Status status = job.status();
   ResultsCursor cursor;
   if (status.ok() && !request.resume_token().empty()) {
-    const auto decoded = DecodeToken<ResultsCursor>(partitions_->ids(), "results", request.job(),
-                                                    request.resume_token());
+    const auto decoded = DecodeToken<ResultsCursor>(
+        partitions_->ids(), "results", partitions_->TokenScope(*job), request.resume_token());
     if (!decoded.has_value()) {
       status = Error(StatusCode::kInvalidArgument, "RESUME_TOKEN_INVALID",
                      "the token is not of this job")
@@ -305,7 +305,7 @@ std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   // Without results it is the end, which is said once.
   if (batch.items.empty() && !batch.ended && wait.told_end) return std::nullopt;
   batch.response.set_resume_token(
-      EncodeToken(partitions_->ids(), "results", words.name, batch.cursor));
+      EncodeToken(partitions_->ids(), "results", partitions_->TokenScope(wait.job), batch.cursor));
   return batch;
 }
 

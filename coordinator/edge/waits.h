@@ -105,7 +105,7 @@ class Waits {
   // Takes the wait away, to be answered. Answering(id) then says once that it still is to be.
   std::shared_ptr<const Wait> Take(uint64_t id);
   bool Answering(uint64_t id) { return answering_.erase(id) > 0; }
-  // Answers with an error; with a partition, after its commit: the error may rest on what it saw.
+  // Answers with an error; with a partition, as Partitions::Answer(): it may rest on what that saw.
   uint64_t Refuse(const std::function<void(const absl::Status&)>& reply, absl::Status status,
                   std::optional<uint32_t> partition);
   // Finds what changed by itself.

@@ -276,17 +276,13 @@ absl::StatusOr<WorkDesk::Account> WorkDesk::Submit(Session& session, const Assig
   if (live != nullptr) {
     for (const core::LeasedItem& item : live->items) all.push_back(item.item);
   }
-  absl::StatusOr<core::Submitted> submitted =
-      partitions_->partition(ref.partition).Submit(command, now);
-  if (!submitted.ok()) return submitted.status();
+  TESSERA_RETURN_IF_ERROR(partitions_->partition(ref.partition).Submit(command, now).status());
   const auto remembered = accounts_.find({ref.partition, ref.id});
   const bool repeat = all.empty();
   if (repeat && remembered != accounts_.end()) return remembered->second;
   Account account = AccountOf(ref, repeat ? items : all);
   account.whole = !repeat;
   if (repeat) return account;
-  account.earned_micros = submitted->earned_micros;
-  account.accepted = submitted->answers;
   Correct(ref, seconds);
   Remember(ref, account);
   if (Live(ref) == nullptr) Release(ref);

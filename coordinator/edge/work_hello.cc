@@ -137,7 +137,7 @@ absl::StatusOr<v1::HeldState> WorkDesk::StateOf(Session& session, const v1::Held
     for (const v1::HeldDraft& draft : held.drafts()) {
       const auto entry = host.FindKey(ref->id.job, draft.item_key());
       const core::LeasedItem* leased = entry ? live->Find(entry->item) : nullptr;
-      if (leased == nullptr || leased->draft == core::kNoLabel) continue;
+      if (leased == nullptr || leased->edit == 0) continue;
       v1::HeldDraft& durable = *out.add_drafts();
       durable.set_item_key(draft.item_key());
       durable.set_edit(leased->edit);

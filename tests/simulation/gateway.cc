@@ -318,7 +318,7 @@ void Gateway::OnWelcome(const v1::Welcome& welcome) {
       std::map<std::string, int64_t> durable;
       for (const v1::HeldDraft& draft : state.drafts()) durable[draft.item_key()] = draft.edit();
       for (const auto& [key, notes] : held.items) {
-        if (notes.withdrawn || held.return_sent) continue;
+        if (held.return_sent) continue;
         const auto entry = Find(held, key);
         if (!entry.has_value() || entry->status != ItemEntry::kLeased) continue;
         if (durable[key] < notes.edit_acknowledged) {
@@ -358,7 +358,14 @@ void Gateway::OnAssigned(const v1::Assigned& assigned) {
   }
   held.price_micros = assigned.price_per_item_micros();
   held.worker = assigned.worker();
-  for (const v1::AssignedItem& item : assigned.items()) held.items[item.key()];
+  for (const v1::AssignedItem& item : assigned.items()) {
+    ItemNotes& notes = held.items[item.key()];
+    if (item.draft_edit() < notes.edit_acknowledged) {
+      Complain("draft ", notes.edit_acknowledged, " of ", item.key(), " was acknowledged, ",
+               item.draft_edit(), " is sent with ", assigned.assignment());
+    }
+    notes.edit = std::max(notes.edit, item.draft_edit());
+  }
   if (assigned.items().empty()) Complain("an assignment without items");
   if (first) {
     held.answer_at = world_->now() + random.Between(absl::Seconds(1), absl::Seconds(90));

@@ -304,6 +304,41 @@ TEST_F(BrokerTest, ADemandThatIsHeldUpUntilItsTimeIsOverIsTriedOnce) {
   EXPECT_THAT(market_.ended, ElementsAre(Pair(2, Market::End::kNoWork)));
 }
 
+TEST_F(BrokerTest, ADemandThatWasTriedAndIsHeldUpWhenItsTimeIsOverIsTriedAgain) {
+  Demand demand = Wants(1, "ann", 2);
+  demand.until = now_ + absl::Seconds(3);
+  broker_.Put(demand);
+  market_.work[{"p", "acme"}] = 1;
+  Run();  // One is granted, and then there is no more.
+  ASSERT_EQ(market_.granted.size(), 1);
+  market_.full = {1};
+  market_.work[{"p", "acme"}] = 1;
+  broker_.WorkAppeared();
+  Run();
+  now_ += absl::Seconds(4);
+  Run();
+  EXPECT_GT(broker_.NextWake(), now_) << "it would spin";
+  EXPECT_THAT(market_.ended, IsEmpty());
+  market_.full.clear();
+  Run();
+  EXPECT_EQ(market_.granted.size(), 2);
+  EXPECT_THAT(market_.ended, IsEmpty());
+}
+
+TEST_F(BrokerTest, ADemandThatGoesOnInTimeEndsWhenItsTimeIsOver) {
+  Demand demand = Wants(1, "ann");
+  demand.until = now_ + absl::Seconds(3);
+  market_.full = {1};
+  broker_.Put(demand);
+  Run();
+  market_.full.clear();
+  Run();
+  EXPECT_LE(broker_.NextWake(), now_ + absl::Seconds(3));
+  now_ += absl::Seconds(3);
+  Run();
+  EXPECT_THAT(market_.ended, ElementsAre(Pair(1, Market::End::kNoWork)));
+}
+
 TEST_F(BrokerTest, ATurnIsShortWhereATenantHasThousandsOfJobs) {
   market_.jobs = 5000;
   market_.work[{"p", "acme"}] = 1;

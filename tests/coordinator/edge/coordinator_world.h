@@ -120,6 +120,8 @@ class CoordinatorWorld {
     }
     ADD_FAILURE() << "it never came to rest";
   }
+  // The clock goes on, and nothing happens before the next turn.
+  void Skip(absl::Duration duration) { now_ += duration; }
   // Lets time pass in steps of a second at most, so that everything happens at its time. Gateways
   // that are connected say so each second, unless they are `silent`.
   void Pass(absl::Duration duration, bool silent = false) {

@@ -1,5 +1,6 @@
 // What a host says is durable, and what it does when the store does not do as it is told.
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -323,6 +324,66 @@ TEST_F(HostCommitTest, AFencedOwnerFailsAndItsRepliesSayUnavailable) {
   EXPECT_EQ(other->partition().state().jobs(), 0u);
 }
 
+TEST_F(HostCommitTest, WhoAsksWhetherWeAreTheOwnerWritesNothingAndSharesTheAnswer) {
+  const RecordId end = world_.disk().last_id();
+  std::vector<int> told;
+  const auto ask = [&](int who) {
+    host_.WhenOwned([&told, who](const absl::Status& owned) {
+      EXPECT_THAT(owned, IsOk());
+      told.push_back(who);
+    });
+  };
+  for (int who = 0; who < 1000; ++who) ask(who);
+  EXPECT_LE(host_.NextWake(), world_.now());
+  host_.Tick(world_.now());
+  ASSERT_EQ(store_.pending(), 1);
+  ask(1000);  // The question that is under way may be older than what it is to be sure of.
+  store_.Deliver();
+  host_.Flush(world_.now());
+  EXPECT_EQ(told.size(), 1000);
+  host_.Tick(world_.now());
+  EXPECT_EQ(store_.pending(), 1);
+  world_.RunFor(*owner_, absl::Milliseconds(10));
+  ASSERT_EQ(told.size(), 1001);
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_EQ(world_.disk().last_id(), end);
+}
+
+TEST_F(HostCommitTest, WhetherWeAreTheOwnerIsAskedAgainUntilThereIsAnAnswer) {
+  std::optional<absl::Status> owned;
+  host_.WhenOwned([&](const absl::Status& status) { owned = status; });
+  store_.FailNext(Fault::kLoseRequest);
+  world_.RunFor(*owner_, absl::Milliseconds(500));
+  EXPECT_FALSE(owned.has_value());
+  world_.RunFor(*owner_, absl::Seconds(1));
+  ASSERT_TRUE(owned.has_value());
+  EXPECT_THAT(*owned, IsOk());
+  // Nor before what was decided is committed.
+  world_.CreateJob(*owner_, "a");
+  owned.reset();
+  host_.WhenOwned([&](const absl::Status& status) {
+    EXPECT_EQ(host_.status().head, world_.disk().last_id());
+    owned = status;
+  });
+  const RecordId before = host_.status().head;
+  world_.RunFor(*owner_, absl::Seconds(1));
+  ASSERT_TRUE(owned.has_value());
+  EXPECT_LT(before, host_.status().head);
+}
+
+TEST_F(HostCommitTest, WhoAsksAnOwnerThatWasReplacedLearnsIt) {
+  const std::unique_ptr<Owner> other = world_.Open();
+  std::vector<absl::Status> told;
+  for (int times = 0; times < 2; ++times) {
+    host_.WhenOwned([&](const absl::Status& owned) { told.push_back(owned); });
+    if (times == 0) host_.Tick(world_.now());  // The second comes while the first is being asked.
+  }
+  world_.RunFor(*owner_, absl::Milliseconds(10));
+  EXPECT_THAT(told, ElementsAre(StatusIs(absl::StatusCode::kUnavailable),
+                                StatusIs(absl::StatusCode::kUnavailable)));
+  EXPECT_THAT(host_.failure(), StatusIs(absl::StatusCode::kAborted));
+}
+
 // It would answer from an old state for as long as nobody writes.
 TEST_F(HostCommitTest, AFencedOwnerNoticesAlsoWhenItHasNothingToWrite) {
   world_.RunFor(*owner_, absl::Seconds(20));
@@ -376,8 +437,9 @@ TEST_F(HostCommitTest, AFencedOwnerNoticesByItsPagesToo) {
 TEST_F(HostCommitTest, TheDestructorAnswersWhoeverStillWaits) {
   const JobIndex job = world_.CreateJob(*owner_, "a");
   world_.AddItems(*owner_, job, 10);
-  std::optional<absl::Status> reply, read;
+  std::optional<absl::Status> reply, read, owned;
   host_.WhenCommitted([&](absl::Status status) { reply = status; });
+  host_.WhenOwned([&](absl::Status status) { owned = status; });
   host_.ReadPayloads(job, {3}, [&](auto payloads) { read = payloads.status(); });
   host_.Flush(world_.now());
   owner_->DropHost();
@@ -385,6 +447,8 @@ TEST_F(HostCommitTest, TheDestructorAnswersWhoeverStillWaits) {
   EXPECT_THAT(*reply, StatusIs(absl::StatusCode::kUnavailable));
   ASSERT_TRUE(read.has_value());
   EXPECT_THAT(*read, StatusIs(absl::StatusCode::kUnavailable));
+  ASSERT_TRUE(owned.has_value());
+  EXPECT_THAT(*owned, StatusIs(absl::StatusCode::kUnavailable));
   store_.DeliverAll();  // What the store says later reaches nobody, and harms nobody.
 }
 

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "coordinator/core/record.h"
 #include "coordinator/edge/names.h"
+#include "coordinator/edge/tokens.h"
 #include "tests/coordinator/edge/coordinator_world.h"
 #include "tests/support/status_matchers.h"
 
@@ -162,6 +163,74 @@ TEST_F(LossesTest, WhatTheNextOwnerCommittedIsNotCalledLost) {
     EXPECT_THAT(sink->messages, ::testing::IsEmpty());
   }
   EXPECT_THAT(world_->failure(), StatusIs(StatusCode::kAborted));
+}
+
+// What is an end to a caller, such as that there is no such job.
+TEST_F(LossesTest, NothingIsRefusedByAnOwnerThatWasReplaced) {
+  const std::string job = JobWith(3);
+  const IdMaker ids({.low = 17, .high = 4}, 1);
+  RecordingSink& sink = world_.NewSink();
+  const Coordinator::SessionId session = world_.Connect(sink);
+  sink.messages.clear();
+  world_.disk().mutable_objects().erase("payload:0:0");  // As if the next one had deleted the job.
+  const core::RecordId end = world_.disk().last_id();
+  FaultyStore next(&world_.disk());
+  next.Append({end.epoch + 1, 0}, core::EncodeRecord({.nonce = 4711, .follows = end}),
+              [](const absl::Status& status) { EXPECT_THAT(status, IsOk()); });
+  next.DeliverAll();
+
+  std::vector<absl::Status> told;
+  const auto tell = [&](const auto& reply) { told.push_back(reply.status()); };
+  world_.Turn([&] {
+    v1::StreamResultsRequest results;
+    results.set_job(job);
+    results.set_resume_token(
+        EncodeToken(ids, "results", absl::StrCat(job, " 0"), ResultsCursor{.revision = 1000}));
+    world_->WaitResults(results, false, [&](const auto& reply, bool) { tell(reply); });
+    results.set_resume_token(EncodeToken(ids, "results", absl::StrCat(job, " 1"), ResultsCursor()));
+    world_->WaitResults(results, false, [&](const auto& reply, bool) { tell(reply); });
+    const std::string other =
+        JobName{.tenant = "acme", .job = ids.JobId("acme", "another")}.ToString();
+    world_->WaitJob(other, 0, [&](const auto& reply, uint64_t) { tell(reply); });
+    v1::GetJobRequest get;
+    get.set_name(other);
+    world_->GetJob(get, tell);
+    v1::DeleteJobRequest remove;
+    remove.set_name(other);
+    remove.set_allow_missing(true);
+    world_->DeleteJob(remove, tell);
+    v1::ExplainItemRequest explain;
+    explain.set_job(job);
+    explain.set_item_key("another");
+    world_->ExplainItem(explain, tell);
+    v1::ListResultsRequest list;
+    list.set_parent(job);
+    world_->ListResults(list, tell);
+    v1::WorkRequest work;
+    CoordinatorWorld::AddLease(work, 1, "ann");
+    work.mutable_leases(0)->set_only_job(other);
+    world_->OnWork(session, work);
+  });
+  EXPECT_THAT(told, ::testing::IsEmpty());
+  world_.Settle();
+  EXPECT_THAT(told, SizeIs(7));
+  for (const absl::Status& status : told) {
+    EXPECT_THAT(status, StatusIs(StatusCode::kUnavailable));
+    EXPECT_THAT(status, HasReason("PARTITION_UNOWNED"));
+  }
+  ASSERT_TRUE(sink.closed.has_value());
+  EXPECT_THAT(*sink.closed, HasReason("PARTITION_UNOWNED"));
+  EXPECT_THAT(sink.messages, ::testing::IsEmpty());
+}
+
+// Names that are made up may be many.
+TEST_F(LossesTest, ARefusalWritesNothing) {
+  const IdMaker ids({.low = 17, .high = 4}, 1);
+  const core::RecordId end = world_.disk().last_id();
+  v1::GetJobRequest get;
+  get.set_name(JobName{.tenant = "acme", .job = ids.JobId("acme", "made up")}.ToString());
+  EXPECT_THAT(world_.Call(&Coordinator::GetJob, get), StatusIs(StatusCode::kNotFound));
+  EXPECT_EQ(world_.disk().last_id(), end);
 }
 
 TEST_F(LossesTest, AnEpochThatNobodyWroteIsLost) {

@@ -390,5 +390,49 @@ TEST_F(WaitsTest, ATokenThatWasMadeUpOrIsAnotherJobsIsRefused) {
   EXPECT_THAT(*status, StatusIs(StatusCode::kInvalidArgument));
 }
 
+// A job that is made with the request of one that was deleted has its name, and nothing else of it.
+TEST_F(WaitsTest, TokensOfADeletedJobAreNotTheNextOnesOfItsName) {
+  ASSERT_THAT(world_.Add(job_, 0, 4), IsOk());
+  Answer("ann", 2);
+  Answer("bob", 2);
+  const auto items = [&](absl::string_view token) {
+    v1::ListResultsRequest list;
+    list.set_parent(job_);
+    list.set_page_size(1);
+    list.set_page_token(std::string(token));
+    return world_.Call(&Coordinator::ListResults, list);
+  };
+  const auto workers = [&](absl::string_view token) {
+    v1::ListWorkersRequest list;
+    list.set_parent("platforms/-");
+    list.set_job(job_);
+    list.set_page_size(1);
+    list.set_page_token(std::string(token));
+    return world_.Call(&Coordinator::ListWorkers, list);
+  };
+  const auto early = WaitResults("", false);
+  Finalise();
+  world_.Pass(absl::Seconds(1));
+  const auto late = WaitResults("", true);
+  ASSERT_TRUE((*late)->ended);
+  const std::string of_items = items("")->next_page_token();
+  const std::string of_workers = workers("")->next_page_token();
+  EXPECT_THAT(items(of_items), IsOk());
+  EXPECT_THAT(workers(of_workers), IsOk());
+
+  v1::DeleteJobRequest remove;
+  remove.set_name(job_);
+  ASSERT_THAT(world_.Call(&Coordinator::DeleteJob, remove), IsOk());
+  ASSERT_EQ(world_.Create(CoordinatorWorld::JobRequest()), job_);
+  ASSERT_THAT(world_.Add(job_, 0, 4), IsOk());
+  for (const auto& of_old : {early, late}) {
+    const auto resumed = WaitResults((*of_old)->response->resume_token(), true);
+    ASSERT_TRUE(resumed->has_value());
+    EXPECT_THAT((*resumed)->response.status(), HasReason("RESUME_TOKEN_INVALID"));
+  }
+  EXPECT_THAT(items(of_items).status(), HasReason("PAGE_TOKEN_INVALID"));
+  EXPECT_THAT(workers(of_workers).status(), HasReason("PAGE_TOKEN_INVALID"));
+}
+
 }  // namespace
 }  // namespace tessera::edge

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "coordinator/edge/broker.h"
 #include "coordinator/edge/convert.h"
@@ -315,6 +317,66 @@ TEST_F(WorkTest, ACorrectionThatComesAfterTheAnswerWasCountedIsNotAcknowledged) 
   ASSERT_THAT(told.committed(), SizeIs(1)) << told.DebugString();
   EXPECT_EQ(told.committed(0).edit(), 1);
   EXPECT_TRUE(told.committed(0).finished());
+}
+
+// Where many leases end at once, some are ended by what comes for them first.
+TEST_F(WorkTest, ASubmissionThatFindsItsDeadlineOverIsToldAllThatWasEarned) {
+  world_.options().host.partition.tick_bytes_max = 1;
+  Restart();
+  JobWith(12);
+  std::vector<v1::Assigned> leased;
+  for (const char* worker : {"ann", "bob"}) {
+    const v1::Assigned& assigned = leased.emplace_back(Lease(leased.size() + 1, worker));
+    for (int i = 0; i < assigned.items_size(); ++i) Draft(assigned, i, 1, "yes");
+  }
+  const v1::Assigned& last = leased.back();
+  world_.Pass(FromProto(last.expire_time()) - world_.now() - absl::Seconds(1));
+  world_.Skip(absl::Seconds(1));
+  v1::WorkRequest request;
+  request.add_submits()->set_assignment(last.assignment());
+  world_.Send(session_, request);
+  for (int times = 0; times < 2; ++times) {
+    const v1::WorkResponse told = sink_.Take();
+    const auto reply = std::find_if(
+        told.committed().begin(), told.committed().end(),
+        [](const v1::Committed& committed) { return committed.kind() == v1::WORK_KIND_SUBMIT; });
+    ASSERT_NE(reply, told.committed().end()) << told.DebugString();
+    EXPECT_EQ(reply->items_accepted(), last.items_size());
+    EXPECT_EQ(reply->earned_micros(), last.items_size() * last.price_per_item_micros());
+    world_.Send(session_, request);  // As is a repeat.
+  }
+}
+
+// Who lost its memory numbers its drafts from what it is told, and would have the next one dropped.
+TEST_F(WorkTest, AWithdrawnDraftsEditIsToldWhereItsAssignmentIsSentAgain) {
+  JobWith(3);
+  const v1::Assigned assigned = Lease(1, "ann");
+  Draft(assigned, 0, 1, "yes");
+  Draft(assigned, 0, 2, "");
+  v1::Hello hello;
+  v1::Held& held = *hello.add_held();
+  held.set_assignment(assigned.assignment());
+  held.set_resend(true);
+  for (const int item : {0, 1}) {
+    v1::HeldDraft& draft = *held.add_drafts();
+    draft.set_item_key(assigned.items(item).key());
+    draft.set_edit(1);
+  }
+  const v1::WorkResponse told = Restart(hello);
+  ASSERT_THAT(told.welcome().held(), SizeIs(1));
+  ASSERT_THAT(told.welcome().held(0).drafts(), SizeIs(1)) << "the other has none";
+  EXPECT_EQ(told.welcome().held(0).drafts(0).edit(), 2);
+  ASSERT_THAT(told.assigned(), SizeIs(1));
+  const v1::Assigned& again = told.assigned(0);
+  EXPECT_FALSE(again.items(0).has_draft());
+  EXPECT_EQ(again.items(0).draft_edit(), 2);
+  EXPECT_EQ(again.items(1).draft_edit(), 0);
+
+  Draft(again, 0, again.items(0).draft_edit() + 1, "no");
+  world_.Pass(absl::Minutes(6));
+  const v1::WorkResponse end = sink_.Take();
+  ASSERT_THAT(end.committed(), SizeIs(1));
+  EXPECT_EQ(end.committed(0).items_accepted(), 1);
 }
 
 // What is said of a gold item is told of its answers, whatever is known.
