@@ -107,6 +107,12 @@ class PartitionHost::Impl {
     if (listen_at_ != absl::InfiniteFuture()) listen_at_ = now_;
   }
 
+  RecordId RecordNow() {
+    if (partition_ == nullptr) return last_closed_;
+    Gather();
+    return OpenBytes() > 0 ? open_id_ : last_closed_;
+  }
+
   // Between two commands, and only there, a record may be closed.
   void EndCommand() {
     if (state_ != HostState::kServing) return;
@@ -364,13 +370,6 @@ class PartitionHost::Impl {
     partition_->LimitLeases(job, static_cast<uint32_t>(items));
   }
 
-  // The record that everything decided so far is in.
-  RecordId RecordNow() {
-    if (partition_ == nullptr) return last_closed_;
-    Gather();
-    return OpenBytes() > 0 ? open_id_ : last_closed_;
-  }
-
   void SendGathered() {
     if (state_ != HostState::kServing) return;
     Gather();
@@ -614,6 +613,7 @@ void PartitionHost::Start(absl::Time now, std::function<void(absl::Status)> done
 HostState PartitionHost::state() const { return impl_->state(); }
 absl::Status PartitionHost::failure() const { return impl_->failure(); }
 bool PartitionHost::accepting() const { return impl_->accepting(); }
+core::RecordId PartitionHost::RecordNow() { return impl_->RecordNow(); }
 bool PartitionHost::has_upload_room() const { return impl_->has_upload_room(); }
 core::Partition& PartitionHost::partition() { return impl_->partition(); }
 void PartitionHost::WhenCommitted(std::function<void(absl::Status)> done) {

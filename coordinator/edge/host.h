@@ -102,6 +102,8 @@ class PartitionHost {
   // would be wrong to say of a partition that is not ours any more. One question does for all who ask
   // meanwhile, and it writes nothing. In order among themselves.
   void WhenOwned(std::function<void(absl::Status)> done);
+  // The record that everything decided so far is in, or will be.
+  core::RecordId RecordNow();
   // Says that a command is complete of which others follow before anybody waits. Here, too, a record
   // that has become large is closed, so that many of them do not become one record.
   void EndCommand();

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "coordinator/core/archive.h"
+#include "coordinator/core/types.h"
 #include "coordinator/edge/names.h"
 
 namespace tessera::edge {
@@ -45,12 +46,14 @@ struct ResultsCursor {
   bool ended = false;          // All revisions were sent, and the job had ended.
   uint32_t open_revision = 0;  // Up to here they were sent before the end.
   uint32_t next_item = 0;      // Of those that follow.
+  core::RecordId seen;         // The record that all of it is in.
 };
 inline void Fields(auto& v, ResultsCursor& c) {
   v("revision", c.revision);
   v("ended", c.ended);
   v("open_revision", c.open_revision);
   v("next_item", c.next_item);
+  v("seen", c.seen);
 }
 
 // The check over `bytes` as seven digits of base 32.

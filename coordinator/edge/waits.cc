@@ -76,9 +76,9 @@ uint64_t Waits::WaitResults(const v1::StreamResultsRequest& request, bool told_e
       status = Error(StatusCode::kInvalidArgument, "RESUME_TOKEN_INVALID",
                      "the token is not of this job")
                    .Field("resume_token", "must be one that this job's stream has given");
-    } else if (decoded->revision > partitions_->job(*job).head.revision) {
+    } else if (!partitions_->Remembers(job->partition, decoded->seen)) {
       status = Error(StatusCode::kDataLoss, "HISTORY_LOST",
-                     "the store has lost revisions that the token names; start without a token");
+                     "the store has lost what the token has seen; start without a token");
     } else {
       cursor = *decoded;
     }
@@ -304,6 +304,7 @@ std::optional<Waits::Batch> Waits::Next(const Wait& wait) {
   if (at_end && !wait.follow) batch.ended = true;
   // Without results it is the end, which is said once.
   if (batch.items.empty() && !batch.ended && wait.told_end) return std::nullopt;
+  batch.cursor.seen = partitions_->host(wait.job.partition).RecordNow();
   batch.response.set_resume_token(
       EncodeToken(partitions_->ids(), "results", partitions_->TokenScope(wait.job), batch.cursor));
   return batch;

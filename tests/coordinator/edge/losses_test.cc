@@ -54,6 +54,23 @@ class LossesTest : public ::testing::Test {
     return sink.closed.value_or(absl::OkStatus());
   }
 
+  // The first message of a stream of results.
+  absl::StatusOr<v1::StreamResultsResponse> ResultsAfter(const std::string& job,
+                                                         const std::string& token) {
+    v1::StreamResultsRequest request;
+    request.set_job(job);
+    request.set_resume_token(token);
+    absl::StatusOr<v1::StreamResultsResponse> first = absl::UnknownError("no answer");
+    world_.Turn([&] {
+      world_->WaitResults(request, false,
+                          [&](absl::StatusOr<v1::StreamResultsResponse> response, bool) {
+                            first = std::move(response);
+                          });
+    });
+    world_.Settle();
+    return first;
+  }
+
   absl::StatusOr<v1::ListResultsResponse> Results(const std::string& job) {
     v1::ListResultsRequest request;
     request.set_parent(job);
@@ -95,7 +112,7 @@ TEST_F(LossesTest, TheEndOfTheOwnerBeforeIsNotHiddenByTheNextOnesFence) {
 // What was committed behind the copy is lost, however far the next owners get, and whatever they
 // number their records and assignments.
 TEST_F(LossesTest, AnOlderCopyOfTheDataIsNotTakenForWhatItWas) {
-  JobWith(3);
+  const std::string job = JobWith(3);
   testing::FaultyDisk& disk = world_.disk();
   const core::RecordId kept = disk.last_id();
   const auto journal = disk.journal();
@@ -105,6 +122,8 @@ TEST_F(LossesTest, AnOlderCopyOfTheDataIsNotTakenForWhatItWas) {
   JobWith(3, "r2");
   const core::RecordId lost = disk.last_id();
   EXPECT_THAT(Hello(lost.epoch, lost.sequence), IsOk());
+  const std::string token = ResultsAfter(job, "")->resume_token();
+  EXPECT_THAT(ResultsAfter(job, token), IsOk());
 
   disk.mutable_journal() = journal;
   disk.mutable_objects() = objects;
@@ -116,6 +135,7 @@ TEST_F(LossesTest, AnOlderCopyOfTheDataIsNotTakenForWhatItWas) {
   for (int restart = 0; restart < 2; ++restart) {
     EXPECT_THAT(Hello(lost.epoch, lost.sequence), HasReason("HISTORY_LOST"));
     EXPECT_THAT(Hello(lost.epoch, 0), HasReason("HISTORY_LOST"));
+    EXPECT_THAT(ResultsAfter(job, token), HasReason("HISTORY_LOST"));
     EXPECT_THAT(Hello(kept.epoch, kept.sequence), IsOk());
     EXPECT_THAT(Hello(kept.epoch, kept.sequence + 1), HasReason("HISTORY_LOST"));
     world_.Restart();
