@@ -308,9 +308,10 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
                  if (self == nullptr) return;
                  self->Post([stream = self.get(), read, limit](edge::Coordinator&) {
                    if (!stream->reading_ || stream->reads_ != read) return;
-                   stream->Fail(stream->batches_,
-                                absl::DeadlineExceededError(absl::StrCat(
-                                    "no batch came for ", absl::FormatDuration(limit))));
+                   stream->Fail(
+                       stream->batches_,
+                       ErrorWith(absl::StatusCode::kDeadlineExceeded, v1::STREAM_IDLE,
+                                 absl::StrCat("no batch came for ", absl::FormatDuration(limit))));
                    stream->FinishIfDone();
                  });
                });

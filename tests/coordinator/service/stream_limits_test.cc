@@ -283,6 +283,7 @@ TEST(StreamLimitsTest, AnUploadThatBringsNothingEnds) {
   item.mutable_content(0)->set_text("x");
   ASSERT_TRUE(upload->Write(batch));
   const grpc::Status status = upload->Finish();  // Without saying that this is all.
+  EXPECT_NE(status.error_details().find("STREAM_IDLE"), std::string::npos);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED) << status.error_message();
   EXPECT_NE(status.error_message().find("no batch came"), std::string::npos)
       << status.error_message();
