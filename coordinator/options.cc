@@ -43,7 +43,7 @@ Where it keeps things
   --no-trim                   Keep journals whole, for audits.
 
 Limits
-  --message-bytes-max BYTES   Of a message received. Default 8388608.
+  --message-bytes-max BYTES   Of a message received; 4194304 or more. Default 8388608.
   --item-bytes-max BYTES      Of an item. Default 65536.
   --streams-max N             Streams open at once. Default 10000.
   --calls-max N               Calls in progress at once. Default 10000.
@@ -139,7 +139,8 @@ std::vector<Flag> FlagsOf(CoordinatorFlags* flags) {
       Count("redis-memory-max", 0, INT64_MAX, &flags->redis_memory_bytes_max),
       Count("partitions", 1, 1024, &flags->partitions),
       Switch("no-trim", &flags->trim, false),
-      Count("message-bytes-max", 64 << 10, 1 << 30, &flags->limits.message_bytes_max),
+      // What the contract lets into a message has to pass: batches, requests of gateways.
+      Count("message-bytes-max", 4 << 20, 1 << 30, &flags->limits.message_bytes_max),
       Count("item-bytes-max", 1024, 2 << 20, &flags->limits.items.item_bytes_max),
       Count("streams-max", 1, 1'000'000, &flags->limits.streams_max),
       Count("calls-max", 1, 1'000'000, &flags->limits.calls_max),
