@@ -49,6 +49,7 @@ Limits
   --calls-max N               Calls in progress at once. Default 10000.
   --stream-queue-max BYTES    Waiting to be read by one gateway. Default 67108864.
   --queue-memory-max BYTES    Waiting to be read by all gateways. Default 1073741824.
+  --reply-memory-max BYTES    Waiting to be read by all other clients. Default 1073741824.
   --demand-memory-max BYTES   For the demands of all gateways. Default 1073741824.
   --receive-memory-max BYTES  For messages coming in, of all connections. Default 1073741824.
   --upload-idle-max DURATION  Between two batches of a stream of items. Default 5m.
@@ -146,6 +147,8 @@ std::vector<Flag> FlagsOf(CoordinatorFlags* flags) {
       Count("calls-max", 1, 1'000'000, &flags->limits.calls_max),
       // A caller's share, a quarter, has to hold two of the largest messages and more.
       Count("queue-memory-max", 32 << 20, INT64_MAX, &flags->limits.queue_memory_bytes_max),
+      // A caller's share has to hold the largest reply, as a message and as its bytes.
+      Count("reply-memory-max", 64 << 20, INT64_MAX, &flags->limits.reply_memory_bytes_max),
       Count("demand-memory-max", 1 << 20, INT64_MAX, &flags->limits.work.demand_memory_bytes_max),
       // A quarter of it, with the largest message on top, has to go in.
       Count("stream-queue-max", 8 << 20, 1 << 30, &flags->limits.stream_queue_bytes_max),
