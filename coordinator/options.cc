@@ -43,12 +43,13 @@ Where it keeps things
   --no-trim                   Keep journals whole, for audits.
 
 Limits
-  --message-bytes-max BYTES   Of a message received. Default 8388608.
+  --message-bytes-max BYTES   Of a message received; 4194304 or more. Default 8388608.
   --item-bytes-max BYTES      Of an item. Default 65536.
   --streams-max N             Streams open at once. Default 10000.
   --calls-max N               Calls in progress at once. Default 10000.
   --stream-queue-max BYTES    Waiting to be read by one gateway. Default 67108864.
   --queue-memory-max BYTES    Waiting to be read by all gateways. Default 1073741824.
+  --reply-memory-max BYTES    Waiting to be read by all other clients. Default 1073741824.
   --demand-memory-max BYTES   For the demands of all gateways. Default 1073741824.
   --receive-memory-max BYTES  For messages coming in, of all connections. Default 1073741824.
   --upload-idle-max DURATION  Between two batches of a stream of items. Default 5m.
@@ -139,12 +140,15 @@ std::vector<Flag> FlagsOf(CoordinatorFlags* flags) {
       Count("redis-memory-max", 0, INT64_MAX, &flags->redis_memory_bytes_max),
       Count("partitions", 1, 1024, &flags->partitions),
       Switch("no-trim", &flags->trim, false),
-      Count("message-bytes-max", 64 << 10, 1 << 30, &flags->limits.message_bytes_max),
+      // What the contract lets into a message has to pass: batches, requests of gateways.
+      Count("message-bytes-max", 4 << 20, 1 << 30, &flags->limits.message_bytes_max),
       Count("item-bytes-max", 1024, 2 << 20, &flags->limits.items.item_bytes_max),
       Count("streams-max", 1, 1'000'000, &flags->limits.streams_max),
       Count("calls-max", 1, 1'000'000, &flags->limits.calls_max),
       // A caller's share, a quarter, has to hold two of the largest messages and more.
       Count("queue-memory-max", 32 << 20, INT64_MAX, &flags->limits.queue_memory_bytes_max),
+      // A caller's share has to hold the largest reply, as a message and as its bytes.
+      Count("reply-memory-max", 64 << 20, INT64_MAX, &flags->limits.reply_memory_bytes_max),
       Count("demand-memory-max", 1 << 20, INT64_MAX, &flags->limits.work.demand_memory_bytes_max),
       // A quarter of it, with the largest message on top, has to go in.
       Count("stream-queue-max", 8 << 20, 1 << 30, &flags->limits.stream_queue_bytes_max),

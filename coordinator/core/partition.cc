@@ -72,6 +72,7 @@ void Partition::Impl::RebuildJob(JobIndex index) {
   const JobState* job = state_.job(index);
   if (job == nullptr) return;
   runtime(index);  // Whoever walks through the jobs finds one.
+  document_bytes_[job->head.identity.tenant] += job->head.identity.document.size();
   for (const auto& [number, page] : job->leases.pages()) {
     for (const auto& [sequence, assignment] : page.by_sequence) {
       due_.insert({NextMoment(assignment), AssignmentId{index, sequence}});

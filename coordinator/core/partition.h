@@ -37,6 +37,9 @@ namespace tessera::core {
 struct PartitionOptions {
   uint32_t jobs_max = 100'000;  // Not ended. Beyond: RESOURCE_EXHAUSTED, like all of these.
   uint32_t jobs_per_tenant_max = 25'000;  // Of these, one tenant's: it must not shut out the rest.
+  // Of all jobs' documents, ended jobs included: they are in memory until the job is deleted.
+  uint64_t document_bytes_max = uint64_t{4} << 30;
+  uint64_t document_bytes_per_tenant_max = uint64_t{1} << 30;
   uint32_t items_per_job_max = 100'000'000;
   uint32_t open_assignments_max = 1'000'000;  // Of the partition.
   uint32_t workers_max = 10'000'000;

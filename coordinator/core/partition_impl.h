@@ -212,6 +212,7 @@ class Partition::Impl {
 
   std::vector<std::unique_ptr<Runtime>> runtimes_;            // By job.
   std::map<std::string, std::set<uint32_t>> jobs_by_tenant_;  // Those that have not ended.
+  std::map<std::string, uint64_t> document_bytes_;            // By tenant, of all jobs.
   // Of these, the ones that run and have an item that waits or is ready.
   std::map<std::string, std::set<uint32_t>> offering_;
   std::set<std::pair<absl::Time, AssignmentId>> due_;  // Each live assignment's next moment.

@@ -56,6 +56,19 @@ absl::StatusOr<JobIndex> Partition::Impl::CreateJob(const core::CreateJob& comma
     return Error(StatusCode::kResourceExhausted, "JOBS_MAX",
                  absl::StrCat("the partition has ", running, " jobs that have not ended"));
   }
+  const size_t bytes = command.identity.document.size();
+  uint64_t all_bytes = 0;
+  for (const auto& [tenant, documents] : document_bytes_) all_bytes += documents;
+  const auto own_documents = document_bytes_.find(command.identity.tenant);
+  const uint64_t own_bytes = own_documents == document_bytes_.end() ? 0 : own_documents->second;
+  if (own_bytes + bytes > options_.document_bytes_per_tenant_max ||
+      all_bytes + bytes > options_.document_bytes_max) {
+    return Error(StatusCode::kResourceExhausted, "JOBS_MAX",
+                 absl::StrCat("templates and policies of the tenant's jobs in the partition take ",
+                              own_bytes, " bytes, and those of all jobs ", all_bytes,
+                              "; delete jobs that have ended"));
+  }
+  document_bytes_[command.identity.tenant] += bytes;
   const JobIndex index(state_.jobs());
   Emit(JobCreated{.job = index,
                   .identity = command.identity,
@@ -179,6 +192,10 @@ absl::Status Partition::Impl::DeleteJob(JobIndex index) {
     return Error(StatusCode::kFailedPrecondition, "JOB_NOT_ENDED",
                  "only a job that is FINALISED or CANCELLED can be deleted");
   }
+  const JobIdentity& identity = (*found)->head.identity;
+  uint64_t& documents = document_bytes_[identity.tenant];
+  documents -= identity.document.size();
+  if (documents == 0) document_bytes_.erase(identity.tenant);
   Emit(JobDeleted{.job = index});
   runtimes_[index.value()] = nullptr;
   return absl::OkStatus();
@@ -203,6 +220,8 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
   policy.deadline = TruncateTime(command.deadline);
   policy.quality = command.quality;
   const uint8_t reasons = head.pause_reasons;
+  uint64_t& documents = document_bytes_[head.identity.tenant];
+  documents = documents - head.identity.document.size() + command.document.size();
   Emit(JobUpdated{.job = command.job, .document = command.document, .policy = policy, .at = now});
   // Whether they still hold MoveOn finds out.
   SetPause(command.job, reasons & kPauseRequested, now);

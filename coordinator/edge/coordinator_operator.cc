@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -191,33 +192,48 @@ void Coordinator::DeletePool(const v1::DeletePoolRequest& request, Reply<Empty> 
 // --- Workers -------------------------------------------------------------------------------------
 
 void Coordinator::Impl::FillReports(v1::Worker* worker) {
+  struct Told {
+    absl::Time created_at;
+    JobRef ref;
+    core::WorkerIndex index;  // The worker's, in the job's partition.
+  };
+  std::vector<Told> told;
   for (uint32_t p = 0; p < partitions_.size(); ++p) {
     if (!partitions_.Serving(p)) continue;
     const core::PartitionState& state = partitions_.state(p);
     const auto index = state.FindWorker(worker->name());
     if (!index.has_value()) continue;
-    for (uint32_t j = state.jobs(); j-- > 0;) {
-      if (static_cast<size_t>(worker->jobs_size()) >= kReportJobsMax) return;
+    for (uint32_t j = 0; j < state.jobs(); ++j) {
       const core::JobState* job = state.job(core::JobIndex(j));
-      const core::Tally* tally = job == nullptr ? nullptr : job->FindTally(*index);
-      if (tally == nullptr) continue;
-      v1::WorkerJobReport& report = *worker->add_jobs();
-      report.set_job(partitions_.words({p, core::JobIndex(j)}).name);
-      report.set_answers(tally->answered);
-      report.set_fit(job->head.fit);
-      const auto fit = job->fits.find(job->head.fit);
-      report.set_accuracy_mean(core::Accuracy(
-          fit != job->fits.end()
-              ? fit->second.fit
-              : core::PriorFit(static_cast<uint16_t>(job->head.identity.classes.size()),
-                               options_.host.partition.fit),
-          *index));
-      report.set_earned_micros(tally->earned_micros);
-      report.set_answers_rejected(tally->rejected);
-      if (tally->answered > 0 && tally->active_seconds > 0) {
-        *report.mutable_duration_per_item() =
-            DurationToProto(absl::Seconds(tally->active_seconds / tally->answered));
-      }
+      if (job == nullptr || job->FindTally(*index) == nullptr) continue;
+      told.push_back({job->head.created_at, {p, core::JobIndex(j)}, *index});
+    }
+  }
+  const size_t count = std::min(told.size(), kReportJobsMax);
+  std::partial_sort(told.begin(), told.begin() + static_cast<ptrdiff_t>(count), told.end(),
+                    [](const Told& a, const Told& b) {
+                      return std::tie(a.created_at, a.ref) > std::tie(b.created_at, b.ref);
+                    });
+  told.resize(count);
+  for (const auto& [created_at, ref, index] : told) {
+    const core::JobState& job = partitions_.job(ref);
+    const core::Tally& tally = *job.FindTally(index);
+    v1::WorkerJobReport& report = *worker->add_jobs();
+    report.set_job(partitions_.words(ref).name);
+    report.set_answers(tally.answered);
+    report.set_fit(job.head.fit);
+    const auto fit = job.fits.find(job.head.fit);
+    report.set_accuracy_mean(
+        core::Accuracy(fit != job.fits.end()
+                           ? fit->second.fit
+                           : core::PriorFit(static_cast<uint16_t>(job.head.identity.classes.size()),
+                                            options_.host.partition.fit),
+                       index));
+    report.set_earned_micros(tally.earned_micros);
+    report.set_answers_rejected(tally.rejected);
+    if (tally.answered > 0 && tally.active_seconds > 0) {
+      *report.mutable_duration_per_item() =
+          DurationToProto(absl::Seconds(tally.active_seconds / tally.answered));
     }
   }
 }

@@ -124,7 +124,8 @@ void WorkDesk::EndTurn() {
     }
   }
   for (const uint64_t id : silent) {
-    EndSession(id, absl::DeadlineExceededError("no request came for three heartbeats"));
+    EndSession(id, Error(absl::StatusCode::kDeadlineExceeded, "STREAM_IDLE",
+                         "no request came for three heartbeats"));
   }
 }
 

@@ -17,6 +17,7 @@
 #include "coordinator/edge/coordinator.h"
 #include "coordinator/service/cutoff.h"
 #include "coordinator/service/grpc_status.h"
+#include "coordinator/service/unread.h"
 #include "coordinator/service/validate_jobs.h"
 #include "coordinator/service/violations.h"
 
@@ -37,9 +38,13 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
     ServiceContext& service;
     grpc::CallbackServerContext* context;
     Places::Place place;
+    std::string caller;
   };
   explicit PulledStream(Opened opened)
-      : service_(opened.service), place_(std::move(opened.place)), cutoff_(opened.context) {}
+      : service_(opened.service),
+        place_(std::move(opened.place)),
+        cutoff_(opened.context),
+        held_(&service_.reply_room(), opened.caller) {}
 
   void Start() {
     grpc_share_ = this->shared_from_this();
@@ -52,6 +57,8 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
 
   void OnWriteDone(bool ok) override {
     Post([this, ok](edge::Coordinator&) {
+      response_ = {};  // The next one may be long in coming.
+      (void)held_.Resize(0);
       if (!ok) {
         End(absl::CancelledError("the reader has gone"));
       } else if (last_) {
@@ -87,6 +94,11 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
       End(response.status());
       return;
     }
+    if (!held_.Resize(UnreadBytes(response->ByteSizeLong()))) {
+      End(ErrorWith(absl::StatusCode::kResourceExhausted, v1::STREAM_LIMIT,
+                    "too much of what is streamed is not read so far"));
+      return;
+    }
     response_ = *std::move(response);
     last_ = last;
     this->StartWrite(&response_);
@@ -106,6 +118,7 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
   ServiceContext& service_;
   Places::Place place_;
   Cutoff cutoff_;
+  Room::Holding held_;                        // While `response_` is being written.
   std::shared_ptr<PulledStream> grpc_share_;  // From Start() to OnDone().
 
   edge::Coordinator* coordinator_ = nullptr;
@@ -175,16 +188,16 @@ grpc::ServerWriteReactor<Response>* StartPulled(ServiceContext& service,
                                                 absl::string_view job, absl::string_view field,
                                                 Roles any_of, Make make) {
   if (request.malformed) return new RefusedWriter<Response>(MalformedMessage());
+  Principal principal;
   const auto admit = [&]() -> absl::StatusOr<Places::Place> {
-    TESSERA_ASSIGN_OR_RETURN(const Principal principal,
-                             service.Admit(*context, any_of, JobResource(job, field)));
+    TESSERA_ASSIGN_OR_RETURN(principal, service.Admit(*context, any_of, JobResource(job, field)));
     TESSERA_RETURN_IF_ERROR(Validate(request.message, service.limits().items));
     return service.TakeStream(principal);
   };
   absl::StatusOr<Places::Place> place = admit();
   if (!place.ok()) return new RefusedWriter<Response>(place.status());
   const std::shared_ptr<PulledStream<Response>> stream =
-      make({service, context, *std::move(place)});
+      make({service, context, *std::move(place), principal.caller()});
   stream->Start();
   return stream.get();
 }
@@ -308,9 +321,10 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
                  if (self == nullptr) return;
                  self->Post([stream = self.get(), read, limit](edge::Coordinator&) {
                    if (!stream->reading_ || stream->reads_ != read) return;
-                   stream->Fail(stream->batches_,
-                                absl::DeadlineExceededError(absl::StrCat(
-                                    "no batch came for ", absl::FormatDuration(limit))));
+                   stream->Fail(
+                       stream->batches_,
+                       ErrorWith(absl::StatusCode::kDeadlineExceeded, v1::STREAM_IDLE,
+                                 absl::StrCat("no batch came for ", absl::FormatDuration(limit))));
                    stream->FinishIfDone();
                  });
                });

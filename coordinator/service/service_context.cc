@@ -57,8 +57,9 @@ ServiceContext::ServiceContext(Executor* executor, const Credentials* credential
       calls_(CallPlaces(limits, !credentials->open())),
       open_streams_(StreamPlaces(limits, !credentials->open())),
       queue_room_(limits.queue_memory_bytes_max,
-                  credentials->open() ? limits.queue_memory_bytes_max
-                                      : limits.queue_memory_bytes_max / limits.share) {}
+                  limits.queue_memory_bytes_max / (credentials->open() ? 1 : limits.share)),
+      reply_room_(limits.reply_memory_bytes_max,
+                  limits.reply_memory_bytes_max / (credentials->open() ? 1 : limits.share)) {}
 
 absl::StatusOr<Principal> ServiceContext::Admit(const grpc::CallbackServerContext& context,
                                                 Roles any_of) const {

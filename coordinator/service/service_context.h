@@ -36,13 +36,17 @@ struct ServiceLimits {
   int64_t calls_max = 10'000;    // Unary calls in progress.
   int64_t streams_max = 10'000;  // Streams of all kinds, open.
   // Where callers are told apart, one has at most a quarter of the calls, of the streams and of the
-  // memory for queues; and a quarter of the streams is kept for gateways.
+  // memory for queues and for replies; and a quarter of the streams is kept for gateways.
   int64_t share = 4;
   int64_t stream_queue_bytes_max = 64 << 20;  // Waiting to be written to one gateway.
   // To all of them together, where what is small is not counted (work_service.cc).
   int64_t queue_memory_bytes_max = 1 << 30;
-  // What a client has to take the end of its stream in, before it is cut off.
+  // Replies and streamed messages that wait to be read by requesters and operators, all together.
+  int64_t reply_memory_bytes_max = 1 << 30;
+  // What a client has to take the end of its stream in, or a reply, before it is cut off; for a
+  // reply it has a second more for each so many bytes.
   absl::Duration end_grace = absl::Seconds(5);
+  int64_t reply_bytes_per_second_min = 64 << 10;
   absl::Duration upload_idle_max = absl::Minutes(5);  // Between two batches of AddItems.
   // Between two HTTP/2 pings of a client that sends nothing else; who asks more often is cut off.
   absl::Duration ping_interval_min = absl::Seconds(10);
@@ -103,7 +107,10 @@ class ServiceContext {
   void Close() { closed_.store(true, std::memory_order_relaxed); }
 
   // No call is in progress and no stream is open, but for what is still being written.
-  bool idle() const { return calls_.taken() + open_streams_.taken() == 0; }
+  bool idle() const { return calls_.taken() - replies_.load() + open_streams_.taken() == 0; }
+  // Counts the calls whose reply is being written: before it is, and before their place goes.
+  void ReplyBegins() { ++replies_; }
+  void ReplyEnds() { --replies_; }
 
   // A place for a call or a stream of this caller. RESOURCE_EXHAUSTED: RATE_LIMITED, STREAM_LIMIT.
   absl::StatusOr<Places::Place> TakeCall(const Principal& principal) {
@@ -117,6 +124,8 @@ class ServiceContext {
   }
   // Memory for what waits to be written to gateways.
   Room& queue_room() { return queue_room_; }
+  // And to all others: apart, so that nobody leaves so much unread that gateways have to wait.
+  Room& reply_room() { return reply_room_; }
   // Calls and streams that one caller can have open, together.
   int64_t caller_max() const { return calls_.caller_max() + open_streams_.caller_max(); }
 
@@ -127,7 +136,9 @@ class ServiceContext {
   std::atomic<bool> closed_{false};
   Places calls_;
   Places open_streams_;
+  std::atomic<int64_t> replies_{0};
   Room queue_room_;
+  Room reply_room_;
   OpenStreams streams_;
 };
 

@@ -16,6 +16,9 @@ constexpr int kFieldsMax = 32;
 constexpr int kClassesMax = 1'000;
 constexpr int kExamplesMax = 20;
 constexpr int kTextBytesMax = 65'536;
+// A job goes out whole, with what its policy and its labels may hold, in messages that clients of
+// gRPC take unless told otherwise.
+constexpr size_t kTemplateBytesMax = 1 << 20;
 
 using Classes = google::protobuf::RepeatedPtrField<v1::ChoiceClass>;
 
@@ -25,6 +28,11 @@ class TemplateCheck {
       : limits_(limits), violations_(violations) {}
 
   void Check(const v1::TaskTemplate& task, const FieldPath& path) {
+    if (task.ByteSizeLong() > kTemplateBytesMax) {
+      violations_.OutOfLimits(
+          path, absl::StrCat("must have at most ", kTemplateBytesMax, " bytes when serialised"));
+      return;
+    }
     CheckRequiredLine(task.title(), 200, path.Sub("title"), violations_);
     CheckText(task.instructions(), 32 << 10, path.Sub("instructions"), violations_);
     CheckLine(task.version(), 64, path.Sub("version"), violations_);
@@ -193,7 +201,14 @@ class TemplateCheck {
 
   void CheckExample(const v1::TaskTemplate& task, const v1::TemplateExample& example,
                     const FieldPath& path) {
-    CheckParts(example.content(), path.Sub("content"), violations_);
+    const FieldPath content = path.Sub("content");
+    CheckParts(example.content(), content, violations_);
+    size_t content_bytes = 0;
+    for (const v1::Part& part : example.content()) content_bytes += part.ByteSizeLong();
+    if (static_cast<int64_t>(content_bytes) > limits_.item_bytes_max) {
+      violations_.OutOfLimits(content, absl::StrCat("must have at most ", limits_.item_bytes_max,
+                                                    " bytes when serialised"));
+    }
     CheckText(example.explanation(), 2000, path.Sub("explanation"), violations_);
     const FieldPath answer = path.Sub("answer");
     CheckAnswer(example.answer(), limits_, answer, violations_);

@@ -48,11 +48,8 @@ class WorkStream final
         limits_(service.limits().work),
         backlog_max_(static_cast<size_t>(service.limits().stream_queue_bytes_max) / 4),
         platform_(principal.everywhere ? std::string() : principal.platform),
-        caller_(principal.caller()) {}
-  ~WorkStream() override {
-    const MutexLock lock(&mutex_);
-    if (queue_counted_ > 0) service_.queue_room().GiveBack(caller_, queue_counted_);
-  }
+        caller_(principal.caller()),
+        queue_held_(&service.queue_room(), caller_) {}
 
   void Start() {
     grpc_share_ = shared_from_this();
@@ -278,12 +275,7 @@ class WorkStream final
   // where there is none left; nothing has changed then.
   bool CountQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const size_t bytes = queue_bytes_ + on_the_way_;
-    const auto needed = static_cast<int64_t>(bytes - std::min(bytes, kUncountedMax));
-    const int64_t more = needed - queue_counted_;
-    if (more > 0 && !service_.queue_room().Take(caller_, more)) return false;
-    if (more < 0) service_.queue_room().GiveBack(caller_, -more);
-    queue_counted_ = needed;
-    return true;
+    return queue_held_.Resize(static_cast<int64_t>(bytes - std::min(bytes, kUncountedMax)));
   }
 
   // Whether as much waits as may, far below where the stream is ended: what a turn has to say beside
@@ -345,9 +337,9 @@ class WorkStream final
   bool read_waits_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mutex_);
   size_t queue_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t queue_counted_ ABSL_GUARDED_BY(mutex_) = 0;  // Of it, taken from the room of all.
-  size_t on_the_way_ ABSL_GUARDED_BY(mutex_) = 0;      // Assignments that are not here so far.
-  bool full_ ABSL_GUARDED_BY(mutex_) = false;          // As was said last.
+  Room::Holding queue_held_ ABSL_GUARDED_BY(mutex_);  // Of it, taken from the room of all.
+  size_t on_the_way_ ABSL_GUARDED_BY(mutex_) = 0;     // Assignments that are not here so far.
+  bool full_ ABSL_GUARDED_BY(mutex_) = false;         // As was said last.
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> finish_ ABSL_GUARDED_BY(mutex_);
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;

@@ -113,6 +113,44 @@ TEST_F(CoordinatorTest, OneTenantCannotTakeAllTheJobsThatThereMayBe) {
   EXPECT_THAT(create(2, "other"), HasReason("JOBS_MAX"));
 }
 
+// They stay in memory for as long as there is the job, ended or not.
+TEST_F(CoordinatorTest, TemplatesAndPoliciesTakeSoMuchMemoryUntilJobsAreDeleted) {
+  world_.options().host.partition.document_bytes_per_tenant_max = 25'000;
+  world_.options().host.partition.document_bytes_max = 45'000;
+  world_.Restart();
+  const auto create = [&](int number, const char* tenant) {
+    v1::CreateJobRequest request = CoordinatorWorld::JobRequest(absl::StrCat("r", number), tenant);
+    request.mutable_job()->mutable_template_()->set_instructions(std::string(9'500, 'i'));
+    return world_.Call(&Coordinator::CreateJob, request);
+  };
+  std::string ended;
+  for (int i = 0; i < 2; ++i) {
+    const auto job = create(i, "greedy");
+    ASSERT_THAT(job, IsOk());
+    ended = job->name();
+  }
+  v1::UpdateJobRequest update;
+  update.mutable_job()->set_name(ended);
+  update.mutable_job()->set_display_name("Longer than it was");
+  update.mutable_update_mask()->add_paths("display_name");
+  ASSERT_THAT(world_.Call(&Coordinator::UpdateJob, update), IsOk());
+  v1::CancelJobRequest cancel;
+  cancel.set_name(ended);
+  ASSERT_THAT(world_.Call(&Coordinator::CancelJob, cancel), IsOk());
+  for (const bool again : {false, true}) {
+    if (again) world_.Restart();
+    EXPECT_THAT(create(2, "greedy").status(), HasReason("JOBS_MAX"));
+    EXPECT_THAT(create(0, "greedy"), IsOk());  // A repeat.
+  }
+  for (int i = 0; i < 2; ++i) EXPECT_THAT(create(i, "other"), IsOk());
+  EXPECT_THAT(create(0, "third").status(), HasReason("JOBS_MAX"));
+  v1::DeleteJobRequest remove;
+  remove.set_name(ended);
+  ASSERT_THAT(world_.Call(&Coordinator::DeleteJob, remove), IsOk());
+  EXPECT_THAT(create(2, "greedy"), IsOk());
+  EXPECT_THAT(create(3, "greedy").status(), HasReason("JOBS_MAX"));
+}
+
 TEST_F(CoordinatorTest, PartitionsShareWhatACoordinatorMayHold) {
   const HostOptions whole{.record_bytes_max = 1 << 20, .unflushed_bytes_max = 64 << 20};
   const HostOptions one = Partitions::ShareOf(whole, 1);

@@ -207,6 +207,37 @@ TEST(OperatorTest, WorkersAreKnownFromTheirFirstLeaseAndListedByName) {
   EXPECT_THAT(world.Call(&Coordinator::GetWorker, get).status(), HasReason("WORKER_NOT_FOUND"));
 }
 
+// Wherever they are: a partition is no order of time.
+TEST(OperatorTest, AWorkersNewestJobsAreThoseOfAllPartitions) {
+  constexpr int kJobs = 110;  // Ten more than are shown.
+  CoordinatorWorld world(3);
+  std::vector<std::string> newest_first;
+  for (int i = 0; i < kJobs; ++i) {
+    newest_first.insert(newest_first.begin(),
+                        world.Create(CoordinatorWorld::JobRequest(absl::StrCat("r", i))));
+    ASSERT_THAT(world.Add(newest_first.front(), 0, 1), IsOk());
+    world.Pass(absl::Seconds(1));
+  }
+  RecordingSink& sink = world.NewSink();
+  const auto session = world.Connect(sink);
+  v1::WorkRequest lease;
+  CoordinatorWorld::AddLease(lease, 1, "w", kJobs);
+  world.Send(session, lease);
+  const v1::WorkResponse told = sink.Take();
+  ASSERT_THAT(told.assigned(), SizeIs(kJobs));
+  v1::WorkRequest submit;
+  for (const v1::Assigned& each : told.assigned()) CoordinatorWorld::AddSubmit(submit, each);
+  world.Send(session, submit);
+  v1::GetWorkerRequest get;
+  get.set_name("platforms/web/workers/w");
+  const auto worker = world.Call(&Coordinator::GetWorker, get);
+  ASSERT_THAT(worker, IsOk());
+  std::vector<std::string> shown;
+  for (const v1::WorkerJobReport& report : worker->jobs()) shown.push_back(report.job());
+  newest_first.resize(100);
+  EXPECT_EQ(shown, newest_first);
+}
+
 TEST(OperatorTest, AWorkersAgreementIsWithWhatOthersSaidToo) {
   CoordinatorWorld world(2);
   for (int j = 0; j < 4; ++j) {

@@ -674,6 +674,7 @@ TEST_F(WorkTest, ASilentStreamEndsAndAQuietOneIsKeptAlive) {
   world_.Pass(absl::Seconds(60), /*silent=*/true);
   ASSERT_TRUE(sink_.closed.has_value());
   EXPECT_THAT(*sink_.closed, StatusIs(StatusCode::kDeadlineExceeded));
+  EXPECT_THAT(*sink_.closed, HasReason("STREAM_IDLE"));
 }
 
 TEST_F(WorkTest, AnAcknowledgementWaitsForItsCommit) {

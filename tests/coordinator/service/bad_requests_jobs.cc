@@ -51,6 +51,12 @@ std::string Template(absl::string_view text) {
   return absl::StrCat("job { template { ", text, " } }");
 }
 
+// With a text of so many bytes.
+std::string Example(size_t bytes) {
+  return absl::StrCat("examples { content { name: 'a' text: '", std::string(bytes, 'x'),
+                      "' } answer { fields { choice: 'yes' } } } ");
+}
+
 // A job whose only field is this.
 BadRequest WithField(const char* name, absl::string_view field, StatusCode code, const char* reason,
                      const char* path) {
@@ -67,6 +73,8 @@ BadRequest WithField(const char* name, absl::string_view field, StatusCode code,
 
 void AddCreates(std::vector<BadRequest>& rows) {
   const std::string long_text(201, 'x');
+  std::string many_examples;
+  for (int i = 0; i < 20; ++i) absl::StrAppend(&many_examples, Example(60'000));
   rows.insert(
       rows.end(),
       {
@@ -108,6 +116,10 @@ void AddCreates(std::vector<BadRequest>& rows) {
                         Template("examples { content { name: 'a' text: 'b' } answer { fields { "
                                  "choice: 'perhaps' } } }"),
                         "ANSWER_DOES_NOT_FIT", "job.template.examples[0].answer.fields[0]"),
+          CreateInvalid("an example larger than an item may be", Template(Example(65'536)),
+                        "FIELD_OUT_OF_LIMITS", "job.template.examples[0].content"),
+          CreateInvalid("a template that gateways could not take in", Template(many_examples),
+                        "FIELD_OUT_OF_LIMITS", "job.template"),
           CreateInvalid("a budget of nothing", Policy("budget_micros: 0"), "FIELD_OUT_OF_LIMITS",
                         "job.policy.budget_micros"),
           CreateInvalid("a currency that is none", Policy("currency_code: 'usd'"),

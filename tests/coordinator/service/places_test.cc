@@ -65,19 +65,26 @@ TEST(PlacesTest, APlaceThatGoesIsFreeOnceHoweverItWasMoved) {
 
 TEST(RoomTest, OneCallerHasItsShareAndWhatIsGivenBackIsThereAgain) {
   Room room(10, 4);
-  EXPECT_TRUE(room.Take("a", 3));
-  EXPECT_FALSE(room.Take("a", 2));
-  EXPECT_TRUE(room.Take("a", 1));
-  EXPECT_TRUE(room.Take("b", 4));
-  EXPECT_FALSE(room.Take("c", 3)) << "more than is left of all";
+  auto a = std::make_unique<Room::Holding>(&room, "a");
+  Room::Holding more_of_a(&room, "a");
+  Room::Holding b(&room, "b");
+  Room::Holding c(&room, "c");
+  EXPECT_TRUE(a->Resize(3));
+  EXPECT_FALSE(a->Resize(5));
+  EXPECT_FALSE(more_of_a.Resize(2));
+  EXPECT_TRUE(a->Resize(4));
+  EXPECT_TRUE(b.Resize(4));
+  EXPECT_FALSE(c.Resize(3)) << "more than is left of all";
   EXPECT_EQ(room.Left("c"), 2);
-  EXPECT_TRUE(room.Take("c", 2));
+  EXPECT_TRUE(c.Resize(2));
   EXPECT_EQ(room.Left("d"), 0);
-  room.GiveBack("a", 4);
+  a.reset();
   EXPECT_EQ(room.Left("a"), 4);
-  EXPECT_TRUE(room.Take("c", 2));
-  EXPECT_TRUE(room.Take("a", 2));
-  EXPECT_FALSE(room.Take("a", 1));
+  EXPECT_TRUE(c.Resize(4));
+  EXPECT_TRUE(more_of_a.Resize(2));
+  EXPECT_FALSE(more_of_a.Resize(3));
+  EXPECT_TRUE(c.Resize(1));
+  EXPECT_TRUE(more_of_a.Resize(3));
 }
 
 class NoExecutor final : public Executor {
@@ -110,6 +117,13 @@ TEST(PlacesTest, CallsAndStreamsAreSharedOutWhereCallersAreToldApart) {
   EXPECT_THAT(shared.TakeCall(web).status(), IsOk());
   taken.clear();
   EXPECT_TRUE(shared.idle());
+  // A reply that is being written has its call's place, and is no call in progress.
+  taken.push_back(shared.TakeCall(acme).value());
+  EXPECT_FALSE(shared.idle());
+  shared.ReplyBegins();
+  EXPECT_TRUE(shared.idle());
+  shared.ReplyEnds();
+  taken.clear();
 
   ServiceContext alone(&executor, open.get(), limits);
   for (int i = 0; i < 8; ++i) {

@@ -88,6 +88,7 @@ TEST(ProcessTest, ABadFlagIsToldByName) {
            {{"--redis-user", "u"}, "--redis"},
            {{"--redis", "h:1", "--redis-user", "u"}, "--redis-password-file"},
            {{"--redis", "h:1", "--redis-password-file", "/dev/null"}, "must be the password"},
+           {{"--message-bytes-max", "4194303"}, "--message-bytes-max"},  // Less than Welcome says.
            {{"surplus"}, "surplus"}}) {
     const CoordinatorRun run = RunCoordinator(flags);
     EXPECT_EQ(run.exit_status, 2) << word;

@@ -1,4 +1,5 @@
-// At stake: no client holds a stream's place for ever, and none holds all of them.
+// At stake: no client holds a stream's or a call's place for ever, none holds all of them, and what
+// clients leave unread takes no more memory than it may.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -266,6 +267,117 @@ TEST(StreamLimitsTest, AReaderWhoDoesNotReadDoesNotHoldUpTheEnd) {
   EXPECT_NE(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
+// A call whose reply has come and stays unread, until Finish().
+class UnreadCall {
+ public:
+  UnreadCall(v1::JobService::Stub& stub, const v1::GetJobRequest& request)
+      : context_(Context()), job_(stub.AsyncGetJob(context_.get(), request, &queue_)) {
+    job_->ReadInitialMetadata(this);  // Comes with the reply.
+    WaitForOne();
+  }
+  ~UnreadCall() {
+    queue_.Shutdown();
+    WaitForOne();
+  }
+
+  grpc::Status Finish() {
+    grpc::Status status;
+    v1::Job job;
+    job_->Finish(&job, &status, this);
+    WaitForOne();
+    return status;
+  }
+
+ private:
+  void WaitForOne() {
+    void* tag = nullptr;
+    bool ok = false;
+    queue_.Next(&tag, &ok);
+  }
+
+  std::unique_ptr<grpc::ClientContext> context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<v1::Job>> job_;
+};
+
+// Creates a job whose template holds so many kilobytes, and gives what reads it.
+v1::GetJobRequest CreateJobOf(const CoordinatorProcess& coordinator, int kilobytes) {
+  v1::CreateJobRequest create;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      absl::StrCat(kGoodJob, "request_id: 'kb", kilobytes, "'"), &create));
+  for (; kilobytes > 0; kilobytes -= 50) {
+    v1::TemplateExample& example = *create.mutable_job()->mutable_template_()->add_examples();
+    example.add_content()->set_name("a");
+    example.mutable_content(0)->set_text(std::string(50'000, 'x'));
+    example.mutable_answer()->add_fields()->set_choice("yes");
+  }
+  const auto stub = v1::JobService::NewStub(coordinator.Channel());
+  v1::Job job;
+  const grpc::Status status = stub->CreateJob(Context().get(), create, &job);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  v1::GetJobRequest get;
+  get.set_name(job.name());
+  return get;
+}
+
+TEST(StreamLimitsTest, AReplyThatIsNotReadKeepsItsPlaceAndLosesIt) {
+  CoordinatorProcess coordinator({.flags = {"--calls-max", "1"}});
+  const v1::GetJobRequest get = CreateJobOf(coordinator, 150);
+  const auto deaf = v1::JobService::NewStub(SmallChannel(coordinator));
+  UnreadCall unread(*deaf, get);
+  const auto stub = v1::JobService::NewStub(coordinator.Channel());
+  v1::Job job;
+  grpc::Status status = stub->GetJob(Context().get(), get, &job);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(status.error_details().find("RATE_LIMITED"), std::string::npos);
+  const absl::Time limit = absl::Now() + absl::Seconds(40);
+  while (!status.ok() && absl::Now() < limit) {
+    absl::SleepFor(absl::Milliseconds(50));
+    status = stub->GetJob(Context().get(), get, &job);
+  }
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_FALSE(unread.Finish().ok());
+}
+
+TEST(StreamLimitsTest, RepliesThatAreNotReadTakeSoMuchMemoryAndNoMore) {
+  CoordinatorProcess coordinator({.flags = {"--reply-memory-max", absl::StrCat(64 << 20)}});
+  const v1::GetJobRequest large = CreateJobOf(coordinator, 1000);
+  const v1::GetJobRequest small = CreateJobOf(coordinator, 0);
+  const auto deaf = v1::JobService::NewStub(SmallChannel(coordinator));
+  std::vector<std::unique_ptr<UnreadCall>> unread;
+  // A megabyte each, and its copy.
+  for (int i = 0; i < 33; ++i) unread.push_back(std::make_unique<UnreadCall>(*deaf, large));
+  const auto stub = v1::JobService::NewStub(coordinator.Channel());
+  v1::Job job;
+  const grpc::Status status = stub->GetJob(Context().get(), large, &job);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(status.error_details().find("RATE_LIMITED"), std::string::npos);
+  EXPECT_TRUE(stub->GetJob(Context().get(), small, &job).ok());
+  // So it is for what is streamed.
+  v1::WatchJobRequest watch;
+  watch.set_name(large.name());
+  const auto context = Context();
+  const auto watched = stub->WatchJob(context.get(), watch);
+  v1::JobStatus told;
+  EXPECT_FALSE(watched->Read(&told));
+  const grpc::Status ended = watched->Finish();
+  EXPECT_EQ(ended.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(ended.error_details().find("STREAM_LIMIT"), std::string::npos);
+
+  for (const auto& call : unread) EXPECT_TRUE(call->Finish().ok());
+  EXPECT_TRUE(stub->GetJob(Context().get(), large, &job).ok());
+}
+
+TEST(StreamLimitsTest, AReplyThatIsNotReadDoesNotHoldUpTheEnd) {
+  CoordinatorProcess coordinator({.flags = {"--drain-timeout", "1h"}});
+  const v1::GetJobRequest get = CreateJobOf(coordinator, 1000);
+  const auto deaf = v1::JobService::NewStub(SmallChannel(coordinator));
+  UnreadCall unread(*deaf, get);
+  coordinator.Signal(SIGTERM);
+  EXPECT_EQ(coordinator.Wait(), 0);
+  EXPECT_NE(unread.Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+}
+
 TEST(StreamLimitsTest, AnUploadThatBringsNothingEnds) {
   ServiceWorld world({"--upload-idle-max", "1s"});
   const Outcome created =
@@ -283,6 +395,7 @@ TEST(StreamLimitsTest, AnUploadThatBringsNothingEnds) {
   item.mutable_content(0)->set_text("x");
   ASSERT_TRUE(upload->Write(batch));
   const grpc::Status status = upload->Finish();  // Without saying that this is all.
+  EXPECT_NE(status.error_details().find("STREAM_IDLE"), std::string::npos);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED) << status.error_message();
   EXPECT_NE(status.error_message().find("no batch came"), std::string::npos)
       << status.error_message();

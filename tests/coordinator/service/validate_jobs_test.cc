@@ -8,8 +8,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/edge/message_size.h"
 #include "coordinator/service/validate_operators.h"
 #include "google/protobuf/text_format.h"
+#include "tessera/v1/work_service.pb.h"
 #include "tests/support/status_matchers.h"
 
 namespace tessera::service {
@@ -73,6 +75,45 @@ TEST(ValidateJobsTest, AllTypesOfFieldsAreGood) {
                  "'a' } fields { field: 'n' number: 1 } } }"),
           kLimits),
       IsOk());
+}
+
+// Clients of gRPC take 4 MiB unless told otherwise, and one job must not shut gateways out.
+TEST(ValidateJobsTest, TheLargestJobFitsInAMessage) {
+  v1::CreateJobRequest request = Create();
+  v1::Job& job = *request.mutable_job();
+  job.set_name(absl::StrCat("tenants/", std::string(63, 't'), "/jobs/", std::string(63, 'j')));
+  job.set_display_name(std::string(200, 'd'));
+  for (int i = 0; i < 64; ++i) {
+    (*job.mutable_labels())[absl::StrCat(100 + i, std::string(61, 'k'))] = std::string(1024, 'v');
+  }
+  v1::EligibilityPolicy& eligibility = *job.mutable_policy()->mutable_eligibility();
+  for (int i = 0; i < 100; ++i) {
+    const std::string pool = absl::StrCat("pools/", 100 + i, std::string(60, 'p'));
+    eligibility.add_pools(pool);
+    job.mutable_policy()->mutable_price()->add_pool_prices()->set_pool(pool);
+  }
+  for (int i = 0; i < 10'000; ++i) {
+    eligibility.add_excluded_workers(absl::StrCat("platforms/", std::string(63, 'p'), "/workers/",
+                                                  100'000 + i, std::string(57, 'w')));
+  }
+  v1::TaskTemplate& task = *job.mutable_template_();
+  for (int i = 0; i < 20; ++i) {
+    v1::TemplateExample& example = *task.add_examples();
+    example.add_content()->set_name("a");
+    example.mutable_content(0)->set_text(std::string(52'000, 'x'));
+    example.mutable_answer()->add_fields()->set_choice("a");
+  }
+  task.set_instructions(std::string((1 << 20) - task.ByteSizeLong() - 3, 'i'));
+  ASSERT_EQ(task.ByteSizeLong(), 1u << 20);
+  EXPECT_THAT(Validate(request, kLimits), IsOk());
+  EXPECT_LT(job.ByteSizeLong(), edge::kMessageBytesMax - (256 << 10));
+  v1::JobTemplate told;
+  told.set_job(job.name());
+  *told.mutable_template_() = task;
+  EXPECT_LT(told.ByteSizeLong(), edge::kMessageBytesMax - (256 << 10));
+
+  task.mutable_instructions()->push_back('i');
+  EXPECT_THAT(Validate(request, kLimits), HasReason("FIELD_OUT_OF_LIMITS"));
 }
 
 // Whether it is a repeat is not known here.
