@@ -274,7 +274,6 @@ class PartitionHost::Impl {
       fence.kept_from = record->kept_from;
       last_nonce = record->nonce;
     }
-    inherited_ = last.id;
     last_closed_ = {last.id.epoch + options_.epoch_step, 0};
     committer_ = std::make_unique<Committer>(
         store_,
@@ -305,6 +304,11 @@ class PartitionHost::Impl {
                  .duration = {}};
     sizes_ = std::move(loaded.sizes);
     ended_ = std::move(loaded.ended);
+    // As it stands in the journal: the owner before may have written on until our fence was there.
+    RecordId inherited;
+    for (const RecordId id : loaded.tail) {
+      if (id < last_closed_) inherited = id;
+    }
     std::deque<std::pair<RecordId, size_t>> records;
     for (size_t i = 0; i < loaded.tail.size(); ++i) {
       records.emplace_back(loaded.tail[i], loaded.tail_bytes[i]);
@@ -328,7 +332,7 @@ class PartitionHost::Impl {
     write_behind_->Committed(last_closed_);
     open_id_ = last_closed_.Next();
     partition_->BeginRecord(open_id_);
-    partition_->Start(options_.nonce, now_, inherited_);
+    partition_->Start(options_.nonce, now_, inherited);
     Gather();
     CloseRecord();  // When it is committed, we serve.
   }
@@ -594,7 +598,6 @@ class PartitionHost::Impl {
   size_t open_payload_bytes_ = 0;
   RecordId last_closed_;
   absl::Time committed_at_ = absl::InfinitePast();
-  RecordId inherited_;  // The last record before our fence; 0-0 where there was none.
   PartitionHost::Takeover takeover_;
   std::vector<EndedAssignment> ended_;
   std::deque<Reply> replies_;

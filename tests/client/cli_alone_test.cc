@@ -55,10 +55,10 @@ TEST(CliInspectTest, WhatIsNotThereIsNotShownAsEmpty) {
   const Ended partition = inspect({"--partition", "4000"});
   EXPECT_EQ(partition.code, 3);
   EXPECT_THAT(partition.err, HasSubstr("there is no partition 4000: the deployment has "));
-  const Ended beyond = inspect({"--from", "999-0"});
+  const Ended beyond = inspect({"--from", "999999999-0"});
   EXPECT_EQ(beyond.code, 3);
   EXPECT_EQ(beyond.out, "");
-  EXPECT_THAT(beyond.err, HasSubstr("no record from 999-0 on: the journal ends with "));
+  EXPECT_THAT(beyond.err, HasSubstr("no record from 999999999-0 on: the journal ends with "));
 }
 
 // Redis before 7 keeps one file: the snapshot, if any, with what came after it. That is the same

@@ -162,49 +162,6 @@ TEST_F(CoordinatorTest, PartitionsShareWhatACoordinatorMayHold) {
   EXPECT_EQ(Partitions::ShareOf(whole, 1024).unflushed_bytes_max, size_t{4 << 20});
 }
 
-// Together they would fill what may wait for commits, and everybody else would be refused.
-TEST_F(CoordinatorTest, UploadsWaitForOneAnotherAndLeaveRoomForAllElse) {
-  world_.options().host.record_bytes_max = 4'000;
-  world_.options().host.unflushed_bytes_max = 40'000;
-  world_.Restart();
-  constexpr int kBatch = 100;  // Some 3 KB.
-  std::vector<std::string> jobs;
-  for (int j = 0; j < 4; ++j) {
-    jobs.push_back(world_.Create(CoordinatorWorld::JobRequest(absl::StrCat("r", j))));
-  }
-  int begun = 0;
-  int added = 0;
-  const auto upload = [&](const std::string& job, int batch) {
-    v1::AddItemsRequest request;
-    request.set_job(job);
-    request.set_offset(batch * kBatch);
-    for (int i = 0; i < kBatch; ++i) {
-      *request.add_items() = CoordinatorWorld::TextItem(absl::StrCat("item", batch * kBatch + i));
-    }
-    world_->WhenUploadRoom(job, [&, request] {
-      ++begun;
-      world_->AddItems(request, [&](const absl::StatusOr<v1::AddItemsResponse>& response) {
-        EXPECT_THAT(response, IsOk());
-        ++added;
-      });
-    });
-  };
-  world_.Turn([&] {
-    for (int batch = 0; batch < 10; ++batch) {
-      for (const std::string& job : jobs) upload(job, batch);
-    }
-  });
-  EXPECT_GT(begun, 0);
-  EXPECT_LT(begun, 20);
-  EXPECT_GT(world_->NextWake(), world_.now()) << "it would spin";
-  v1::GetJobRequest get;
-  get.set_name(jobs[3]);
-  EXPECT_THAT(world_.Call(&Coordinator::GetJob, get), IsOk());
-  world_.Settle();
-  EXPECT_EQ(added, 40);
-  for (const std::string& job : jobs) EXPECT_EQ(world_.Job(job).counts().items(), 10 * kBatch);
-}
-
 // Who asks why an item has no result is not told that somebody ended the job.
 TEST_F(CoordinatorTest, AnItemThatMoneyOrTimeCutShortSaysSo) {
   const auto reason_of = [&](const std::string& job) {

@@ -204,8 +204,8 @@ TEST_F(LossesTest, NothingIsRefusedByAnOwnerThatWasReplaced) {
   world_.Turn([&] {
     v1::StreamResultsRequest results;
     results.set_job(job);
-    results.set_resume_token(
-        EncodeToken(ids, "results", absl::StrCat(job, " 0"), ResultsCursor{.revision = 1000}));
+    results.set_resume_token(EncodeToken(ids, "results", absl::StrCat(job, " 0"),
+                                         ResultsCursor{.seen = {end.epoch + 1, 3}}));
     world_->WaitResults(results, false, [&](const auto& reply, bool) { tell(reply); });
     results.set_resume_token(EncodeToken(ids, "results", absl::StrCat(job, " 1"), ResultsCursor()));
     world_->WaitResults(results, false, [&](const auto& reply, bool) { tell(reply); });
