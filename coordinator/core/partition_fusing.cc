@@ -105,6 +105,7 @@ void Partition::Impl::AskForFit(JobIndex index) {
     if (!votes.empty()) work.votes.AddItem(votes, j.items.Traits(i).gold);
   }
   runtime(index).fit_asked = work.number;
+  runtime(index).fit_rejected = j.head.answers_rejected;
   fit_work_.push_back(std::move(work));
 }
 
@@ -114,9 +115,13 @@ void Partition::Impl::FitComputed(JobIndex index, Fit fit, absl::Time now) {
   Runtime& r = runtime(index);
   if (r.fit_asked != fit.number || j->ended()) return;
   r.fit_asked.reset();
-  Emit(FitApplied{.job = index, .fit = std::move(fit)});
+  Emit(FitApplied{.job = index, .fit = std::move(fit), .answers_rejected = r.fit_rejected});
   Refit(index);
   MoveOn(index, now);
+}
+
+bool Partition::Impl::FitIsBehind(const JobHead& head) {
+  return head.answers != head.fit_answers || head.answers_rejected != head.fit_rejected;
 }
 
 void Partition::Impl::Refit(JobIndex index) {

@@ -34,15 +34,16 @@ class Partition::Impl {
   // Derived data of one job; rebuilt on a start.
   struct Runtime {
     ReadyQueue ready;
-    std::vector<Waiting> waiting;        // By stratum.
-    double units = 0;                    // Of all items.
-    std::vector<ItemIndex> order;        // Of offering; empty: by index.
-    bool ordered = false;                // `order` reflects the items there are ...
-    uint32_t planned = 0;                // ... as far as this one; see AddItems().
-    uint32_t cursor = 0;                 // Place in the order before which no item waits.
-    uint64_t open_answers = 0;           // Counted answers of items in progress.
-    uint64_t open_leases = 0;            // Leased entries of items in progress.
-    std::optional<uint32_t> fit_asked;   // The number of a fit that is being computed.
+    std::vector<Waiting> waiting;       // By stratum.
+    double units = 0;                   // Of all items.
+    std::vector<ItemIndex> order;       // Of offering; empty: by index.
+    bool ordered = false;               // `order` reflects the items there are ...
+    uint32_t planned = 0;               // ... as far as this one; see AddItems().
+    uint32_t cursor = 0;                // Place in the order before which no item waits.
+    uint64_t open_answers = 0;          // Counted answers of items in progress.
+    uint64_t open_leases = 0;           // Leased entries of items in progress.
+    std::optional<uint32_t> fit_asked;  // The number of a fit that is being computed ...
+    uint64_t fit_rejected = 0;          // ... and the job's rejected answers when it was asked for.
     std::optional<uint32_t> refit_page;  // The next page to move to the newest fit.
     absl::Time last_granted = absl::InfinitePast();
     double rate_tokens = 0;  // Of the job's limit of assignments a second; see TakesRate.
@@ -189,6 +190,8 @@ class Partition::Impl {
   static bool LearnsFromAnswers(const JobState& job);
   void MaybeFit(JobIndex index);
   void AskForFit(JobIndex index);
+  // Whether the newest fit was computed from other answers than count now.
+  static bool FitIsBehind(const JobHead& head);
   void FitComputed(JobIndex index, Fit fit, absl::Time now);
   void Refit(JobIndex index);      // Lets Tick move all pages to the newest fit and policy.
   void RefitPage(JobIndex index);  // Moves one page on; ends the sweep after the last.

@@ -236,7 +236,7 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
     const bool idle =
         head.open_assignments == 0 && !r.fit_asked.has_value() && !r.refit_page.has_value();
     if (all_done && idle) {
-      if (LearnsFromAnswers(*j) && head.answers != head.fit_answers) {
+      if (LearnsFromAnswers(*j) && FitIsBehind(head)) {
         AskForFit(index);  // The last word: under it some items may turn out not to be done.
       } else if (head.policy.finalise == FinaliseMode::kAutomatic) {
         Emit(JobPhaseChanged{.job = index, .phase = JobPhase::kClosing, .at = now});

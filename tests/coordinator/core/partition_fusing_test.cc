@@ -94,6 +94,30 @@ TEST(PartitionFusingTest, AConfidenceThatDriftsInSmallStepsIsStreamed) {
   EXPECT_GT(streamed, first + 0.008f);
 }
 
+// As many answers as before are not the same answers.
+TEST(PartitionFusingTest, AnAnswerThatWasBoughtForARejectedOneIsInTheLastFit) {
+  PartitionWorld world;
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.quality = {.target_confidence = 0.9, .answers_min = 2, .answers_max = 2};
+  create.policy.finalise = FinaliseMode::kManual;
+  const JobIndex job = world.Create(create, 10);
+  const Lease first = *world.TryLease(0);
+  ASSERT_THAT(world.Answer(first, "no"), IsOk());
+  world.AnswerAll("yes", 1, 9);
+  const JobView fitted = world->Job(job).value();
+  ASSERT_EQ(fitted.counts.resolved, 10u);
+  ASSERT_EQ(fitted.fit, 1u);
+  ASSERT_THAT(world->ReviewAnswer({.assignment = first.assignment,
+                                   .item = first.items[0],
+                                   .approve = false,
+                                   .reason = "not looked at"},
+                                  world.now()),
+              IsOk());
+  ASSERT_EQ(world.AnswerAll("yes", 20, 1), 1);
+  EXPECT_EQ(world->Job(job)->answers, fitted.answers);
+  EXPECT_EQ(world->Job(job)->fit, 2u);
+}
+
 // Each fit writes all items anew, so a large job cannot have one for each so many answers.
 TEST(PartitionFusingTest, AJobWithManyAnswersIsFittedLessOften) {
   PartitionWorld world({.refit_growth = 0.5,
