@@ -287,20 +287,16 @@ void Partition::Impl::Tick(absl::Time now) {
   for (; !moments_.empty() && moments_.begin()->first <= now; moments_.erase(moments_.begin())) {
     attention_.insert(moments_.begin()->second);
   }
-  std::vector<std::pair<absl::string_view, JobIndex>> active;  // By tenant.
+  std::vector<JobIndex> active;
   for (const JobIndex index : std::exchange(attention_, {})) {
     const JobState* j = state_.job(index);
-    if (j != nullptr && !j->ended()) active.emplace_back(j->head.identity.tenant, index);
+    if (j != nullptr && !j->ended()) active.push_back(index);
   }
   std::sort(active.begin(), active.end());  // Nothing is decided by how a table is laid out.
-  uint32_t pages = options_.refit_pages_per_step;
-  for (const auto& [tenant, index] : active) {
-    Runtime& r = runtime(index);
+  MovePages(active);
+  for (const JobIndex index : active) {
+    const Runtime& r = runtime(index);
     if (r.rate_waiting && TakesRate(index, now)) notices_.work_appeared = true;
-    while (pages > 0 && r.refit_page.has_value()) {
-      RefitPage(index);
-      --pages;
-    }
     if (r.refit_page.has_value()) attention_.insert(index);
     MoveOn(index, now);
   }

@@ -159,4 +159,27 @@ void Partition::Impl::RefitPage(JobIndex index) {
   if (*r.refit_page >= j.items.pages()) r.refit_page.reset();
 }
 
+void Partition::Impl::MovePages(absl::Span<const JobIndex> jobs) {
+  std::map<absl::string_view, std::vector<JobIndex>> sweeping;  // By tenant.
+  for (const JobIndex index : jobs) {
+    if (runtime(index).refit_page.has_value()) {
+      sweeping[job(index).head.identity.tenant].push_back(index);
+    }
+  }
+  for (uint32_t pages = options_.refit_pages_per_step; pages > 0 && !sweeping.empty(); --pages) {
+    auto turn = sweeping.upper_bound(refit_tenant_);
+    if (turn == sweeping.end()) turn = sweeping.begin();
+    auto& [tenant, own] = *turn;
+    refit_tenant_ = std::string(tenant);
+    const auto next = std::min_element(own.begin(), own.end(), [this](JobIndex a, JobIndex b) {
+      return runtime(a).refit_turn < runtime(b).refit_turn;
+    });
+    RefitPage(*next);
+    runtime(*next).refit_turn = ++refit_turn_;
+    if (runtime(*next).refit_page.has_value()) continue;
+    own.erase(next);
+    if (own.empty()) sweeping.erase(turn);
+  }
+}
+
 }  // namespace tessera::core

@@ -45,6 +45,7 @@ class Partition::Impl {
     std::optional<uint32_t> fit_asked;  // The number of a fit that is being computed ...
     uint64_t fit_rejected = 0;          // ... and the job's rejected answers when it was asked for.
     std::optional<uint32_t> refit_page;  // The next page to move to the newest fit.
+    uint64_t refit_turn = 0;             // When it last moved one; see MovePages().
     absl::Time last_granted = absl::InfinitePast();
     double rate_tokens = 0;  // Of the job's limit of assignments a second; see TakesRate.
     absl::Time rate_at = absl::InfinitePast();
@@ -195,6 +196,10 @@ class Partition::Impl {
   void FitComputed(JobIndex index, Fit fit, absl::Time now);
   void Refit(JobIndex index);      // Lets Tick move all pages to the newest fit and policy.
   void RefitPage(JobIndex index);  // Moves one page on; ends the sweep after the last.
+  // Moves on as many pages as one step may, of those of these jobs that are in a sweep: tenants in
+  // turn, and of each the job that has waited longest. Somebody who begins sweep after sweep holds
+  // up nobody else's.
+  void MovePages(absl::Span<const JobIndex> jobs);
 
   // --- partition_reads.cc ------------------------------------------------------------------------
 
@@ -222,6 +227,8 @@ class Partition::Impl {
   // their rate. The others are where they were, and it does not matter how many they are.
   absl::flat_hash_set<JobIndex> attention_;
   std::set<std::pair<absl::Time, JobIndex>> moments_;  // Start times and deadlines to come.
+  std::string refit_tenant_;                           // Whose page was moved last ...
+  uint64_t refit_turn_ = 0;                            // ... and how many were, since the start.
   std::set<std::string, std::less<>> worker_names_;    // For listing by name.
   mutable std::map<uint16_t, Fit> priors_;  // Fit 0 of jobs with so many classes; made when needed.
   // Prices of pools whose home is another partition, as they were last seen; nothing where there is

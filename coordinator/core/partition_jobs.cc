@@ -203,14 +203,18 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
   policy.deadline = TruncateTime(command.deadline);
   policy.quality = command.quality;
   const uint8_t reasons = head.pause_reasons;
+  const bool judged_anew = policy.quality != head.policy.quality;
+  const bool planned_anew = judged_anew || policy.budget_micros != head.policy.budget_micros;
   Emit(JobUpdated{.job = command.job, .document = command.document, .policy = policy, .at = now});
   // Whether they still hold MoveOn finds out.
   SetPause(command.job, reasons & kPauseRequested, now);
-  // Items are judged anew by the new target; the sweep under the fit that is there does it.
-  Refit(command.job);
-  Runtime& r = runtime(command.job);
-  r.answers_guess = 0;
-  r.ordered = false;  // Budget and quality say how far the money reaches.
+  // Items are judged anew by a new target; the sweep under the fit that is there does it.
+  if (judged_anew) Refit(command.job);
+  if (planned_anew) {  // Budget and quality say how far the money reaches.
+    Runtime& r = runtime(command.job);
+    r.answers_guess = 0;
+    r.ordered = false;
+  }
   notices_.work_appeared = true;
   MoveOn(command.job, now);
   return absl::OkStatus();

@@ -132,6 +132,21 @@ TEST_F(PartitionLeasesTest, ItemsThatComeMeanwhileAreOfferedBehindUntilTheyAreAT
   EXPECT_THAT(world_.TryLease(3)->items, ElementsAre(90));
 }
 
+TEST_F(PartitionLeasesTest, AnUpdateIsPlannedAnewWhereItSaysHowFarTheMoneyReaches) {
+  CreateJob create = Patient();
+  create.policy.split.strategy = SplitStrategy::kStratified;
+  const JobIndex job = Create(create, Alike(90, {.stratum = 1}), {"later", "urgent"});
+  ASSERT_THAT(world_.TryLease(1)->items, ElementsAre(0));
+  Add(world_, job, Alike(9, {.stratum = 2, .importance = 5}));
+  UpdateJob update = Update(job, create.policy.quality);
+  update.document = "another name";
+  ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
+  EXPECT_THAT(world_.TryLease(2)->items, ElementsAre(1));
+  ++update.budget_micros;
+  ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
+  EXPECT_THAT(world_.TryLease(3)->items, ElementsAre(90));
+}
+
 TEST_F(PartitionLeasesTest, AtTheSealEverythingIsPlanned) {
   CreateJob create = Patient();
   create.policy.split.strategy = SplitStrategy::kStratified;
