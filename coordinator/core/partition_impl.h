@@ -25,25 +25,27 @@ class Partition::Impl {
  public:
   Impl(const PartitionOptions& options, PartitionState state);
 
-  // Items of one stratum, as the plan tells strata apart, that nobody has been given.
-  struct Waiting {
-    uint64_t items = 0;
-    double units = 0;  // Their lengths, summed.
+  // The items of a stratum, or of all, that are not done.
+  struct StratumItems {
+    WaitingItems waiting;
+    uint64_t begun = 0;
+    double begun_units = 0;
   };
 
   // Derived data of one job; rebuilt on a start.
   struct Runtime {
     ReadyQueue ready;
-    std::vector<Waiting> waiting;       // By stratum.
-    double units = 0;                   // Of all items.
-    std::vector<ItemIndex> order;       // Of offering; empty: by index.
-    bool ordered = false;               // `order` reflects the items there are ...
-    uint32_t planned = 0;               // ... as far as this one; see AddItems().
-    uint32_t cursor = 0;                // Place in the order before which no item waits.
-    uint64_t open_answers = 0;          // Counted answers of items in progress.
-    uint64_t open_leases = 0;           // Leased entries of items in progress.
-    std::optional<uint32_t> fit_asked;  // The number of a fit that is being computed ...
-    uint64_t fit_rejected = 0;          // ... and the job's rejected answers when it was asked for.
+    std::vector<StratumItems> by_stratum;  // Their own, whatever the plan makes of strata.
+    StratumItems open;                     // In all.
+    double units = 0;                      // Of all items.
+    std::vector<ItemIndex> order;          // Of offering; empty: by index.
+    bool ordered = false;                  // `order` reflects the items there are ...
+    uint32_t planned = 0;                  // ... as far as this one; see AddItems().
+    uint32_t cursor = 0;                   // Place in the order before which no item waits.
+    uint64_t open_answers = 0;             // Counted answers of items in progress.
+    uint64_t open_leases = 0;              // Leased entries of items in progress.
+    std::optional<uint32_t> fit_asked;     // The number of a fit that is being computed ...
+    uint64_t fit_rejected = 0;  // ... and the job's rejected answers when it was asked for.
     std::optional<uint32_t> refit_page;  // The next page to move to the newest fit.
     uint64_t refit_turn = 0;             // When it last moved one; see MovePages().
     absl::Time last_granted = absl::InfinitePast();
@@ -90,9 +92,19 @@ class Partition::Impl {
   absl::Status DeleteJob(JobIndex job);
   absl::Status UpdateJob(const core::UpdateJob& command, absl::Time now);
   absl::Status UpdateWorker(const WorkerView& worker, absl::Time now);
-  // `otherwise` is the price where LeastPrice() does not know.
-  absl::StatusOr<SplitPlan> PlanJob(JobIndex job, Micros otherwise,
+  // JOB_ENDED. `otherwise` is the price where LeastPrice() does not know. Looks at each item where
+  // the order of offering is needed, else at `plan_items_max` at most.
+  absl::StatusOr<SplitPlan> PlanJob(JobIndex job, Micros otherwise, bool with_order,
                                     const JobPolicy* instead = nullptr) const;
+  // What a plan is made of; see SplitInput.
+  struct ItemsToPlan {
+    std::vector<ItemIndex> waiting;
+    std::vector<ItemTraits> traits;  // Of these; empty: all defaults.
+    std::vector<BegunItems> begun;
+    std::vector<WaitingItems> sampled_from;
+  };
+  // Lets a sample stand for all items of the job that are not done.
+  void StandForAll(JobIndex job, const SplitPolicy& split, ItemsToPlan& items) const;
   // Moves a job on when something it waited for has happened: pauses one that is out of money or
   // time, asks for a last fit, ends one that is done.
   void MoveOn(JobIndex job, absl::Time now);
@@ -238,7 +250,8 @@ class Partition::Impl {
  private:
   // Counts items that have been added, or are there on a start.
   void TakeIn(JobIndex index, ItemIndex first, uint32_t count);
-  Waiting& WaitingWith(JobIndex index, ItemIndex item);
+  // Counts it, by 1 or -1, to the open items of its stratum and of all.
+  void CountOpen(JobIndex index, ItemIndex item, ItemState state, int by);
   // Puts an item in progress into the ready queue, or takes it out, where the job's policy was
   // changed since it was last touched.
   void Requeue(JobIndex index, ItemIndex item);
