@@ -395,8 +395,7 @@ std::string ExplanationText(const Terminal& terminal, const v1::ItemExplanation&
       }
       row.push_back(FormatMoney(answer.price_micros()));
       row.push_back(absl::StrCat(Word(answer.status()), answer.late() ? ", late" : ""));
-      row.push_back(absl::StrCat(Word(answer.payment()), answer.reject_reason().empty() ? "" : ": ",
-                                 answer.reject_reason()));
+      row.push_back(std::string(Word(answer.payment())));
       table.Add(std::move(row));
     }
     table.Add(row_of("posterior", explanation.posterior()));

@@ -419,10 +419,12 @@ inline void Fields(auto& v, Fit& f) {
 struct FitApplied {
   JobIndex job;
   Fit fit;
+  uint64_t answers_rejected = 0;  // In the job, when the fit was asked for.
 };
 inline void Fields(auto& v, FitApplied& e) {
   v("job", e.job);
   v("fit", e.fit);
+  v("answers_rejected", e.answers_rejected);
 }
 
 // The items of one page moved to a newer fit.

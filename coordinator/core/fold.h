@@ -94,8 +94,9 @@ struct JobHead {
   uint64_t open_assignments = 0;
   uint32_t next_sequence = 0;  // Of assignments.
   uint32_t revision = 0;
-  uint32_t fit = 0;          // The newest.
-  uint64_t fit_answers = 0;  // What the newest was computed from.
+  uint32_t fit = 0;           // The newest.
+  uint64_t fit_answers = 0;   // What the newest was computed from ...
+  uint64_t fit_rejected = 0;  // ... and `answers_rejected` then: one may be bought for another.
   Ledger ledger;
   CostMoments moments;
   std::vector<std::string> bonus_requests;  // BonusKey() of each bonus that was paid.
@@ -128,6 +129,7 @@ inline void Fields(auto& v, JobHead& h) {
   v("revision", h.revision);
   v("fit", h.fit);
   v("fit_answers", h.fit_answers);
+  v("fit_rejected", h.fit_rejected);
   v("ledger", h.ledger);
   v("moments", h.moments);
   v("bonus_requests", h.bonus_requests);

@@ -433,6 +433,7 @@ class PartitionState::Folder {
       if (e.fit.number != head->fit + 1) return Broken("a fit is skipped");
       head->fit = e.fit.number;
       head->fit_answers = e.fit.answers;
+      head->fit_rejected = e.answers_rejected;
     }
     job->fits.erase(job->fits.begin(), job->fits.lower_bound(std::max(e.fit.number, 1u) - 1));
     JobState::FitObject& fit = job->fits[e.fit.number];

@@ -113,12 +113,20 @@ void Partition::Impl::TakeIn(JobIndex index, ItemIndex first, uint32_t count) {
   }
 }
 
-Partition::Impl::Waiting& Partition::Impl::WaitingWith(JobIndex index, ItemIndex item) {
-  const JobState& j = job(index);
-  std::vector<Waiting>& strata = runtime(index).waiting;
-  const uint16_t stratum = PlannedStratum(j.head.policy.split, j.items.Traits(item));
-  if (strata.size() <= stratum) strata.resize(stratum + size_t{1});
-  return strata[stratum];
+void Partition::Impl::CountOpen(JobIndex index, ItemIndex item, ItemState state, int by) {
+  const ItemTraits traits = job(index).items.Traits(item);
+  Runtime& r = runtime(index);
+  if (r.by_stratum.size() <= traits.stratum) r.by_stratum.resize(traits.stratum + size_t{1});
+  for (StratumItems* open : {&r.open, &r.by_stratum[traits.stratum]}) {
+    if (state == ItemState::kInProgress) {
+      open->begun += static_cast<uint64_t>(by);
+      open->begun_units += by * traits.length;
+    } else {
+      open->waiting.items += static_cast<uint64_t>(by);
+      open->waiting.units += by * traits.length;
+      open->waiting.importance += by * traits.importance;
+    }
+  }
 }
 
 void Partition::Impl::Requeue(JobIndex index, ItemIndex item) {
@@ -134,9 +142,7 @@ void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
   const JobState& j = job(index);
   if (item >= j.items.size() || j.ended()) return;
   if (j.items.State(item) == ItemState::kWaiting) {
-    Waiting& waiting = WaitingWith(index, item);
-    --waiting.items;
-    waiting.units -= j.items.Traits(item).length;
+    CountOpen(index, item, ItemState::kWaiting, -1);
     return;
   }
   const std::optional<uint32_t> slot = j.items.OpenSlot(item);
@@ -145,6 +151,7 @@ void Partition::Impl::BeforeChange(JobIndex index, ItemIndex item) {
   r.ready.Remove(*slot);
   const ItemRecord before = j.items.Get(item);
   if (before.state != ItemState::kInProgress) return;
+  CountOpen(index, item, before.state, -1);
   r.open_answers -= before.Counted();
   r.open_leases -= before.Leased();
 }
@@ -153,9 +160,7 @@ void Partition::Impl::AfterChange(JobIndex index, ItemIndex item) {
   const JobState& j = job(index);
   if (j.ended()) return;  // It offers nothing.
   if (j.items.State(item) == ItemState::kWaiting) {
-    Waiting& waiting = WaitingWith(index, item);
-    ++waiting.items;
-    waiting.units += j.items.Traits(item).length;
+    CountOpen(index, item, ItemState::kWaiting, 1);
     return;
   }
   const std::optional<uint32_t> slot = j.items.OpenSlot(item);
@@ -164,6 +169,7 @@ void Partition::Impl::AfterChange(JobIndex index, ItemIndex item) {
   if (after.state != ItemState::kInProgress) return;
   Runtime& r = runtime(index);
   const uint32_t counted = after.Counted();
+  CountOpen(index, item, after.state, 1);
   r.open_answers += counted;
   r.open_leases += after.Leased();
   if (!Wants(j, after)) return;
@@ -288,20 +294,16 @@ void Partition::Impl::Tick(absl::Time now) {
   for (; !moments_.empty() && moments_.begin()->first <= now; moments_.erase(moments_.begin())) {
     attention_.insert(moments_.begin()->second);
   }
-  std::vector<std::pair<absl::string_view, JobIndex>> active;  // By tenant.
+  std::vector<JobIndex> active;
   for (const JobIndex index : std::exchange(attention_, {})) {
     const JobState* j = state_.job(index);
-    if (j != nullptr && !j->ended()) active.emplace_back(j->head.identity.tenant, index);
+    if (j != nullptr && !j->ended()) active.push_back(index);
   }
   std::sort(active.begin(), active.end());  // Nothing is decided by how a table is laid out.
-  uint32_t pages = options_.refit_pages_per_step;
-  for (const auto& [tenant, index] : active) {
-    Runtime& r = runtime(index);
+  MovePages(active);
+  for (const JobIndex index : active) {
+    const Runtime& r = runtime(index);
     if (r.rate_waiting && TakesRate(index, now)) notices_.work_appeared = true;
-    while (pages > 0 && r.refit_page.has_value()) {
-      RefitPage(index);
-      --pages;
-    }
     if (r.refit_page.has_value()) attention_.insert(index);
     MoveOn(index, now);
   }
@@ -385,7 +387,7 @@ absl::Status Partition::PayBonus(const core::PayBonus& command, absl::Time now) 
   return impl_->PayBonus(command);
 }
 absl::StatusOr<SplitPlan> Partition::PlanJob(JobIndex job, const JobPolicy* instead) const {
-  return impl_->PlanJob(job, /*otherwise=*/0, instead);
+  return impl_->PlanJob(job, /*otherwise=*/0, /*with_order=*/false, instead);
 }
 
 std::vector<Partition::Offer> Partition::Offers(absl::string_view pool, absl::Time now) const {

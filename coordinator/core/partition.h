@@ -56,6 +56,7 @@ struct PartitionOptions {
   uint64_t refit_answers_large = 10'000;
   uint64_t refit_answers_min = 50;
   uint32_t refit_pages_per_step = 4;  // Pages moved to a new fit in one Tick.
+  uint32_t plan_items_max = 20'000;   // Looked at to plan a job for its requester; see PlanJob().
   // One Tick ends leases until its events are so many bytes. After a step of the clock hundreds of
   // thousands may be due, and what one Tick decides is in one record.
   size_t tick_bytes_max = 1 << 20;
@@ -127,7 +128,11 @@ class Partition {
   absl::Status PayBonus(const core::PayBonus& command, absl::Time now);
 
   // The plan of what is not done, from now on, under what was learnt; or under another policy
-  // instead of the job's.
+  // instead of the job's. It takes as long as it may take everybody's thread: of a job of more than
+  // `plan_items_max` items about so many are looked at, for what only they can tell: how lengths and
+  // importance are spread within a stratum, and how far the items that were begun are from their
+  // end. How many items there are, and how long, is exact, and so is how many the budget reaches but
+  // for what it pays for those begun. Such a plan has no order.
   absl::StatusOr<SplitPlan> PlanJob(JobIndex job, const JobPolicy* instead = nullptr) const;
 
   // --- Gateways ----------------------------------------------------------------------------------

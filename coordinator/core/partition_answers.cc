@@ -105,6 +105,7 @@ bool OverAfter(const LiveAssignment& a, const std::vector<ItemEnd>& ends) {
 // A submission to an assignment that is over: the first reply again, or why it is too late.
 absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& command) {
   Submitted reply{.repeated = true};
+  bool counted = command.answers.empty();
   for (size_t k = 0; k < command.answers.size(); ++k) {
     const ItemIndex i = command.answers[k].item;
     if (i >= job.items.size()) return NotInAssignment(AnswerKey(k));
@@ -112,16 +113,22 @@ absl::StatusOr<Submitted> Repeated(const JobState& job, const core::Submit& comm
     switch (const Fate fate = FateOf(item, command.assignment.sequence)) {
       case Fate::kCounted: {
         const ItemEntry* e = item.FindAssignment(command.assignment.sequence);
+        counted = true;
         ++reply.answers;
         if (!(e->flags & ItemEntry::kUnpaid)) reply.earned_micros += e->price_micros();
         break;
       }
       case Fate::kUnpaid:
+        counted = true;
+        break;
+      case Fate::kReturned:  // Without an answer in the first one, or before it.
         break;
       default:
         return Closed(fate, AnswerKey(k));
     }
   }
+  // Where none of it ever counted there was no first one, and this one's answers would be lost.
+  if (!counted) return Closed(Fate::kReturned, AnswerKey(0));
   return reply;
 }
 
@@ -243,7 +250,11 @@ absl::StatusOr<Submitted> Partition::Impl::Submit(const core::Submit& command, a
   std::vector<std::pair<ItemIndex, Label>> given;
   for (size_t k = 0; k < command.answers.size(); ++k) {
     const SubmittedAnswer& answer = command.answers[k];
-    if (a->Find(answer.item) == nullptr) return NotInAssignment(AnswerKey(k));
+    const LeasedItem* i = a->Find(answer.item);
+    if (i == nullptr) return NotInAssignment(AnswerKey(k));
+    // An answer that has been counted is the one that was sent first; no other may be dropped.
+    const Fate fate = i->ended ? FateOf(j.items.Get(answer.item), id.sequence) : Fate::kCounted;
+    if (fate != Fate::kCounted && fate != Fate::kUnpaid) return Closed(fate, AnswerKey(k));
     const Label label = LabelOf(j.head.identity, answer.choice);
     if (label == kNoLabel)
       return UnknownChoice(absl::StrCat("answers[", k, "].answer"), answer.choice);

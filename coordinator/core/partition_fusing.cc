@@ -105,6 +105,7 @@ void Partition::Impl::AskForFit(JobIndex index) {
     if (!votes.empty()) work.votes.AddItem(votes, j.items.Traits(i).gold);
   }
   runtime(index).fit_asked = work.number;
+  runtime(index).fit_rejected = j.head.answers_rejected;
   fit_work_.push_back(std::move(work));
 }
 
@@ -114,9 +115,13 @@ void Partition::Impl::FitComputed(JobIndex index, Fit fit, absl::Time now) {
   Runtime& r = runtime(index);
   if (r.fit_asked != fit.number || j->ended()) return;
   r.fit_asked.reset();
-  Emit(FitApplied{.job = index, .fit = std::move(fit)});
+  Emit(FitApplied{.job = index, .fit = std::move(fit), .answers_rejected = r.fit_rejected});
   Refit(index);
   MoveOn(index, now);
+}
+
+bool Partition::Impl::FitIsBehind(const JobHead& head) {
+  return head.answers != head.fit_answers || head.answers_rejected != head.fit_rejected;
 }
 
 void Partition::Impl::Refit(JobIndex index) {
@@ -152,6 +157,29 @@ void Partition::Impl::RefitPage(JobIndex index) {
   r.refit_page = page + 1;
   if (!moved.outcomes.empty()) Emit(std::move(moved));
   if (*r.refit_page >= j.items.pages()) r.refit_page.reset();
+}
+
+void Partition::Impl::MovePages(absl::Span<const JobIndex> jobs) {
+  std::map<absl::string_view, std::vector<JobIndex>> sweeping;  // By tenant.
+  for (const JobIndex index : jobs) {
+    if (runtime(index).refit_page.has_value()) {
+      sweeping[job(index).head.identity.tenant].push_back(index);
+    }
+  }
+  for (uint32_t pages = options_.refit_pages_per_step; pages > 0 && !sweeping.empty(); --pages) {
+    auto turn = sweeping.upper_bound(refit_tenant_);
+    if (turn == sweeping.end()) turn = sweeping.begin();
+    auto& [tenant, own] = *turn;
+    refit_tenant_ = std::string(tenant);
+    const auto next = std::min_element(own.begin(), own.end(), [this](JobIndex a, JobIndex b) {
+      return runtime(a).refit_turn < runtime(b).refit_turn;
+    });
+    RefitPage(*next);
+    runtime(*next).refit_turn = ++refit_turn_;
+    if (runtime(*next).refit_page.has_value()) continue;
+    own.erase(next);
+    if (own.empty()) sweeping.erase(turn);
+  }
 }
 
 }  // namespace tessera::core

@@ -25,25 +25,29 @@ class Partition::Impl {
  public:
   Impl(const PartitionOptions& options, PartitionState state);
 
-  // Items of one stratum, as the plan tells strata apart, that nobody has been given.
-  struct Waiting {
-    uint64_t items = 0;
-    double units = 0;  // Their lengths, summed.
+  // The items of a stratum, or of all, that are not done.
+  struct StratumItems {
+    WaitingItems waiting;
+    uint64_t begun = 0;
+    double begun_units = 0;
   };
 
   // Derived data of one job; rebuilt on a start.
   struct Runtime {
     ReadyQueue ready;
-    std::vector<Waiting> waiting;        // By stratum.
-    double units = 0;                    // Of all items.
-    std::vector<ItemIndex> order;        // Of offering; empty: by index.
-    bool ordered = false;                // `order` reflects the items there are ...
-    uint32_t planned = 0;                // ... as far as this one; see AddItems().
-    uint32_t cursor = 0;                 // Place in the order before which no item waits.
-    uint64_t open_answers = 0;           // Counted answers of items in progress.
-    uint64_t open_leases = 0;            // Leased entries of items in progress.
-    std::optional<uint32_t> fit_asked;   // The number of a fit that is being computed.
+    std::vector<StratumItems> by_stratum;  // Their own, whatever the plan makes of strata.
+    StratumItems open;                     // In all.
+    double units = 0;                      // Of all items.
+    std::vector<ItemIndex> order;          // Of offering; empty: by index.
+    bool ordered = false;                  // `order` reflects the items there are ...
+    uint32_t planned = 0;                  // ... as far as this one; see AddItems().
+    uint32_t cursor = 0;                   // Place in the order before which no item waits.
+    uint64_t open_answers = 0;             // Counted answers of items in progress.
+    uint64_t open_leases = 0;              // Leased entries of items in progress.
+    std::optional<uint32_t> fit_asked;     // The number of a fit that is being computed ...
+    uint64_t fit_rejected = 0;  // ... and the job's rejected answers when it was asked for.
     std::optional<uint32_t> refit_page;  // The next page to move to the newest fit.
+    uint64_t refit_turn = 0;             // When it last moved one; see MovePages().
     absl::Time last_granted = absl::InfinitePast();
     double rate_tokens = 0;  // Of the job's limit of assignments a second; see TakesRate.
     absl::Time rate_at = absl::InfinitePast();
@@ -88,9 +92,19 @@ class Partition::Impl {
   absl::Status DeleteJob(JobIndex job);
   absl::Status UpdateJob(const core::UpdateJob& command, absl::Time now);
   absl::Status UpdateWorker(const WorkerView& worker, absl::Time now);
-  // `otherwise` is the price where LeastPrice() does not know.
-  absl::StatusOr<SplitPlan> PlanJob(JobIndex job, Micros otherwise,
+  // JOB_ENDED. `otherwise` is the price where LeastPrice() does not know. Looks at each item where
+  // the order of offering is needed, else at `plan_items_max` at most.
+  absl::StatusOr<SplitPlan> PlanJob(JobIndex job, Micros otherwise, bool with_order,
                                     const JobPolicy* instead = nullptr) const;
+  // What a plan is made of; see SplitInput.
+  struct ItemsToPlan {
+    std::vector<ItemIndex> waiting;
+    std::vector<ItemTraits> traits;  // Of these; empty: all defaults.
+    std::vector<BegunItems> begun;
+    std::vector<WaitingItems> sampled_from;
+  };
+  // Lets a sample stand for all items of the job that are not done.
+  void StandForAll(JobIndex job, const SplitPolicy& split, ItemsToPlan& items) const;
   // Moves a job on when something it waited for has happened: pauses one that is out of money or
   // time, asks for a last fit, ends one that is done.
   void MoveOn(JobIndex job, absl::Time now);
@@ -189,9 +203,15 @@ class Partition::Impl {
   static bool LearnsFromAnswers(const JobState& job);
   void MaybeFit(JobIndex index);
   void AskForFit(JobIndex index);
+  // Whether the newest fit was computed from other answers than count now.
+  static bool FitIsBehind(const JobHead& head);
   void FitComputed(JobIndex index, Fit fit, absl::Time now);
   void Refit(JobIndex index);      // Lets Tick move all pages to the newest fit and policy.
   void RefitPage(JobIndex index);  // Moves one page on; ends the sweep after the last.
+  // Moves on as many pages as one step may, of those of these jobs that are in a sweep: tenants in
+  // turn, and of each the job that has waited longest. Somebody who begins sweep after sweep holds
+  // up nobody else's.
+  void MovePages(absl::Span<const JobIndex> jobs);
 
   // --- partition_reads.cc ------------------------------------------------------------------------
 
@@ -220,6 +240,8 @@ class Partition::Impl {
   // their rate. The others are where they were, and it does not matter how many they are.
   absl::flat_hash_set<JobIndex> attention_;
   std::set<std::pair<absl::Time, JobIndex>> moments_;  // Start times and deadlines to come.
+  std::string refit_tenant_;                           // Whose page was moved last ...
+  uint64_t refit_turn_ = 0;                            // ... and how many were, since the start.
   std::set<std::string, std::less<>> worker_names_;    // For listing by name.
   mutable std::map<uint16_t, Fit> priors_;  // Fit 0 of jobs with so many classes; made when needed.
   // Prices of pools whose home is another partition, as they were last seen; nothing where there is
@@ -229,7 +251,8 @@ class Partition::Impl {
  private:
   // Counts items that have been added, or are there on a start.
   void TakeIn(JobIndex index, ItemIndex first, uint32_t count);
-  Waiting& WaitingWith(JobIndex index, ItemIndex item);
+  // Counts it, by 1 or -1, to the open items of its stratum and of all.
+  void CountOpen(JobIndex index, ItemIndex item, ItemState state, int by);
   // Puts an item in progress into the ready queue, or takes it out, where the job's policy was
   // changed since it was last touched.
   void Requeue(JobIndex index, ItemIndex item);

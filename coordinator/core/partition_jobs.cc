@@ -19,6 +19,13 @@ constexpr uint32_t kJobsEverMax = std::numeric_limits<uint32_t>::max() - 1;
 // until they are this share of all: planning a million anew for each batch would take hours.
 constexpr double kUnplannedShareMax = 0.1;
 
+// Which of `count` items in a row stands for them all: spread, by the golden ratio, so that no
+// pattern in the order of intake is met.
+ItemIndex OneOf(uint32_t row, uint32_t count) {
+  const uint64_t fraction = row * 0x9e3779b97f4a7c15 >> 32;
+  return static_cast<ItemIndex>(fraction * count >> 32);
+}
+
 absl::Status JobEndedError() {
   return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
 }
@@ -222,14 +229,18 @@ absl::Status Partition::Impl::UpdateJob(const core::UpdateJob& command, absl::Ti
   const uint8_t reasons = head.pause_reasons;
   uint64_t& documents = document_bytes_[head.identity.tenant];
   documents = documents - head.identity.document.size() + command.document.size();
+  const bool judged_anew = policy.quality != head.policy.quality;
+  const bool planned_anew = judged_anew || policy.budget_micros != head.policy.budget_micros;
   Emit(JobUpdated{.job = command.job, .document = command.document, .policy = policy, .at = now});
   // Whether they still hold MoveOn finds out.
   SetPause(command.job, reasons & kPauseRequested, now);
-  // Items are judged anew by the new target; the sweep under the fit that is there does it.
-  Refit(command.job);
-  Runtime& r = runtime(command.job);
-  r.answers_guess = 0;
-  r.ordered = false;  // Budget and quality say how far the money reaches.
+  // Items are judged anew by a new target; the sweep under the fit that is there does it.
+  if (judged_anew) Refit(command.job);
+  if (planned_anew) {  // Budget and quality say how far the money reaches.
+    Runtime& r = runtime(command.job);
+    r.answers_guess = 0;
+    r.ordered = false;
+  }
   notices_.work_appeared = true;
   MoveOn(command.job, now);
   return absl::OkStatus();
@@ -255,7 +266,7 @@ void Partition::Impl::MoveOn(JobIndex index, absl::Time now) {
     const bool idle =
         head.open_assignments == 0 && !r.fit_asked.has_value() && !r.refit_page.has_value();
     if (all_done && idle) {
-      if (LearnsFromAnswers(*j) && head.answers != head.fit_answers) {
+      if (LearnsFromAnswers(*j) && FitIsBehind(head)) {
         AskForFit(index);  // The last word: under it some items may turn out not to be done.
       } else if (head.policy.finalise == FinaliseMode::kAutomatic) {
         Emit(JobPhaseChanged{.job = index, .phase = JobPhase::kClosing, .at = now});
@@ -307,51 +318,99 @@ absl::Status Partition::Impl::UpdateWorker(const WorkerView& worker, absl::Time 
   return absl::OkStatus();
 }
 
+void Partition::Impl::StandForAll(JobIndex index, const SplitPolicy& split,
+                                  ItemsToPlan& items) const {
+  const std::vector<StratumItems>& open = runtimes_[index.value()]->by_stratum;
+  const std::vector<BegunItems> seen = std::exchange(items.begun, {});
+  for (size_t own = 0; own < open.size(); ++own) {
+    const uint16_t stratum = PlannedStratum(split, {.stratum = static_cast<uint16_t>(own)});
+    if (items.sampled_from.size() <= stratum) items.sampled_from.resize(stratum + size_t{1});
+    WaitingItems& waiting = items.sampled_from[stratum];
+    waiting.items += open[own].waiting.items;
+    waiting.units += open[own].waiting.units;
+    waiting.importance += open[own].waiting.importance;
+    if (items.begun.size() <= stratum) items.begun.resize(stratum + size_t{1});
+    items.begun[stratum].items += open[own].begun;
+    items.begun[stratum].units += open[own].begun_units;
+  }
+  for (size_t stratum = 0; stratum < items.begun.size(); ++stratum) {
+    // Where none was seen there are few; each wants an answer.
+    const BegunItems sample = stratum < seen.size() && seen[stratum].items > 0
+                                  ? seen[stratum]
+                                  : BegunItems{.items = 1, .answers = 1};
+    BegunItems& all = items.begun[stratum];
+    all.answers =
+        static_cast<double>(all.items) * sample.answers / static_cast<double>(sample.items);
+  }
+  const bool plain = state_.job(index)->items.AllTraits().empty();
+  std::vector<bool> met(items.sampled_from.size());
+  if (plain && !items.waiting.empty()) met[0] = true;
+  for (const ItemTraits& t : items.traits) met[PlannedStratum(split, t)] = true;
+  for (size_t stratum = 0; stratum < met.size(); ++stratum) {
+    const WaitingItems& all = items.sampled_from[stratum];
+    if (all.items == 0 || met[stratum]) continue;
+    // One like their mean stands for the few of a stratum none of which was seen.
+    items.waiting.push_back(0);
+    const auto count = static_cast<double>(all.items);
+    if (plain) continue;
+    items.traits.push_back({.length = static_cast<float>(all.units / count),
+                            .stratum = static_cast<uint16_t>(stratum),
+                            .importance = static_cast<float>(all.importance / count)});
+  }
+}
+
 absl::StatusOr<SplitPlan> Partition::Impl::PlanJob(JobIndex index, Micros otherwise,
+                                                   bool with_order,
                                                    const JobPolicy* instead) const {
   const JobState* job = state_.job(index);
   if (job == nullptr) return Error(StatusCode::kNotFound, "JOB_NOT_FOUND", "there is no such job");
+  if (job->ended()) return JobEndedError();
   const JobPolicy& policy = instead != nullptr ? *instead : job->head.policy;
   const auto classes = static_cast<uint32_t>(job->head.identity.classes.size());
   double per_item = GuessAnswersPerItem(policy.quality, classes);
   if (instead == nullptr) per_item = LearntAnswersPerItem(index).value_or(per_item);
   // What waits, under its own indexes, is put into an order; what was begun is finished.
-  std::vector<ItemIndex> waiting;
-  std::vector<ItemTraits> traits;
-  std::vector<BegunItems> begun;
+  ItemsToPlan items;
   const bool plain = job->items.AllTraits().empty();
-  for (ItemIndex i = 0; i < job->items.size(); ++i) {
+  const uint32_t size = job->items.size();
+  const uint32_t max = std::max(1u, options_.plan_items_max);
+  const uint32_t step = with_order ? 1 : std::max(1u, (size + max - 1) / max);
+  for (ItemIndex first = 0; first < size; first += step) {
+    const ItemIndex i = first + OneOf(first / step, std::min(step, size - first));
     const ItemState state = job->items.State(i);
     if (state == ItemState::kWaiting) {
-      waiting.push_back(i);
-      if (!plain) traits.push_back(job->items.Traits(i));
+      items.waiting.push_back(i);
+      if (!plain) items.traits.push_back(job->items.Traits(i));
     } else if (state == ItemState::kInProgress) {
       const ItemRecord item = job->items.Get(i);
       const uint16_t stratum = PlannedStratum(policy.split, job->items.Traits(i));
-      if (begun.size() <= stratum) begun.resize(stratum + size_t{1});
-      ++begun[stratum].items;
-      begun[stratum].units += job->items.Traits(i).length;
+      if (items.begun.size() <= stratum) items.begun.resize(stratum + size_t{1});
+      BegunItems& begun = items.begun[stratum];
+      ++begun.items;
+      begun.units += job->items.Traits(i).length;
       // One that nobody works on wants another answer, however many it has.
-      begun[stratum].answers +=
+      begun.answers +=
           std::max(item.Leased() == 0 ? 1.0 : 0.0, per_item - item.Counted() - item.Leased());
     }
   }
+  if (step > 1) StandForAll(index, policy.split, items);
   const bool learns = policy.split.strategy == SplitStrategy::kAdaptive;
   SplitPlan plan = PlanSplit(policy.split, policy.quality,
-                             {.items = waiting.size(),
-                              .traits = traits,
+                             {.items = items.waiting.size(),
+                              .traits = items.traits,
                               .strata_names = job->head.strata_names,
                               .price_micros = LeastPrice(policy).value_or(otherwise),
                               .answers_per_item = per_item,
                               .budget_micros = std::max<Micros>(
                                   0, policy.budget_micros - job->head.ledger.committed_micros()),
                               .cost = learns ? LearntCost(index) : policy.split.cost,
-                              .begun = begun});
-  if (plan.order.empty() && waiting.size() == job->items.size()) return plan;
+                              .begun = items.begun,
+                              .sampled_from = items.sampled_from});
+  if (step > 1 || (plan.order.empty() && items.waiting.size() == size)) return plan;
   if (plan.order.empty()) {
-    plan.order = std::move(waiting);
+    plan.order = std::move(items.waiting);
   } else {
-    for (ItemIndex& i : plan.order) i = waiting[i];
+    for (ItemIndex& i : plan.order) i = items.waiting[i];
   }
   return plan;
 }

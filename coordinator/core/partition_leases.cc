@@ -272,7 +272,7 @@ void Partition::Impl::EnsureOrder(JobIndex index, Micros price) {
   r.order.clear();
   // Items that are all alike are offered by their index, whatever the strategy.
   if (j.items.AllTraits().empty() && !j.head.policy.split.random_order) return;
-  r.order = PlanJob(index, price)->order;
+  r.order = PlanJob(index, price, /*with_order=*/true)->order;
 }
 
 std::vector<ItemIndex> Partition::Impl::PickWaiting(JobIndex index, uint32_t room, Micros price) {
@@ -291,7 +291,8 @@ std::vector<ItemIndex> Partition::Impl::PickWaiting(JobIndex index, uint32_t roo
     return PlannedStratum(split, j.items.Traits(at(place)));
   };
   const uint16_t stratum = stratum_at(r.cursor);
-  const Waiting& waiting = r.waiting[stratum];
+  const bool apart = split.strategy != SplitStrategy::kUniform;
+  const WaitingItems& waiting = (apart ? r.by_stratum[stratum] : r.open).waiting;
   room = static_cast<uint32_t>(std::min<uint64_t>(room, affordable));
   Sitting sitting(split, LearntCost(index), waiting.units / static_cast<double>(waiting.items),
                   std::min(waiting.items, affordable));

@@ -19,6 +19,8 @@ struct QualityPolicy {
   double target_confidence = 0.95;  // An item is RESOLVED from here on.
   uint32_t answers_min = 2;         // Answers before confidence counts at all.
   uint32_t answers_max = 10;        // An item is RESOLVED at this many, however unsure.
+
+  friend bool operator==(const QualityPolicy&, const QualityPolicy&) = default;
 };
 inline void Fields(auto& v, QualityPolicy& p) {
   v("target_confidence", p.target_confidence);

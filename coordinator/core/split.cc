@@ -50,10 +50,16 @@ struct Group {
   uint16_t stratum = 0;
   BegunItems begun;
   std::vector<ItemIndex> items;  // In the order in which they are offered.
-  double units = 0;
-  double importance = 0;
-  std::vector<bool> admitted;  // Beside `items`. Empty: all of them.
-  uint64_t admitted_count = 0;
+  double units = 0;              // Of these.
+  WaitingItems all;              // That these stand for.
+  double importance = 0;         // Mean.
+  std::vector<bool> admitted;    // Beside `items`. Empty: all of them.
+  uint64_t admitted_count = 0;   // Of `all`.
+
+  // How many the item at this place stands for.
+  uint64_t StandsFor(size_t place) const {
+    return (place + 1) * all.items / items.size() - place * all.items / items.size();
+  }
 };
 
 class Planner {
@@ -82,9 +88,9 @@ class Planner {
     SplitPlan plan;
     plan.answers_per_item = answers_per_item_;
     for (const Group& group : groups_) Append(Describe(group), &plan);
-    plan.budget_suffices = plan.items_admitted == input_.items &&
+    plan.budget_suffices = plan.items_admitted == items_ &&
                            (input_.price_micros == 0 || plan.cost_micros <= input_.budget_micros);
-    plan.order = Order();
+    if (input_.sampled_from.empty()) plan.order = Order();
     return plan;
   }
 
@@ -119,9 +125,16 @@ class Planner {
       Group& group = group_at(StratumOf(item));
       group.items.push_back(item);
       group.units += Length(item);
-      group.importance += Importance(item);
+      group.all.importance += Importance(item);
     }
-    for (Group& group : groups_) group.importance /= static_cast<double>(group.items.size());
+    for (Group& group : groups_) {
+      group.all.items = group.items.size();
+      group.all.units = group.units;
+      if (!input_.sampled_from.empty()) group.all = input_.sampled_from[group.stratum];
+      TESSERA_CHECK(group.all.items >= group.items.size());
+      items_ += group.all.items;
+      group.importance = group.all.importance / static_cast<double>(group.all.items);
+    }
     for (size_t stratum = 0; stratum < input_.begun.size(); ++stratum) {
       if (input_.begun[stratum].items == 0) continue;
       group_at(static_cast<uint16_t>(stratum)).begun = input_.begun[stratum];
@@ -141,9 +154,9 @@ class Planner {
   // is by importance; between equals the earlier in the plan, so that neighbours stay together.
   void Admit() {
     const uint64_t affordable = Affordable();
-    if (affordable >= input_.items) {
+    if (affordable >= items_) {
       for (Group& group : groups_) {
-        group.admitted_count = group.items.size();
+        group.admitted_count = group.all.items;
       }
       return;
     }
@@ -162,27 +175,29 @@ class Planner {
     }
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const auto& a, const auto& b) { return a.importance > b.importance; });
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      Group& group = groups_[candidates[i].group];
-      const ItemIndex item = group.items[candidates[i].place];
-      if (i >= affordable) {
-        rest_.push_back(item);
+    uint64_t left = affordable;
+    for (const Candidate& candidate : candidates) {
+      Group& group = groups_[candidate.group];
+      if (left == 0) {
+        rest_.push_back(group.items[candidate.place]);
         continue;
       }
-      group.admitted[candidates[i].place] = true;
-      ++group.admitted_count;
+      const uint64_t taken = std::min(left, group.StandsFor(candidate.place));
+      left -= taken;
+      group.admitted[candidate.place] = true;
+      group.admitted_count += taken;
     }
   }
 
   // How many items the budget pays all expected answers of.
   uint64_t Affordable() const {
     const double item_cost = answers_per_item_ * static_cast<double>(input_.price_micros);
-    if (item_cost <= 0) return input_.items;
+    if (item_cost <= 0) return items_;
     const double budget = static_cast<double>(input_.budget_micros) -
                           begun_answers_ * static_cast<double>(input_.price_micros);
     if (budget <= 0) return 0;
     const double items = std::floor(budget / item_cost);
-    if (items >= static_cast<double>(input_.items)) return input_.items;
+    if (items >= static_cast<double>(items_)) return items_;
     uint64_t count = static_cast<uint64_t>(items);
     // The quotient may have been rounded up across a whole number.
     if (count > 0 && static_cast<double>(count) * item_cost > budget) --count;
@@ -192,10 +207,10 @@ class Planner {
   Stratum Describe(const Group& group) const {
     Stratum stratum;
     stratum.name = Name(group.stratum);
-    stratum.items = group.items.size();
+    stratum.items = group.all.items;
     stratum.items_admitted = group.admitted_count;
     stratum.items_begun = group.begun.items;
-    stratum.units = group.units + group.begun.units;
+    stratum.units = group.all.units + group.begun.units;
     stratum.importance = group.importance;
     stratum.answers_expected =
         static_cast<double>(group.admitted_count) * answers_per_item_ + group.begun.answers;
@@ -214,29 +229,35 @@ class Planner {
   }
 
   // Cuts the admitted items into sittings as they will be leased, and takes it that later answers
-  // come in such sittings too.
+  // come in such sittings too. Where items stand for others, each of them is cut once, the last
+  // sitting is filled from the first ones, and the others are taken to be cut alike.
   void AddFirstAnswers(const Group& group, Stratum* stratum) const {
+    const auto given = static_cast<uint64_t>(
+        group.admitted.empty() ? static_cast<ptrdiff_t>(group.items.size())
+                               : std::count(group.admitted.begin(), group.admitted.end(), true));
     double sittings = 0;
     double seconds = 0;
-    uint64_t admitted = group.admitted_count;
+    uint64_t cut = 0;
     auto waiting = static_cast<double>(group.items.size());
     double waiting_units = group.units;
-    for (size_t place = 0; admitted > 0;) {
-      Sitting sitting(policy_, input_.cost, waiting_units / waiting, admitted);
-      for (; sitting.items() < admitted; ++place) {
+    for (size_t place = 0; cut < given;) {
+      const uint64_t left = (given - cut) * group.admitted_count / given;
+      Sitting sitting(policy_, input_.cost, waiting_units / waiting, left);
+      for (; sitting.items() < left; place = (place + 1) % group.items.size()) {
         if (!group.admitted.empty() && !group.admitted[place]) continue;
         if (!sitting.Take(Length(group.items[place]))) break;
       }
       sittings += 1;
       seconds += SittingSeconds(input_.cost, sitting.units());
-      admitted -= sitting.items();
+      cut += sitting.items();
       waiting -= sitting.items();
       waiting_units -= sitting.units();
     }
-    const auto items = static_cast<double>(group.admitted_count);
-    stratum->bundle_items = static_cast<uint32_t>(std::ceil(items / sittings));
-    stratum->sittings += sittings * answers_per_item_;
-    stratum->worker_seconds += seconds * answers_per_item_;
+    const double each =
+        answers_per_item_ * (static_cast<double>(group.admitted_count) / static_cast<double>(cut));
+    stratum->bundle_items = static_cast<uint32_t>(std::ceil(static_cast<double>(cut) / sittings));
+    stratum->sittings += sittings * each;
+    stratum->worker_seconds += seconds * each;
   }
 
   static void Append(Stratum stratum, SplitPlan* plan) {
@@ -268,6 +289,7 @@ class Planner {
   const SplitInput& input_;
   const double answers_per_item_;
   std::vector<Group> groups_;
+  uint64_t items_ = 0;  // Of all groups, those begun aside.
   double begun_answers_ = 0;
   std::vector<ItemIndex> rest_;  // Not admitted.
 };

@@ -90,6 +90,13 @@ struct BegunItems {
   double answers = 0;  // Expected from now on; the budget pays for these first.
 };
 
+// Items of one stratum that nobody was given so far.
+struct WaitingItems {
+  uint64_t items = 0;
+  double units = 0;       // Their lengths, summed.
+  double importance = 0;  // Summed.
+};
+
 struct SplitInput {
   uint64_t items = 0;                          // That nobody was given so far.
   absl::Span<const ItemTraits> traits;         // Empty: all defaults. Else `items` of them.
@@ -99,9 +106,12 @@ struct SplitInput {
   Micros budget_micros = 0;            // What is left of it.
   CostModel cost;                      // As learnt, or the policy's.
   absl::Span<const BegunItems> begun;  // By PlannedStratum().
+  // By PlannedStratum(), where there are too many items to look at each: what those above, some of
+  // each stratum, stand for. Such a plan has no order. Empty: they are all there are.
+  absl::Span<const WaitingItems> sampled_from;
 };
 
-// Plans all `input.items`. UNIFORM: contiguous parts of near-equal estimated duration. STRATIFIED:
+// Plans all items. UNIFORM: contiguous parts of near-equal estimated duration. STRATIFIED:
 // by stratum, most important first, each bundled on its own. ADAPTIVE: STRATIFIED under the learnt
 // cost model (the caller passes it). Items with more value per cost are admitted first where the
 // budget does not reach all. `random_order` shuffles within a stratum by the policy's seed.

@@ -358,10 +358,10 @@ v1::ItemExplanation ExplanationToProto(const core::ItemStory& story, const core:
     answer.set_worker(entry.worker);
     if (live != nullptr) answer.set_pool(absl::StrCat("pools/", live->pool()));
     *answer.mutable_answer() = ChoiceAnswer(words, entry.label);
-    answer.set_status(entry.rejected                             ? v1::ANSWER_STATUS_REJECTED
-                      : !entry.counted                           ? v1::ANSWER_STATUS_AFTER_END
-                      : story.item.traits.gold != core::kNoLabel ? v1::ANSWER_STATUS_GOLD
-                                                                 : v1::ANSWER_STATUS_COUNTED);
+    // One that was rejected after the job's end counts: the results are final.
+    answer.set_status(entry.counted    ? v1::ANSWER_STATUS_COUNTED
+                      : entry.rejected ? v1::ANSWER_STATUS_REJECTED
+                                       : v1::ANSWER_STATUS_AFTER_END);
     answer.mutable_log_weights()->Add(entry.log_likelihood.begin(), entry.log_likelihood.end());
     answer.set_worker_accuracy(entry.accuracy);
     answer.set_price_micros(entry.price_micros);

@@ -1,15 +1,12 @@
 // PlanJob: how a job would be split and what that would cost.
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
-#include "coordinator/core/money.h"
 #include "coordinator/edge/coordinator_impl.h"
 
 namespace tessera::edge {
@@ -27,88 +24,48 @@ struct Subject {
   uint32_t classes = 2;
   std::vector<core::ItemTraits> traits;
   std::vector<std::string> strata_names;
-  std::map<std::string, int64_t> items;  // By the plan's strata: that there are.
-  int64_t items_in_all = 0;
+  std::vector<core::WaitingItems> sampled_from;  // Empty: `traits` are those of all items.
 };
 
-// A stratum of the plan, from that of the items that stand for all: all are alike but for how many
-// there are, which decides how they are bundled.
-void Enlarge(const Subject& subject, core::Micros price, core::Stratum& stratum) {
-  const core::SplitPolicy& split = subject.policy.split;
-  const double mean = stratum.units / static_cast<double>(stratum.items);
-  const double factor =
-      static_cast<double>(subject.items.at(stratum.name)) / static_cast<double>(stratum.items);
-  const auto times = [factor](uint64_t count) {
-    return static_cast<uint64_t>(std::llround(static_cast<double>(count) * factor));
-  };
-  stratum.items = times(stratum.items);
-  stratum.items_admitted = times(stratum.items_admitted);
-  stratum.units *= factor;
-  stratum.answers_expected *= factor;
-  stratum.cost_micros = core::ToMicros(stratum.answers_expected * static_cast<double>(price));
-  if (split.strategy == core::SplitStrategy::kUniform) {
-    // The only one has items of all lengths, and so many that a remnant makes no difference.
-    stratum.sittings *= factor;
-    stratum.worker_seconds *= factor;
-    return;
-  }
-  stratum.bundle_items = core::BundleItems(split, split.cost, mean, stratum.items_admitted);
-  stratum.sittings = stratum.answers_expected / stratum.bundle_items;
-  stratum.worker_seconds =
-      stratum.sittings * core::SittingSeconds(split.cost, mean * stratum.bundle_items);
-}
-
 core::SplitPlan PlanSubject(const Subject& subject, core::Micros price) {
-  const auto planned = static_cast<int64_t>(subject.traits.size());
-  // Rounded up: a budget that pays for all items pays for those that stand for them.
-  const int64_t all = subject.items_in_all;
-  const core::Micros whole = subject.policy.budget_micros;
-  const core::Micros budget = whole / all * planned + (whole % all * planned + all - 1) / all;
-  core::SplitPlan plan = core::PlanSplit(
+  return core::PlanSplit(
       subject.policy.split, subject.policy.quality,
       {.items = subject.traits.size(),
        .traits = subject.traits,
        .strata_names = subject.strata_names,
        .price_micros = price,
        .answers_per_item = core::GuessAnswersPerItem(subject.policy.quality, subject.classes),
-       .budget_micros = budget,
-       .cost = subject.policy.split.cost});
-  if (planned == all) return plan;
-  plan.items_admitted = 0;
-  plan.answers_expected = 0;
-  plan.worker_seconds = 0;
-  for (core::Stratum& stratum : plan.strata) {
-    Enlarge(subject, price, stratum);
-    plan.items_admitted += stratum.items_admitted;
-    plan.answers_expected += stratum.answers_expected;
-    plan.worker_seconds += stratum.worker_seconds;
-  }
-  plan.cost_micros = core::ToMicros(plan.answers_expected * static_cast<double>(price));
-  return plan;
+       .budget_micros = subject.policy.budget_micros,
+       .cost = subject.policy.split.cost,
+       .sampled_from = subject.sampled_from});
 }
 
 Subject SubjectOf(const v1::JobDraft& draft, core::JobPolicy policy) {
   Subject subject{.policy = std::move(policy)};
   subject.strata_names.push_back("");
-  for (const v1::StratumStatistics& stratum : draft.strata()) {
-    subject.items_in_all += stratum.items();
-  }
-  const bool one_stratum = subject.policy.split.strategy == core::SplitStrategy::kUniform;
+  int64_t items_in_all = 0;
+  for (const v1::StratumStatistics& stratum : draft.strata()) items_in_all += stratum.items();
   for (const v1::StratumStatistics& stratum : draft.strata()) {
     uint16_t index = 0;
     if (!stratum.stratum().empty() && stratum.stratum() != "default") {
       index = static_cast<uint16_t>(subject.strata_names.size());
       subject.strata_names.push_back(stratum.stratum());
     }
-    subject.items[one_stratum ? "" : subject.strata_names[index]] += stratum.items();
     const core::ItemTraits traits{
         .length = stratum.length_mean() > 0 ? static_cast<float>(stratum.length_mean()) : 1,
         .stratum = index,
         .importance =
             stratum.importance_mean() > 0 ? static_cast<float>(stratum.importance_mean()) : 1};
     int64_t count = stratum.items();
-    if (subject.items_in_all > kDraftItemsMax) {
-      count = std::max<int64_t>(1, count * kDraftItemsMax / subject.items_in_all);
+    if (items_in_all > kDraftItemsMax) {
+      const uint16_t planned = core::PlannedStratum(subject.policy.split, traits);
+      if (subject.sampled_from.size() <= planned) subject.sampled_from.resize(planned + size_t{1});
+      const auto items = static_cast<double>(count);
+      core::WaitingItems& all = subject.sampled_from[planned];
+      all.items += static_cast<uint64_t>(count);
+      all.units += items * traits.length;
+      all.importance += items * traits.importance;
+      count = std::max<int64_t>(1, count * kDraftItemsMax / items_in_all);
     }
     subject.traits.insert(subject.traits.end(), static_cast<size_t>(count), traits);
   }
@@ -162,9 +119,6 @@ void Coordinator::PlanJob(const v1::PlanJobRequest& request, Reply<v1::SplitPlan
   const auto plan = [&](JobRef ref) -> absl::StatusOr<v1::SplitPlan> {
     const core::Partition& partition = partitions.partition(ref.partition);
     const core::JobView view = *partition.Job(ref.job);
-    if (core::Ended(view.phase)) {
-      return Error(StatusCode::kFailedPrecondition, "JOB_ENDED", "the job has ended");
-    }
     std::optional<core::JobPolicy> instead;
     if (request.has_policy_override()) {
       TESSERA_ASSIGN_OR_RETURN(instead, PolicyFromProto(request.policy_override(),

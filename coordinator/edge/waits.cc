@@ -218,12 +218,13 @@ v1::JobStatus Waits::StatusOf(JobRef job, Watched& watched) {
   *out.mutable_status_time() = TimeToProto(now);
 
   std::deque<Sample>& samples = watched.samples;
-  samples.push_back({now, view.answers, view.counts.resolved});
+  // Those that were rejected since were accepted too: a rate of those that count could fall below 0.
+  samples.push_back({now, view.answers + view.answers_rejected, view.counts.resolved});
   while (samples.size() > 2 && now - samples[1].at >= kSpeedWindow) samples.pop_front();
   const double seconds = absl::ToDoubleSeconds(now - samples.front().at);
   if (seconds > 0) {
-    out.set_answers_per_second(static_cast<double>(view.answers - samples.front().answers) /
-                               seconds);
+    out.set_answers_per_second(
+        static_cast<double>(samples.back().answers - samples.front().answers) / seconds);
     const auto open = static_cast<double>(view.counts.waiting + view.counts.in_progress);
     if (view.counts.resolved > samples.front().done && !state.ended()) {
       const double speed =

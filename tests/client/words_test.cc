@@ -138,7 +138,6 @@ TEST(PrintableTest, NoViewShowsWhatOthersWroteAsItIs) {
   explanation.add_posterior()->set_value("yes");
   v1::ExplainedAnswer& answer = *explanation.add_answers();
   answer.mutable_answer()->add_fields()->set_text(evil);
-  answer.set_reject_reason(evil);
   const std::string text = ExplanationText(Terminal{}, explanation, "USD");
   EXPECT_THAT(text, ::testing::Not(HasSubstr("\x1b")));
   EXPECT_THAT(text, HasSubstr("  t: a�[2J b\na�[2J b with confidence"));

@@ -207,6 +207,8 @@ void Gateway::SendSubmit(const std::string& id, Held& held) {
   submit.set_assignment(id);
   for (auto& [key, notes] : held.items) {
     if (!world_->calm() && random.Chance(100)) continue;
+    // An answer to what was given back is refused, and all others with it.
+    if (notes.returned && (world_->calm() || !random.Chance(100))) continue;
     const std::string choice = Guess(key);
     notes.said.insert(choice);
     v1::ItemAnswer& answer = *submit.add_answers();
@@ -223,7 +225,10 @@ void Gateway::SendReturn(const std::string& id, Held& held) {
   v1::WorkRequest request;
   v1::Return& giving_back = *request.add_returns();
   giving_back.set_assignment(id);
-  if (random.Chance(500)) giving_back.add_item_keys(held.items.begin()->first);
+  if (random.Chance(500)) {
+    giving_back.add_item_keys(held.items.begin()->first);
+    held.items.begin()->second.returned = true;
+  }
   giving_back.set_drafts_too(random.Chance(500));
   giving_back.set_reason(v1::RETURN_REASON_SKIPPED);
   held.return_sent = true;

@@ -37,6 +37,7 @@ class Gateway {
     int64_t edit = 0;  // Of the last draft sent.
     int64_t edit_acknowledged = 0;
     bool withdrawn = false;                  // A draft without an answer was sent.
+    bool returned = false;                   // It was given back by name.
     std::set<std::string> said;              // All choices that were ever sent ...
     std::map<int64_t, std::string> drafted;  // ... and those in drafts, by edit.
   };

@@ -94,6 +94,87 @@ TEST(PartitionFusingTest, AConfidenceThatDriftsInSmallStepsIsStreamed) {
   EXPECT_GT(streamed, first + 0.008f);
 }
 
+// As many answers as before are not the same answers.
+TEST(PartitionFusingTest, AnAnswerThatWasBoughtForARejectedOneIsInTheLastFit) {
+  PartitionWorld world;
+  CreateJob create = PartitionWorld::TwoClasses("a");
+  create.policy.quality = {.target_confidence = 0.9, .answers_min = 2, .answers_max = 2};
+  create.policy.finalise = FinaliseMode::kManual;
+  const JobIndex job = world.Create(create, 10);
+  const Lease first = *world.TryLease(0);
+  ASSERT_THAT(world.Answer(first, "no"), IsOk());
+  world.AnswerAll("yes", 1, 9);
+  const JobView fitted = world->Job(job).value();
+  ASSERT_EQ(fitted.counts.resolved, 10u);
+  ASSERT_EQ(fitted.fit, 1u);
+  ASSERT_THAT(world->ReviewAnswer({.assignment = first.assignment,
+                                   .item = first.items[0],
+                                   .approve = false,
+                                   .reason = "not looked at"},
+                                  world.now()),
+              IsOk());
+  ASSERT_EQ(world.AnswerAll("yes", 20, 1), 1);
+  EXPECT_EQ(world->Job(job)->answers, fitted.answers);
+  EXPECT_EQ(world->Job(job)->fit, 2u);
+}
+
+class SweepTest : public ::testing::Test {
+ protected:
+  JobIndex Create(const std::string& tenant, const std::string& id) {
+    CreateJob create = PartitionWorld::TwoClasses(id);
+    create.identity.tenant = tenant;
+    const JobIndex job = world_.Create(create, 3 * kItemsPerPage);
+    while (world_->NextWake() <= world_.now()) world_.Pass(absl::ZeroDuration());
+    return job;
+  }
+  void Update(JobIndex job, double target, std::string document = "") {
+    const JobPolicy policy = world_->Job(job)->policy;
+    const UpdateJob update{.job = job,
+                           .document = std::move(document),
+                           .priority = policy.priority,
+                           .budget_micros = policy.budget_micros,
+                           .deadline = policy.deadline,
+                           .quality = {.target_confidence = target}};
+    EXPECT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
+  }
+  // A job that is to end does so when its sweep is over.
+  bool Ended(JobIndex job) { return world_->Job(job)->phase == JobPhase::kFinalised; }
+
+  PartitionWorld world_{{.refit_pages_per_step = 1}};
+};
+
+TEST_F(SweepTest, WhoBeginsSweepAfterSweepKeepsNobodyElseFromEnding) {
+  const JobIndex restless = Create("acme", "a");
+  const std::vector<JobIndex> others = {Create("acme", "b"), Create("zeta", "a")};
+  for (const JobIndex job : others) {
+    Update(job, 0.9);
+    ASSERT_THAT(world_->FinaliseJob(job, world_.now()), IsOk());
+    EXPECT_FALSE(Ended(job));
+  }
+  // Three pages each: every second one is acme's, and of these every second one its other job's.
+  for (int step = 0; step < 12; ++step) {
+    Update(restless, step % 2 == 0 ? 0.8 : 0.9);
+    world_.Pass(absl::ZeroDuration());
+    if (step == 6) {
+      EXPECT_TRUE(Ended(others[1]));
+    }
+  }
+  EXPECT_TRUE(Ended(others[0]));
+}
+
+TEST_F(SweepTest, AnUpdateOfSomethingElseThanTheQualityBeginsNone) {
+  const JobIndex job = Create("acme", "a");
+  Update(job, 0.9);
+  ASSERT_LE(world_->NextWake(), world_.now());
+  for (int step = 0; step < 3; ++step) {
+    Update(job, 0.9, absl::StrCat("its name is ", step));
+    world_.Pass(absl::ZeroDuration());
+  }
+  EXPECT_GT(world_->NextWake(), world_.now());
+  Update(job, 0.9, "its name is 4");
+  EXPECT_GT(world_->NextWake(), world_.now());
+}
+
 // Each fit writes all items anew, so a large job cannot have one for each so many answers.
 TEST(PartitionFusingTest, AJobWithManyAnswersIsFittedLessOften) {
   PartitionWorld world({.refit_growth = 0.5,

@@ -132,6 +132,21 @@ TEST_F(PartitionLeasesTest, ItemsThatComeMeanwhileAreOfferedBehindUntilTheyAreAT
   EXPECT_THAT(world_.TryLease(3)->items, ElementsAre(90));
 }
 
+TEST_F(PartitionLeasesTest, AnUpdateIsPlannedAnewWhereItSaysHowFarTheMoneyReaches) {
+  CreateJob create = Patient();
+  create.policy.split.strategy = SplitStrategy::kStratified;
+  const JobIndex job = Create(create, Alike(90, {.stratum = 1}), {"later", "urgent"});
+  ASSERT_THAT(world_.TryLease(1)->items, ElementsAre(0));
+  Add(world_, job, Alike(9, {.stratum = 2, .importance = 5}));
+  UpdateJob update = Update(job, create.policy.quality);
+  update.document = "another name";
+  ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
+  EXPECT_THAT(world_.TryLease(2)->items, ElementsAre(1));
+  ++update.budget_micros;
+  ASSERT_THAT(world_->UpdateJob(update, world_.now()), IsOk());
+  EXPECT_THAT(world_.TryLease(3)->items, ElementsAre(90));
+}
+
 TEST_F(PartitionLeasesTest, AtTheSealEverythingIsPlanned) {
   CreateJob create = Patient();
   create.policy.split.strategy = SplitStrategy::kStratified;
@@ -173,6 +188,84 @@ TEST_F(PartitionLeasesTest, ALeaseHoldsAsManyLongItemsAsThePlanSays) {
   ASSERT_EQ(plan.strata.front().bundle_items, 2u);
   EXPECT_THAT(world_.TryLease(1)->items, SizeIs(2));
 }
+
+// A plan takes the thread of everybody, so that of a large job is made of a sample.
+class LargePlanTest : public PartitionLeasesTest,
+                      public ::testing::WithParamInterface<SplitStrategy> {
+ protected:
+  static constexpr uint32_t kItems = 40'000;
+
+  // A job in the middle of its work.
+  static JobIndex Begin(PartitionWorld& world, Micros budget) {
+    CreateJob create = Patient(budget);
+    create.identity.id = absl::StrCat("with", budget);
+    create.policy.quality.answers_max = 3;
+    create.policy.split = {.strategy = GetParam(), .items_max = 20, .cost = {5, 10, 0.05}};
+    // What comes every 40th time is never or always seen by who looks at every 40th.
+    std::vector<ItemTraits> traits;
+    for (uint32_t i = 0; i < kItems; ++i) {
+      const bool first = i % 40 < 8;
+      traits.push_back({.length = first ? 4.0f : 1.0f + static_cast<float>(i % 7),
+                        .stratum = static_cast<uint16_t>(first ? 1 : 2),
+                        .importance = first ? 2.0f : 1.0f + 0.75f * static_cast<float>(i % 3)});
+    }
+    for (const uint32_t i : {7u, 20'000u, 39'999u}) traits[i] = {.length = 9, .stratum = 3};
+    const JobIndex job = world->CreateJob(create, world.now()).value();
+    Add(world, job, std::move(traits), {"first", "second", "few"});
+    for (int w = 0; w < 600; ++w) {
+      const std::optional<Lease> lease = world.TryLease(w);
+      if (lease.has_value() && w % 3 != 0) {
+        EXPECT_THAT(world.Answer(*lease, "yes"), IsOk());
+      }
+    }
+    return job;
+  }
+};
+
+TEST_P(LargePlanTest, IsAsIfEachItemHadBeenLookedAt) {
+  PartitionWorld whole_world({.plan_items_max = kItems});
+  PartitionWorld world({.plan_items_max = 1'000});
+  const auto near = [](double is, double should_be, double share) {
+    EXPECT_NEAR(is, should_be, should_be * share);
+  };
+  for (const Micros budget : {100'000, 400'000, 10'000'000}) {
+    const JobIndex job = Begin(whole_world, budget);
+    ASSERT_EQ(Begin(world, budget), job);
+    JobPolicy other = world->Job(job)->policy;
+    other.split.strategy = SplitStrategy::kStratified;
+    for (const JobPolicy* instead : std::initializer_list<const JobPolicy*>{nullptr, &other}) {
+      SCOPED_TRACE(absl::StrCat(budget, instead == nullptr ? "" : " by stratum"));
+      const SplitPlan plan = world->PlanJob(job, instead).value();
+      const SplitPlan whole = whole_world->PlanJob(job, instead).value();
+      EXPECT_TRUE(plan.order.empty());
+      EXPECT_EQ(plan.items_begun, whole.items_begun);
+      EXPECT_EQ(plan.budget_suffices, whole.budget_suffices);
+      near(static_cast<double>(plan.items_admitted), static_cast<double>(whole.items_admitted),
+           0.005);
+      near(plan.answers_expected, whole.answers_expected, 0.005);
+      near(static_cast<double>(plan.cost_micros), static_cast<double>(whole.cost_micros), 0.005);
+      near(plan.worker_seconds, whole.worker_seconds, 0.05);
+      ASSERT_EQ(plan.strata.size(), whole.strata.size());
+      for (size_t s = 0; s < whole.strata.size(); ++s) {
+        EXPECT_EQ(plan.strata[s].name, whole.strata[s].name);
+        EXPECT_EQ(plan.strata[s].items, whole.strata[s].items);
+        EXPECT_EQ(plan.strata[s].items_begun, whole.strata[s].items_begun);
+        EXPECT_EQ(plan.strata[s].units, whole.strata[s].units);
+        EXPECT_EQ(plan.strata[s].importance, whole.strata[s].importance);
+        EXPECT_NEAR(static_cast<double>(plan.strata[s].items_admitted),
+                    static_cast<double>(whole.strata[s].items_admitted),
+                    static_cast<double>(whole.strata[s].items) * 0.03);
+      }
+    }
+    for (PartitionWorld* each : {&world, &whole_world}) {
+      ASSERT_THAT((*each)->CancelJob(job, each->now()), IsOk());
+      each->Pass(absl::Hours(3));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Strategies, LargePlanTest,
+                         ::testing::Values(SplitStrategy::kUniform, SplitStrategy::kStratified));
 
 TEST_F(PartitionLeasesTest, LeasesAreOfTheSameSizeRatherThanLeavingARemnant) {
   CreateJob create = Patient();

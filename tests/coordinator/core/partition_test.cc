@@ -57,6 +57,63 @@ TEST_F(PartitionTest, ASubmissionCountsOnceHoweverOftenItIsSent) {
   EXPECT_EQ(world_->Item(job, 0).value, 1);
 }
 
+class GivenBackTest : public PartitionTest {
+ protected:
+  GivenBackTest() {
+    CreateJob create = PartitionWorld::TwoClasses("a");
+    create.policy.split = {.items_min = 2, .items_max = 2};
+    job_ = world_.Create(create, 2);
+    lease_ = *world_.TryLease(1);
+  }
+
+  absl::StatusOr<Submitted> Submit(const std::vector<ItemIndex>& items) {
+    core::Submit submit{.assignment = lease_.assignment};
+    for (const ItemIndex i : items) submit.answers.push_back({i, "yes"});
+    return world_->Submit(submit, world_.now());
+  }
+  absl::Status Return(const std::vector<ItemIndex>& items) {
+    return world_->Return({.assignment = lease_.assignment, .items = items}, world_.now());
+  }
+
+  JobIndex job_;
+  Lease lease_;
+};
+
+// No work is dropped without a word: what is sent is counted, all of it, or refused, all of it.
+TEST_F(GivenBackTest, AnAnswerToAnItemThatWasGivenBackIsRefusedWithAllOthers) {
+  for (const bool late : {false, true}) {
+    SCOPED_TRACE(late);
+    ASSERT_THAT(Return({1}), IsOk());
+    const uint64_t answers = Job(job_).answers;
+    EXPECT_EQ(GetDetails(Submit({0, 1}).status()).reason, "ASSIGNMENT_FINISHED");
+    EXPECT_EQ(GetDetails(Submit({1}).status()).reason, "ASSIGNMENT_FINISHED");
+    EXPECT_EQ(Job(job_).answers, answers);
+    ASSERT_EQ(Job(job_).open_assignments, 1);
+    if (late) {
+      EXPECT_EQ(Submit({0})->answers, 1);
+      EXPECT_EQ(Job(job_).answers, answers + 1);
+      break;
+    }
+    ASSERT_THAT(Return({0}), IsOk());
+    EXPECT_EQ(GetDetails(Submit({0, 1}).status()).reason, "ASSIGNMENT_FINISHED") << "all is back";
+    lease_ = *world_.TryLease(2);
+    world_.SetNow(lease_.deadline);
+    world_->Tick(world_.now());
+  }
+}
+
+TEST_F(GivenBackTest, ASubmissionThatGaveAnItemBackCanBeSentAgainEvenWithAnAnswerToIt) {
+  ASSERT_EQ(Submit({0})->answers, 1);
+  for (const std::vector<ItemIndex>& items : {std::vector<ItemIndex>{0}, {0, 1}, {1, 0}, {}}) {
+    const auto again = Submit(items);
+    ASSERT_THAT(again, IsOk());
+    EXPECT_TRUE(again->repeated);
+    EXPECT_EQ(again->answers, items.empty() ? 0u : 1u);
+    EXPECT_EQ(again->earned_micros, items.empty() ? 0 : 1000);
+  }
+  EXPECT_EQ(Job(job_).answers, 1);
+}
+
 TEST_F(PartitionTest, ALateAnswerCountsAndIsPaidWithinTheGraceAndNotAfterIt) {
   CreateJob create = PartitionWorld::TwoClasses("a");
   create.policy.lease = {.base = absl::Minutes(1),

@@ -60,17 +60,19 @@ class WaitsTest : public ::testing::Test {
     return reply;
   }
   // One worker answers up to `items` items.
-  void Answer(absl::string_view worker, int items) {
+  v1::Assigned Answer(absl::string_view worker, int items) {
     v1::WorkRequest request;
     CoordinatorWorld::AddLease(request, ++demands_, worker);
     request.mutable_leases(0)->set_items_max(items);
     world_.Send(session_, request);
     const v1::WorkResponse told = sink_.Take();
-    ASSERT_THAT(told.assigned(), SizeIs(1));
+    EXPECT_THAT(told.assigned(), SizeIs(1));
+    if (told.assigned().empty()) return {};
     v1::WorkRequest submit;
     CoordinatorWorld::AddSubmit(submit, told.assigned(0));
     world_.Send(session_, submit);
     sink_.Take();
+    return told.assigned(0);
   }
   void Finalise() {
     v1::FinaliseJobRequest request;
@@ -113,6 +115,27 @@ TEST_F(WaitsTest, AChangeBetweenTwoWaitsIsNotMissed) {
   world_.Pass(absl::Seconds(1));
   ASSERT_TRUE(second->has_value());
   EXPECT_EQ((*second)->status->job().counts().items(), 5);
+}
+
+TEST_F(WaitsTest, ARejectedAnswerWasAcceptedOnceInItsTime) {
+  ASSERT_THAT(world_.Add(job_, 0, 5), IsOk());
+  const v1::Assigned assigned = Answer("ann", 5);
+  const auto before = WaitJob(0);
+  ASSERT_TRUE(before->has_value());
+  v1::ReviewAnswersRequest request;
+  request.set_job(job_);
+  for (const v1::AssignedItem& item : assigned.items()) {
+    v1::Review& review = *request.add_reviews();
+    review.set_assignment(assigned.assignment());
+    review.set_item_key(item.key());
+    review.set_decision(v1::REVIEW_DECISION_REJECT);
+    review.set_reason("wrong");
+  }
+  ASSERT_THAT(world_.Call(&Coordinator::ReviewAnswers, request), IsOk());
+  const auto after = WaitJob((*before)->version);
+  world_.Pass(absl::Seconds(1));
+  ASSERT_TRUE(after->has_value());
+  EXPECT_EQ((*after)->status->answers_per_second(), 0);
 }
 
 TEST_F(WaitsTest, AWatcherHearsThatNobodyAsksForWork) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <string>
@@ -398,6 +399,42 @@ TEST_F(WorkTest, AGoldItemsValueIsWhatItsAnswersSay) {
   EXPECT_TRUE(story->result().is_gold());
   EXPECT_EQ(story->result().value().fields(0).choice(), "no");
   EXPECT_EQ(story->item().gold().fields(0).choice(), "yes");
+  ASSERT_THAT(story->answers(), SizeIs(1));
+  EXPECT_EQ(story->answers(0).status(), v1::ANSWER_STATUS_COUNTED);
+}
+
+// The posterior is the product over what is said to count, so that must be true of each answer.
+TEST_F(WorkTest, ARejectedAnswerIsSaidToCountWhereItWasRejectedAfterTheEnd) {
+  const std::string job = JobWith(2);
+  const v1::Assigned assigned = Lease(1, "ann");
+  ASSERT_THAT(assigned.items(), SizeIs(2));
+  ASSERT_THAT(Submit(assigned).committed(), SizeIs(1));
+  const auto rejected = [&](const std::string& key) {
+    v1::ReviewAnswersRequest request;
+    request.set_job(job);
+    v1::Review& review = *request.add_reviews();
+    review.set_assignment(assigned.assignment());
+    review.set_item_key(key);
+    review.set_decision(v1::REVIEW_DECISION_REJECT);
+    review.set_reason("wrong");
+    EXPECT_THAT(world_.Call(&Coordinator::ReviewAnswers, request), testing::IsOk());
+    v1::ExplainItemRequest explain;
+    explain.set_job(job);
+    explain.set_item_key(key);
+    const auto story = world_.Call(&Coordinator::ExplainItem, explain);
+    EXPECT_THAT(story, testing::IsOk());
+    EXPECT_THAT(story->answers(), SizeIs(1));
+    EXPECT_EQ(story->answers(0).payment(), v1::PAYMENT_STATUS_REJECTED);
+    const double moved = story->posterior(0).probability() - story->prior(0).probability();
+    EXPECT_EQ(story->answers(0).status() == v1::ANSWER_STATUS_COUNTED, std::abs(moved) > 0.1);
+    return story->answers(0).status();
+  };
+  EXPECT_EQ(rejected("item0"), v1::ANSWER_STATUS_REJECTED);
+  v1::FinaliseJobRequest finalise;
+  finalise.set_name(job);
+  ASSERT_THAT(world_.Call(&Coordinator::FinaliseJob, finalise), testing::IsOk());
+  ASSERT_EQ(world_.Job(job).state(), v1::JOB_STATE_FINALISED);
+  EXPECT_EQ(rejected("item1"), v1::ANSWER_STATUS_COUNTED);
 }
 
 }  // namespace
