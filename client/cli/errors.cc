@@ -56,8 +56,9 @@ constexpr std::pair<absl::string_view, absl::string_view> kNextByReason[] = {
 // Somebody is there, and the connection came to nothing: what gRPC says of it, and what it means.
 constexpr std::pair<absl::string_view, absl::string_view> kNextByConnecting[] = {
     {"certificate verify failed",
-     "its certificate is of nobody who is trusted here: give the one that vouches for it with "
-     "--tls-ca FILE"},
+     "its certificate is of nobody who is trusted here (give the one that vouches for it with "
+     "--tls-ca FILE), or it has expired, or is not valid so far: `openssl s_client -connect "
+     "HOST:PORT -CAfile FILE` says which"},
     {"is not in peer certificate",
      "its certificate is for another name: say one of the certificate's own with --server"},
     {"wrong version number", "it speaks without TLS: leave out --tls and --tls-ca"},

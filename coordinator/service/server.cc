@@ -40,19 +40,34 @@ absl::StatusOr<std::string> ReadCertificates(const std::string& file) {
   return pem;
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(const TlsFiles& tls) {
-  if (!tls.enabled()) return grpc::InsecureServerCredentials();
+struct ServerTls {
+  std::shared_ptr<grpc::ServerCredentials> credentials;
+  absl::Time certificate_end;
+};
+
+absl::StatusOr<ServerTls> ReadTls(const TlsFiles& tls, absl::Time now) {
+  if (!tls.enabled()) return ServerTls{grpc::InsecureServerCredentials(), absl::InfiniteFuture()};
   grpc::SslServerCredentialsOptions options;
   grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
   TESSERA_ASSIGN_OR_RETURN(pair.cert_chain, ReadCertificates(tls.certificate));
+  // The first one is the server's own. What else there is a client may do without.
+  const Validity own = ValiditiesOf(pair.cert_chain).front();
+  TESSERA_RETURN_IF_ERROR(About(tls.certificate, CheckTime(own, now)));
   TESSERA_ASSIGN_OR_RETURN(pair.private_key, ReadFile(tls.key));
   TESSERA_RETURN_IF_ERROR(About(tls.key, CheckPrivateKey(pair.private_key, pair.cert_chain)));
   options.pem_key_cert_pairs.push_back(std::move(pair));
   if (!tls.client_ca.empty()) {
     TESSERA_ASSIGN_OR_RETURN(options.pem_root_certs, ReadCertificates(tls.client_ca));
+    // One that is valid is enough: bundles hold what has ended, too.
+    absl::Status valid;
+    for (const Validity& authority : ValiditiesOf(options.pem_root_certs)) {
+      valid = CheckTime(authority, now);
+      if (valid.ok()) break;
+    }
+    TESSERA_RETURN_IF_ERROR(About(tls.client_ca, valid));
     options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
   }
-  return grpc::SslServerCredentials(options);
+  return ServerTls{grpc::SslServerCredentials(options), own.end};
 }
 
 absl::Status CannotListen(absl::string_view listen, absl::string_view why) {
@@ -87,8 +102,8 @@ absl::Status CheckPort(const std::string& listen) {
 
 }  // namespace
 
-absl::Status CheckListening(const ServerOptions& options) {
-  TESSERA_RETURN_IF_ERROR(CredentialsOf(options.tls).status());
+absl::Status CheckListening(const ServerOptions& options, absl::Time now) {
+  TESSERA_RETURN_IF_ERROR(ReadTls(options.tls, now).status());
   return absl::StartsWith(options.listen, "unix:") ? absl::OkStatus() : CheckPort(options.listen);
 }
 
@@ -130,20 +145,20 @@ Server::Server() = default;
 Server::~Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
-                                                      ServiceContext* context) {
-  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
-                           CredentialsOf(options.tls));
+                                                      ServiceContext* context, absl::Time now) {
+  TESSERA_ASSIGN_OR_RETURN(const ServerTls tls, ReadTls(options.tls, now));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
   std::unique_ptr<Server> server(new Server);
+  server->certificate_end_ = tls.certificate_end;
   server->jobs_ = MakeJobService(context);
   server->work_ = MakeWorkService(context);
   server->operators_ = MakeOperatorService(context);
 
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options.listen, credentials, &port);
+  builder.AddListeningPort(options.listen, tls.credentials, &port);
   builder.RegisterService(server->jobs_.get());
   builder.RegisterService(server->work_.get());
   builder.RegisterService(server->operators_.get());
