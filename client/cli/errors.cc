@@ -35,7 +35,9 @@ constexpr std::pair<absl::string_view, absl::string_view> kNextByReason[] = {
     {"JOB_ENDED", "submit a new job; this one has ended"},
     {"ITEM_DIFFERS", "the key is there with another content: give each item a key of its own"},
     {"REQUEST_ID_REUSED",
-     "this --request-id belongs to another job: leave the flag out, or choose another id"},
+     "this --request-id has made that job: with the flags of then, --name and the content of "
+     "--template and --policy included, the command goes on with it (`tessera jobs JOB` shows it); "
+     "another --request-id, or none, makes a second job"},
     {"STORE_UNAVAILABLE",
      "the coordinator answers, but its store takes no writes at the moment: `tessera partitions` "
      "and the coordinator's log say more"},

@@ -423,6 +423,37 @@ TEST_F(CliTest, ARepeatIsComparedAndRefusesAnotherFile) {
 }
 
 // A submission that broke off is not gone on with by another file: the one would be mixed into the
+// Which name a file has is not what makes it another one, unless the job is named.
+TEST_F(CliTest, AMendedFileMayHaveAnotherName) {
+  const auto submit = [&](const std::string& name, const std::string& text,
+                          std::vector<std::string> more) {
+    std::vector<std::string> words = {"submit",       File(name, text),   "--classes",
+                                      "a,b",          "--item-bytes-max", "100000",
+                                      "--request-id", "mended-job"};
+    words.insert(words.end(), more.begin(), more.end());
+    return Tessera(words);
+  };
+  const std::string begun = "id,a\n1,x\n";
+  const Ended broken = submit(
+      "first.csv", absl::StrCat(begun, "2,", std::string(70'000, 'x'), "\n"), {"--budget", "1"});
+  ASSERT_EQ(broken.code, 2) << broken.err;
+
+  const std::string mended = begun + "2,y\n";
+  const Ended other = submit("second.csv", mended, {"--budget", "2", "--json"});
+  EXPECT_EQ(other.code, 5) << other.err;
+  const Json error = Json::parse(other.err)["error"];
+  EXPECT_EQ(error["reason"], "REQUEST_ID_REUSED");
+  EXPECT_THAT(std::string(error["next"]), AllOf(HasSubstr("--name"), HasSubstr("second job")));
+  const std::string job = error["metadata"]["job"];
+  EXPECT_EQ(TesseraJson({"jobs", job})["display_name"], "first");
+  EXPECT_EQ(submit("second.csv", mended, {"--budget", "1", "--name", "second"}).code, 5);
+
+  const Ended gone_on = submit("second.csv", mended, {"--budget", "1"});
+  EXPECT_EQ(gone_on.code, 0) << gone_on.err;
+  EXPECT_EQ(gone_on.out, job + "\n");
+  EXPECT_EQ(TesseraJson({"jobs", job})["counts"]["items"], 2);
+}
+
 // other, and the job sealed with both.
 TEST_F(CliTest, AnInterruptedSubmissionIsGoneOnWithByItsOwnFileOnly) {
   std::string text = "id,a\n";
