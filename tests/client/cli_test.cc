@@ -191,7 +191,8 @@ TEST_F(CliTest, ResultsAreFollowedAndResumed) {
   std::map<std::string, Json> newest;
   for (const Json& result : Lines(followed.out)) {
     Json& kept = newest[result["item_key"]];
-    if (kept.is_null() || kept["revision"] < result["revision"]) kept = result;
+    // As docs/cli.md says; an item may end without another revision.
+    if (kept.is_null() || kept["revision"] <= result["revision"]) kept = result;
   }
   EXPECT_EQ(newest.size(), static_cast<size_t>(kItems));
   for (const Json& result : Lines(Tessera({"results", job, "--json"}).out)) {
@@ -422,7 +423,6 @@ TEST_F(CliTest, ARepeatIsComparedAndRefusesAnotherFile) {
   }
 }
 
-// A submission that broke off is not gone on with by another file: the one would be mixed into the
 // Which name a file has is not what makes it another one, unless the job is named.
 TEST_F(CliTest, AMendedFileMayHaveAnotherName) {
   const auto submit = [&](const std::string& name, const std::string& text,
@@ -454,6 +454,7 @@ TEST_F(CliTest, AMendedFileMayHaveAnotherName) {
   EXPECT_EQ(TesseraJson({"jobs", job})["counts"]["items"], 2);
 }
 
+// A submission that broke off is not gone on with by another file: the one would be mixed into the
 // other, and the job sealed with both.
 TEST_F(CliTest, AnInterruptedSubmissionIsGoneOnWithByItsOwnFileOnly) {
   std::string text = "id,a\n";
