@@ -100,4 +100,14 @@ absl::Status CheckTime(const Validity& validity, absl::Time now) {
   return absl::OkStatus();
 }
 
+absl::Status CheckRoots(absl::string_view pem, absl::Time now) {
+  absl::Status status = CheckCertificates(pem);
+  if (!status.ok()) return status;
+  for (const Validity& validity : ValiditiesOf(pem)) {
+    status = CheckTime(validity, now);
+    if (status.ok()) break;
+  }
+  return status;
+}
+
 }  // namespace tessera

@@ -30,4 +30,8 @@ std::vector<Validity> ValiditiesOf(absl::string_view pem);
 // INVALID_ARGUMENT, as the end of a sentence as above, unless a certificate is valid at `now`.
 absl::Status CheckTime(const Validity& validity, absl::Time now);
 
+// Both, for certificates that vouch for others. One that is valid is enough: bundles hold what has
+// ended, too.
+absl::Status CheckRoots(absl::string_view pem, absl::Time now);
+
 }  // namespace tessera

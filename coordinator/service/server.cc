@@ -34,12 +34,6 @@ absl::Status About(const std::string& file, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(file, " ", status.message()));
 }
 
-absl::StatusOr<std::string> ReadCertificates(const std::string& file) {
-  TESSERA_ASSIGN_OR_RETURN(std::string pem, ReadFile(file));
-  TESSERA_RETURN_IF_ERROR(About(file, CheckCertificates(pem)));
-  return pem;
-}
-
 struct ServerTls {
   std::shared_ptr<grpc::ServerCredentials> credentials;
   absl::Time certificate_end;
@@ -49,7 +43,8 @@ absl::StatusOr<ServerTls> ReadTls(const TlsFiles& tls, absl::Time now) {
   if (!tls.enabled()) return ServerTls{grpc::InsecureServerCredentials(), absl::InfiniteFuture()};
   grpc::SslServerCredentialsOptions options;
   grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  TESSERA_ASSIGN_OR_RETURN(pair.cert_chain, ReadCertificates(tls.certificate));
+  TESSERA_ASSIGN_OR_RETURN(pair.cert_chain, ReadFile(tls.certificate));
+  TESSERA_RETURN_IF_ERROR(About(tls.certificate, CheckCertificates(pair.cert_chain)));
   // The first one is the server's own. What else there is a client may do without.
   const Validity own = ValiditiesOf(pair.cert_chain).front();
   TESSERA_RETURN_IF_ERROR(About(tls.certificate, CheckTime(own, now)));
@@ -57,14 +52,8 @@ absl::StatusOr<ServerTls> ReadTls(const TlsFiles& tls, absl::Time now) {
   TESSERA_RETURN_IF_ERROR(About(tls.key, CheckPrivateKey(pair.private_key, pair.cert_chain)));
   options.pem_key_cert_pairs.push_back(std::move(pair));
   if (!tls.client_ca.empty()) {
-    TESSERA_ASSIGN_OR_RETURN(options.pem_root_certs, ReadCertificates(tls.client_ca));
-    // One that is valid is enough: bundles hold what has ended, too.
-    absl::Status valid;
-    for (const Validity& authority : ValiditiesOf(options.pem_root_certs)) {
-      valid = CheckTime(authority, now);
-      if (valid.ok()) break;
-    }
-    TESSERA_RETURN_IF_ERROR(About(tls.client_ca, valid));
+    TESSERA_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(tls.client_ca));
+    TESSERA_RETURN_IF_ERROR(About(tls.client_ca, CheckRoots(options.pem_root_certs, now)));
     options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
   }
   return ServerTls{grpc::SslServerCredentials(options), own.end};
