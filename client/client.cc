@@ -188,7 +188,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ConnectOptions options) 
   if (options.tenant.empty()) return absl::InvalidArgumentError("there is no tenant");
   TESSERA_RETURN_IF_ERROR(CheckToken(options));
   if (!options.tls_ca_pem.empty()) {
-    if (const absl::Status pem = CheckCertificates(options.tls_ca_pem); !pem.ok()) {
+    if (const absl::Status pem = CheckRoots(options.tls_ca_pem, absl::Now()); !pem.ok()) {
       return absl::InvalidArgumentError(
           absl::StrCat("what is to be trusted (--tls-ca) ", pem.message()));
     }

@@ -72,7 +72,8 @@ class Client {
  public:
   // Makes a client. Nothing is sent yet, so that an address where nobody listens is noticed by the
   // first call. INVALID_ARGUMENT for an address that cannot be one, a token that cannot be one, a
-  // token that would leave this machine without TLS, and `tls_ca_pem` that holds no certificates.
+  // token that would leave this machine without TLS, and `tls_ca_pem` that holds no certificates, or
+  // none that is valid now.
   // A proxy that the environment names (`grpc_proxy`, `https_proxy`, `http_proxy`) is used with TLS
   // only, and never for this machine's own addresses.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(ConnectOptions options);

@@ -1,12 +1,15 @@
 #include "common/pem.h"
 
+#include <openssl/asn1.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <ctime>
 #include <memory>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 
@@ -30,6 +33,16 @@ int NoPassword(char*, int, int, void*) { return -1; }
 
 Certificate NextCertificate(BIO* bio) {
   return Certificate(PEM_read_bio_X509(bio, nullptr, NoPassword, nullptr));
+}
+
+absl::Time TimeOf(const ASN1_TIME* time) {
+  std::tm tm = {};
+  if (ASN1_TIME_to_tm(time, &tm) != 1) return absl::InfinitePast();  // As damaged as it is invalid.
+  return absl::FromTM(tm, absl::UTCTimeZone());
+}
+
+std::string Text(absl::Time time) {
+  return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
 }
 
 }  // namespace
@@ -61,6 +74,39 @@ absl::Status CheckPrivateKey(absl::string_view pem, absl::string_view certificat
     status = absl::InvalidArgumentError("is not the certificate's private key");
   }
   ERR_clear_error();
+  return status;
+}
+
+std::vector<Validity> ValiditiesOf(absl::string_view pem) {
+  const Bio bio = Open(pem);
+  std::vector<Validity> validities;
+  while (const Certificate certificate = NextCertificate(bio.get())) {
+    validities.push_back({TimeOf(X509_get0_notBefore(certificate.get())),
+                          TimeOf(X509_get0_notAfter(certificate.get()))});
+  }
+  ERR_clear_error();
+  return validities;
+}
+
+absl::Status CheckTime(const Validity& validity, absl::Time now) {
+  if (now > validity.end) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot be used: its certificate expired on ", Text(validity.end)));
+  }
+  if (now < validity.begin) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot be used: its certificate is not valid before ", Text(validity.begin)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRoots(absl::string_view pem, absl::Time now) {
+  absl::Status status = CheckCertificates(pem);
+  if (!status.ok()) return status;
+  for (const Validity& validity : ValiditiesOf(pem)) {
+    status = CheckTime(validity, now);
+    if (status.ok()) break;
+  }
   return status;
 }
 

@@ -25,6 +25,7 @@
 #include "common/status_macros.h"
 #include "coordinator/coordinator_thread.h"
 #include "coordinator/options.h"
+#include "coordinator/service/certificate_watch.h"
 #include "coordinator/service/credentials.h"
 #include "coordinator/service/library_logs.h"
 #include "coordinator/service/log.h"
@@ -193,6 +194,13 @@ absl::StatusOr<store::RedisConnection::Options> RedisOptions(const CoordinatorFl
   return options;
 }
 
+void Look(service::CertificateWatch& certificate, absl::Time now) {
+  if (!certificate.Due(now)) return;
+  Log(LogLevel::kWarning,
+      certificate.end() < now ? "the TLS certificate has ended" : "the TLS certificate ends soon",
+      {{"end", absl::FormatTime(absl::RFC3339_sec, certificate.end(), absl::UTCTimeZone())}});
+}
+
 // Waits until `done` or `limit`. By asking: nothing that is told at the end would come sooner.
 void WaitUntil(absl::FunctionRef<bool()> done, absl::Time limit) {
   while (!done() && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(10));
@@ -226,7 +234,7 @@ int Run(const CoordinatorFlags& flags) {
   absl::StatusOr<std::unique_ptr<service::Credentials>> credentials = LoadCredentials(flags);
   if (!credentials.ok()) return Fail(kBadFlags, "cannot start", credentials.status());
   // Before a folder is made or a Redis started for nothing.
-  if (absl::Status status = service::CheckListening(flags.server); !status.ok()) {
+  if (absl::Status status = service::CheckListening(flags.server, absl::Now()); !status.ok()) {
     return Fail(absl::IsUnavailable(status) ? kCannotStart : kBadFlags, "cannot start", status);
   }
 
@@ -283,7 +291,7 @@ int Run(const CoordinatorFlags& flags) {
   }
   service::ServiceContext context(&thread, credentials->get(), flags.limits);
   absl::StatusOr<std::unique_ptr<service::Server>> server =
-      service::Server::Start(flags.server, &context);
+      service::Server::Start(flags.server, &context, absl::Now());
   if (!server.ok()) {
     return Fail(absl::IsUnavailable(server.status()) ? kCannotStart : kBadFlags, "cannot start",
                 server.status());
@@ -298,12 +306,15 @@ int Run(const CoordinatorFlags& flags) {
   std::printf("serving on %s\n", (*server)->address().c_str());
   std::fflush(stdout);
 
+  service::CertificateWatch certificate((*server)->certificate_end());
   std::thread drain;
   bool draining = false;
   while (true) {
+    Look(certificate, absl::Now());
     pollfd fds[] = {{.fd = signals, .events = POLLIN, .revents = 0},
                     {.fd = happenings.fd(), .events = POLLIN, .revents = 0}};
-    if (poll(fds, 2, -1) < 0) continue;
+    // It looks at the certificate every hour, and is not late where the clock was set.
+    if (poll(fds, 2, static_cast<int>(absl::ToInt64Milliseconds(absl::Hours(1)))) <= 0) continue;
     if (fds[1].revents != 0) break;
     signalfd_siginfo signal;
     if (read(signals, &signal, sizeof(signal)) != sizeof(signal)) continue;

@@ -201,8 +201,9 @@ constexpr Command kCommands[] = {
     {"results", "JOB", "Print the fused results",
      "Each item's value and confidence, in the order in which the items were added. With "
      "--follow,\n"
-     "revisions as they are committed: keep the highest revision of each item. A token at the end\n"
-     "(on stderr) lets a later call go on from there.",
+     "revisions as they are committed: keep the last one of each item. A token at the end (on "
+     "stderr)\n"
+     "lets a later call go on from there.",
      "tessera results JOB > results.csv\ntessera results JOB --follow --format jsonl",
      kResultsFlags, RunResults},
     {"explain",

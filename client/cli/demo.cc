@@ -63,7 +63,7 @@ v1::CreateJobRequest MakeJob() {
   return request;
 }
 
-// Follows the results to their end: the newest revision of each item.
+// The result of every item.
 absl::StatusOr<std::map<std::string, v1::Result>> AllResults(Client* client, const std::string& job,
                                                              std::stop_token stop,
                                                              std::vector<std::string>* broken) {

@@ -35,7 +35,9 @@ constexpr std::pair<absl::string_view, absl::string_view> kNextByReason[] = {
     {"JOB_ENDED", "submit a new job; this one has ended"},
     {"ITEM_DIFFERS", "the key is there with another content: give each item a key of its own"},
     {"REQUEST_ID_REUSED",
-     "this --request-id belongs to another job: leave the flag out, or choose another id"},
+     "this --request-id has made that job: with the flags of then, --name and the content of "
+     "--template and --policy included, the command goes on with it (`tessera jobs JOB` shows it); "
+     "another --request-id, or none, makes a second job"},
     {"STORE_UNAVAILABLE",
      "the coordinator answers, but its store takes no writes at the moment: `tessera partitions` "
      "and the coordinator's log say more"},
@@ -56,8 +58,9 @@ constexpr std::pair<absl::string_view, absl::string_view> kNextByReason[] = {
 // Somebody is there, and the connection came to nothing: what gRPC says of it, and what it means.
 constexpr std::pair<absl::string_view, absl::string_view> kNextByConnecting[] = {
     {"certificate verify failed",
-     "its certificate is of nobody who is trusted here: give the one that vouches for it with "
-     "--tls-ca FILE"},
+     "its certificate is of nobody who is trusted here (give the one that vouches for it with "
+     "--tls-ca FILE), or it has expired, or is not valid so far: `openssl s_client -connect "
+     "HOST:PORT -CAfile FILE` says which"},
     {"is not in peer certificate",
      "its certificate is for another name: say one of the certificate's own with --server"},
     {"wrong version number", "it speaks without TLS: leave out --tls and --tls-ca"},

@@ -92,6 +92,26 @@ std::string RepeatFlags(const v1::CreateJobRequest& create) {
                           : "");
 }
 
+// Creates the job, or finds the one that an earlier call with the same --request-id has made. A job
+// and its task without a name of their own have the file's: those are then the first file's, and
+// not what tells that a job is another one.
+absl::StatusOr<v1::Job> CreateOrFind(const Invocation& call, Client* client,
+                                     v1::CreateJobRequest create, std::stop_token stop) {
+  const absl::StatusOr<v1::Job> created = client->CreateJob(create, stop);
+  if (call.Has("name") || GetDetails(created.status()).reason != "REQUEST_ID_REUSED") {
+    return created;
+  }
+  for (const auto& [key, value] : GetDetails(created.status()).metadata) {
+    if (key != "job") continue;
+    TESSERA_ASSIGN_OR_RETURN(const v1::Job there, client->GetJob(value, stop));
+    create.mutable_job()->set_display_name(there.display_name());
+    TESSERA_ASSIGN_OR_RETURN(*create.mutable_job()->mutable_template_(),
+                             TemplateOf(call, there.display_name()));
+    return client->CreateJob(create, stop);
+  }
+  return created;
+}
+
 // CreateJob ended with `status`. Where nobody knows what came of it, a repeat must not make a
 // second job.
 absl::Status MaybeCreated(const absl::Status& status, const v1::CreateJobRequest& create,
@@ -152,7 +172,8 @@ absl::StatusOr<ExitCode> RunSubmit(Invocation& call) {
   TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> warnings,
                            SubmitWarnings(survey, job, client.get(), interrupt.token()));
   Warn(call, warnings, /*lines=*/call.Has("wait"));
-  const absl::StatusOr<v1::Job> created = client->CreateJob(create, interrupt.token());
+  const absl::StatusOr<v1::Job> created =
+      CreateOrFind(call, client.get(), create, interrupt.token());
   if (!created.ok()) return MaybeCreated(created.status(), create, call.server());
   // From here on something exists, so an outage is waited out.
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> patient, call.Connect(kOutageMax));

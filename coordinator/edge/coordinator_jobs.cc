@@ -70,9 +70,16 @@ absl::StatusOr<JobRef> Coordinator::Impl::CreateJob(const v1::CreateJobRequest& 
     SetInForce(policy, document.mutable_policy());
     identity.document = SerialiseCanonical(document);
   }
-  TESSERA_ASSIGN_OR_RETURN(const core::JobIndex job, owner.CreateJob(command, now));
+  const absl::StatusOr<core::JobIndex> job = owner.CreateJob(command, now);
+  if (repeat && !job.ok()) {  // Of another request: which job it has made is for the caller to see.
+    ErrorDetails details = GetDetails(job.status());
+    details.metadata.emplace_back(
+        "job", JobName{.tenant = identity.tenant, .job = identity.id}.ToString());
+    return WithDetails(job.status(), details);
+  }
+  TESSERA_RETURN_IF_ERROR(job.status());
   for (const std::string& pool : command.policy.pools) partitions_.ShowPool(pool, partition);
-  return JobRef{partition, job};
+  return JobRef{partition, *job};
 }
 
 void Coordinator::CreateJob(const v1::CreateJobRequest& request, Reply<v1::Job> reply) {

@@ -16,7 +16,7 @@ constexpr Roles kRequesters = {Role::kRequester};
 
 class JobService final : public ReceivingService<v1::JobService> {
  public:
-  explicit JobService(ServiceContext* service) : service_(*service) {
+  explicit JobService(ServiceContext* service) : ReceivingService(service) {
     Take("CreateJob", UnaryHandler(this, &JobService::CreateJob));
     Take("GetJob", UnaryHandler(this, &JobService::GetJob));
     Take("ListJobs", UnaryHandler(this, &JobService::ListJobs));
@@ -131,9 +131,6 @@ class JobService final : public ReceivingService<v1::JobService> {
     return StartCall(service_, context, request, response, kRequesters,
                      JobResource(request->job(), "job"), &edge::Coordinator::PayBonus);
   }
-
- private:
-  ServiceContext& service_;
 };
 
 }  // namespace

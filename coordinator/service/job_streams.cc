@@ -187,7 +187,9 @@ grpc::ServerWriteReactor<Response>* StartPulled(ServiceContext& service,
                                                 const Received<Request>& request,
                                                 absl::string_view job, absl::string_view field,
                                                 Roles any_of, Make make) {
-  if (request.malformed) return new RefusedWriter<Response>(MalformedMessage());
+  if (request.malformed) {
+    return new RefusedWriter<Response>(RefuseMalformed(service, *context, any_of));
+  }
   Principal principal;
   const auto admit = [&]() -> absl::StatusOr<Places::Place> {
     TESSERA_ASSIGN_OR_RETURN(principal, service.Admit(*context, any_of, JobResource(job, field)));

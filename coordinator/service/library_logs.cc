@@ -5,10 +5,14 @@
 #include <google/protobuf/stubs/common.h>
 #include <grpcpp/version_info.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "coordinator/service/line_limit.h"
 #include "coordinator/service/log.h"
 
 #define TESSERA_GRPC_SETS_LOG_FUNCTION (GRPC_CPP_VERSION_MAJOR == 1 && GRPC_CPP_VERSION_MINOR < 65)
@@ -33,11 +37,20 @@ namespace tessera::service {
 namespace {
 
 // An error of theirs is at most a warning of ours: a peer can bring it about, and what it means for
-// us we say ourselves.
+// us we say ourselves. Nor can a peer fill the log with it.
 void LogOf(absl::string_view library, LogLevel level, absl::string_view file, int line,
            absl::string_view text) {
   file.remove_prefix(file.rfind('/') + 1);  // npos + 1 is 0.
-  Log(level, library, {{"text", std::string(text)}, {"at", absl::StrCat(file, ":", line)}});
+  const std::string at = absl::StrCat(file, ":", line);
+  static LineLimit& limit = *new LineLimit;  // Their threads may outlive main().
+  const std::optional<int64_t> left_out =
+      level >= LogLevel::kWarning ? limit.Take(at, absl::Now()) : 0;
+  if (!left_out.has_value()) return;
+  if (*left_out > 0) {
+    Log(level, "lines of a library were left out",
+        {{"library", std::string(library)}, {"lines", absl::StrCat(*left_out)}, {"at", at}});
+  }
+  Log(level, library, {{"text", std::string(text)}, {"at", at}});
 }
 
 #if TESSERA_GRPC_SETS_LOG_FUNCTION

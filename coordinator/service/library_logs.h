@@ -4,7 +4,8 @@
 
 namespace tessera::service {
 
-// From here on their lines come through Log(). Call it once, before gRPC is used.
+// From here on their lines come through Log(), of each place in their code at most ten a minute.
+// Call it once, before gRPC is used.
 void RouteLibraryLogs();
 
 }  // namespace tessera::service

@@ -33,7 +33,7 @@ void HideOtherTenantsOfAll(const Principal& principal, v1::ListPoolsResponse* re
 
 class OperatorService final : public ReceivingService<v1::OperatorService> {
  public:
-  explicit OperatorService(ServiceContext* service) : service_(*service) {
+  explicit OperatorService(ServiceContext* service) : ReceivingService(service) {
     Take("CreatePool", UnaryHandler(this, &OperatorService::CreatePool));
     Take("GetPool", UnaryHandler(this, &OperatorService::GetPool));
     Take("ListPools", UnaryHandler(this, &OperatorService::ListPools));
@@ -107,9 +107,6 @@ class OperatorService final : public ReceivingService<v1::OperatorService> {
     return StartCall(service_, context, request, response, kOperators, Resource::Shared(),
                      &edge::Coordinator::ListPartitions);
   }
-
- private:
-  ServiceContext& service_;
 };
 
 }  // namespace

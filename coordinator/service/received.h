@@ -15,7 +15,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "common/check.h"
+#include "common/status_macros.h"
 #include "coordinator/service/grpc_status.h"
+#include "coordinator/service/service_context.h"
 #include "coordinator/service/violations.h"
 #include "google/protobuf/descriptor.h"
 
@@ -31,6 +33,14 @@ struct Received {
 inline absl::Status MalformedMessage() {
   return ErrorWith(absl::StatusCode::kInvalidArgument, v1::FIELD_MALFORMED,
                    "the message cannot be parsed: it is not Protobuf of this type");
+}
+
+// The same, of a call's only message, which is read before the door is: who may not call at all is
+// told that first.
+inline absl::Status RefuseMalformed(const ServiceContext& service,
+                                    const grpc::CallbackServerContext& context, Roles any_of) {
+  TESSERA_RETURN_IF_ERROR(service.Admit(context, any_of).status());
+  return MalformedMessage();
 }
 
 }  // namespace tessera::service
@@ -51,25 +61,29 @@ class SerializationTraits<tessera::service::Received<Message>> {
 
 namespace tessera::service {
 
-// How `Service`, a callback service, receives the method of this index with one message.
-template <typename Service, typename Request, typename Response>
-grpc::internal::MethodHandler* UnaryHandler(
-    Service* service, grpc::ServerUnaryReactor* (Service::*method)(grpc::CallbackServerContext*,
-                                                                   const Request*, Response*)) {
-  return new grpc::internal::CallbackUnaryHandler<Received<Request>, Response>(
-      [service, method](grpc::CallbackServerContext* context, const Received<Request>* request,
-                        Response* response) -> grpc::ServerUnaryReactor* {
-        if (!request->malformed) return (service->*method)(context, &request->message, response);
-        grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-        reactor->Finish(ToGrpc(MalformedMessage()));
-        return reactor;
-      });
-}
-
 // A service of the contract, such as v1::JobService, that says how it receives its methods.
 template <typename Service>
 class ReceivingService : public Service::CallbackService {
  protected:
+  explicit ReceivingService(ServiceContext* service) : service_(*service) {}
+
+  // How `derived`, which is `this`, receives a method with one message.
+  template <typename Derived, typename Request, typename Response>
+  grpc::internal::MethodHandler* UnaryHandler(
+      Derived* derived, grpc::ServerUnaryReactor* (Derived::*method)(grpc::CallbackServerContext*,
+                                                                     const Request*, Response*)) {
+    return new grpc::internal::CallbackUnaryHandler<Received<Request>, Response>(
+        [this, derived, method](grpc::CallbackServerContext* context,
+                                const Received<Request>* request,
+                                Response* response) -> grpc::ServerUnaryReactor* {
+          if (!request->malformed) return (derived->*method)(context, &request->message, response);
+          grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+          // Which roles it asks for is between the method and StartCall().
+          reactor->Finish(ToGrpc(RefuseMalformed(service_, *context, Roles::All())));
+          return reactor;
+        });
+  }
+
   // Receives the method by `handler`, in place of the generated one.
   void Take(const char* method, grpc::internal::MethodHandler* handler) {
     const auto* const service =
@@ -79,6 +93,8 @@ class ReceivingService : public Service::CallbackService {
     TESSERA_CHECK(found != nullptr) << method;
     this->MarkMethodCallback(found->index(), handler);
   }
+
+  ServiceContext& service_;
 };
 
 }  // namespace tessera::service

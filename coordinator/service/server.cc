@@ -34,25 +34,29 @@ absl::Status About(const std::string& file, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(file, " ", status.message()));
 }
 
-absl::StatusOr<std::string> ReadCertificates(const std::string& file) {
-  TESSERA_ASSIGN_OR_RETURN(std::string pem, ReadFile(file));
-  TESSERA_RETURN_IF_ERROR(About(file, CheckCertificates(pem)));
-  return pem;
-}
+struct ServerTls {
+  std::shared_ptr<grpc::ServerCredentials> credentials;
+  absl::Time certificate_end;
+};
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(const TlsFiles& tls) {
-  if (!tls.enabled()) return grpc::InsecureServerCredentials();
+absl::StatusOr<ServerTls> ReadTls(const TlsFiles& tls, absl::Time now) {
+  if (!tls.enabled()) return ServerTls{grpc::InsecureServerCredentials(), absl::InfiniteFuture()};
   grpc::SslServerCredentialsOptions options;
   grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  TESSERA_ASSIGN_OR_RETURN(pair.cert_chain, ReadCertificates(tls.certificate));
+  TESSERA_ASSIGN_OR_RETURN(pair.cert_chain, ReadFile(tls.certificate));
+  TESSERA_RETURN_IF_ERROR(About(tls.certificate, CheckCertificates(pair.cert_chain)));
+  // The first one is the server's own. What else there is a client may do without.
+  const Validity own = ValiditiesOf(pair.cert_chain).front();
+  TESSERA_RETURN_IF_ERROR(About(tls.certificate, CheckTime(own, now)));
   TESSERA_ASSIGN_OR_RETURN(pair.private_key, ReadFile(tls.key));
   TESSERA_RETURN_IF_ERROR(About(tls.key, CheckPrivateKey(pair.private_key, pair.cert_chain)));
   options.pem_key_cert_pairs.push_back(std::move(pair));
   if (!tls.client_ca.empty()) {
-    TESSERA_ASSIGN_OR_RETURN(options.pem_root_certs, ReadCertificates(tls.client_ca));
+    TESSERA_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(tls.client_ca));
+    TESSERA_RETURN_IF_ERROR(About(tls.client_ca, CheckRoots(options.pem_root_certs, now)));
     options.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
   }
-  return grpc::SslServerCredentials(options);
+  return ServerTls{grpc::SslServerCredentials(options), own.end};
 }
 
 absl::Status CannotListen(absl::string_view listen, absl::string_view why) {
@@ -87,8 +91,8 @@ absl::Status CheckPort(const std::string& listen) {
 
 }  // namespace
 
-absl::Status CheckListening(const ServerOptions& options) {
-  TESSERA_RETURN_IF_ERROR(CredentialsOf(options.tls).status());
+absl::Status CheckListening(const ServerOptions& options, absl::Time now) {
+  TESSERA_RETURN_IF_ERROR(ReadTls(options.tls, now).status());
   return absl::StartsWith(options.listen, "unix:") ? absl::OkStatus() : CheckPort(options.listen);
 }
 
@@ -130,20 +134,20 @@ Server::Server() = default;
 Server::~Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
-                                                      ServiceContext* context) {
-  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
-                           CredentialsOf(options.tls));
+                                                      ServiceContext* context, absl::Time now) {
+  TESSERA_ASSIGN_OR_RETURN(const ServerTls tls, ReadTls(options.tls, now));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
   std::unique_ptr<Server> server(new Server);
+  server->certificate_end_ = tls.certificate_end;
   server->jobs_ = MakeJobService(context);
   server->work_ = MakeWorkService(context);
   server->operators_ = MakeOperatorService(context);
 
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options.listen, credentials, &port);
+  builder.AddListeningPort(options.listen, tls.credentials, &port);
   builder.RegisterService(server->jobs_.get());
   builder.RegisterService(server->work_.get());
   builder.RegisterService(server->operators_.get());

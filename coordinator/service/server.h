@@ -41,18 +41,21 @@ struct ServerOptions {
 absl::Status CheckDoors(const ServerOptions& options, bool has_tokens);
 
 // What can be known before anything is started: whether the TLS files are there (NOT_FOUND) and are
-// what they should be (INVALID_ARGUMENT), and whether the port is free (UNAVAILABLE).
-absl::Status CheckListening(const ServerOptions& options);
+// what they should be at `now` (INVALID_ARGUMENT), and whether the port is free (UNAVAILABLE).
+absl::Status CheckListening(const ServerOptions& options, absl::Time now);
 
 class Server {
  public:
   // Listens, and serves. `context` outlives the server. Errors are those of CheckListening().
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
-                                                       ServiceContext* context);
+                                                       ServiceContext* context, absl::Time now);
   ~Server();
 
   // What clients connect to: `listen` with the port that it got.
   const std::string& address() const { return address_; }
+
+  // Until when the certificate is valid that it shows; the infinite future without TLS.
+  absl::Time certificate_end() const { return certificate_end_; }
 
   // Whether calls that change something can succeed: what the health service says for "",
   // JobService and WorkService. OperatorService answers in any case, about the trouble too.
@@ -72,6 +75,7 @@ class Server {
   std::unique_ptr<grpc::Service> operators_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
+  absl::Time certificate_end_;
 };
 
 }  // namespace tessera::service

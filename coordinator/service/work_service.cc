@@ -354,7 +354,7 @@ class RefusedStream final
 
 class WorkService final : public ReceivingService<v1::WorkService> {
  public:
-  explicit WorkService(ServiceContext* service) : service_(*service) {
+  explicit WorkService(ServiceContext* service) : ReceivingService(service) {
     Take("Work",
          new grpc::internal::CallbackBidiHandler<Received<v1::WorkRequest>, v1::WorkResponse>(
              [this](grpc::CallbackServerContext* context) { return Begin(context); }));
@@ -372,8 +372,6 @@ class WorkService final : public ReceivingService<v1::WorkService> {
     stream->Start();
     return stream.get();
   }
-
-  ServiceContext& service_;
 };
 
 }  // namespace

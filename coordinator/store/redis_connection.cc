@@ -53,6 +53,15 @@ absl::Status CheckServer(absl::string_view info) {
   return absl::OkStatus();
 }
 
+// Of an error in answer to the handshake. Who lacks the right credential lacks it until an operator
+// has changed something, here or there; all else may pass by itself.
+absl::StatusCode HandshakeCode(absl::string_view error) {
+  for (const absl::string_view of_credential : {"WRONGPASS ", "NOAUTH ", "NOPERM ", "ERR AUTH "}) {
+    if (absl::StartsWith(error, of_credential)) return absl::StatusCode::kFailedPrecondition;
+  }
+  return absl::StatusCode::kUnavailable;
+}
+
 // What Redis says when it did not even begin. The caller may try the same again.
 constexpr std::array<absl::string_view, 14> kRefusals = {
     "OOM",        "READONLY",   "MISCONF",     "LOADING",  "BUSY",  "NOAUTH", "NOPERM",
@@ -124,6 +133,9 @@ class RedisConnection::State : public std::enable_shared_from_this<State> {
   void EndPredecessor(const std::shared_ptr<Link>& link, int64_t id, std::string run_id);
   void Connected(const std::shared_ptr<Link>& link, int64_t id, std::string run_id);
   void WatchReplies(const std::shared_ptr<Link>& link);
+  // The server answered `command` of the handshake with an error.
+  void Refused(const std::shared_ptr<Link>& link, absl::string_view command,
+               const redisReply* reply);
   // The connection is gone; hiredis knows.
   void Lost(const std::shared_ptr<Link>& link, absl::string_view why,
             absl::StatusCode code = absl::StatusCode::kUnavailable);
@@ -300,7 +312,7 @@ void RedisConnection::State::Authenticate(const std::shared_ptr<Link>& link) {
   Send(link, arguments, [this, link](const redisReply* reply) {
     if (reply == nullptr) return;
     if (reply->type == REDIS_REPLY_ERROR) {
-      GiveUp(link, Text(reply));
+      Refused(link, "AUTH", reply);
       return;
     }
     Introduce(link);
@@ -312,7 +324,7 @@ void RedisConnection::State::Introduce(const std::shared_ptr<Link>& link) {
   Send(link, {"CLIENT", "ID"}, [this, link, id](const redisReply* reply) {
     if (reply == nullptr || link->lost) return;
     if (reply->type != REDIS_REPLY_INTEGER) {
-      GiveUp(link, absl::StrCat("CLIENT ID: ", Text(reply)));
+      Refused(link, "CLIENT ID", reply);
       return;
     }
     *id = reply->integer;
@@ -320,7 +332,7 @@ void RedisConnection::State::Introduce(const std::shared_ptr<Link>& link) {
   Send(link, {"INFO"}, [this, link, id](const redisReply* reply) {
     if (reply == nullptr || link->lost) return;
     if (reply->type != REDIS_REPLY_STRING) {
-      GiveUp(link, absl::StrCat("INFO: ", Text(reply)));
+      Refused(link, "INFO", reply);
       return;
     }
     if (const absl::Status status = CheckServer(Text(reply)); !status.ok()) {
@@ -342,11 +354,16 @@ void RedisConnection::State::EndPredecessor(const std::shared_ptr<Link>& link, i
        [this, link, id, run_id = std::move(run_id)](const redisReply* reply) mutable {
          if (reply == nullptr || link->lost) return;
          if (reply->type != REDIS_REPLY_INTEGER) {
-           GiveUp(link, absl::StrCat("CLIENT KILL: ", Text(reply)));
+           Refused(link, "CLIENT KILL", reply);
            return;
          }
          Connected(link, id, std::move(run_id));
        });
+}
+
+void RedisConnection::State::Refused(const std::shared_ptr<Link>& link, absl::string_view command,
+                                     const redisReply* reply) {
+  GiveUp(link, absl::StrCat(command, ": ", Text(reply)), HandshakeCode(Text(reply)));
 }
 
 void RedisConnection::State::Connected(const std::shared_ptr<Link>& link, int64_t id,

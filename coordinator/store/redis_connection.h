@@ -77,8 +77,8 @@ class RedisConnection {
   // True from the end of the handshake until the connection is lost.
   bool connected() const;
   // Why there is no connection, for logs and for the messages of failed calls; OK while connected.
-  // FAILED_PRECONDITION: the server is refused as it is, and trying again helps only once it is
-  // another one or set up differently. Else UNAVAILABLE.
+  // FAILED_PRECONDITION: the server is refused as it is, or refuses our credential, and trying again
+  // helps only once something is set up differently. Else UNAVAILABLE. It goes on trying after both.
   const absl::Status& last_error() const;
   // How often the handshake was completed.
   int64_t connections() const;

@@ -191,7 +191,8 @@ TEST_F(CliTest, ResultsAreFollowedAndResumed) {
   std::map<std::string, Json> newest;
   for (const Json& result : Lines(followed.out)) {
     Json& kept = newest[result["item_key"]];
-    if (kept.is_null() || kept["revision"] < result["revision"]) kept = result;
+    // As docs/cli.md says; an item may end without another revision.
+    if (kept.is_null() || kept["revision"] <= result["revision"]) kept = result;
   }
   EXPECT_EQ(newest.size(), static_cast<size_t>(kItems));
   for (const Json& result : Lines(Tessera({"results", job, "--json"}).out)) {
@@ -420,6 +421,37 @@ TEST_F(CliTest, ARepeatIsComparedAndRefusesAnotherFile) {
                       HasSubstr("next: give the file that the job was made of"),
                       HasSubstr("another --request-id, or none, makes a new job")));
   }
+}
+
+// Which name a file has is not what makes it another one, unless the job is named.
+TEST_F(CliTest, AMendedFileMayHaveAnotherName) {
+  const auto submit = [&](const std::string& name, const std::string& text,
+                          std::vector<std::string> more) {
+    std::vector<std::string> words = {"submit",       File(name, text),   "--classes",
+                                      "a,b",          "--item-bytes-max", "100000",
+                                      "--request-id", "mended-job"};
+    words.insert(words.end(), more.begin(), more.end());
+    return Tessera(words);
+  };
+  const std::string begun = "id,a\n1,x\n";
+  const Ended broken = submit(
+      "first.csv", absl::StrCat(begun, "2,", std::string(70'000, 'x'), "\n"), {"--budget", "1"});
+  ASSERT_EQ(broken.code, 2) << broken.err;
+
+  const std::string mended = begun + "2,y\n";
+  const Ended other = submit("second.csv", mended, {"--budget", "2", "--json"});
+  EXPECT_EQ(other.code, 5) << other.err;
+  const Json error = Json::parse(other.err)["error"];
+  EXPECT_EQ(error["reason"], "REQUEST_ID_REUSED");
+  EXPECT_THAT(std::string(error["next"]), AllOf(HasSubstr("--name"), HasSubstr("second job")));
+  const std::string job = error["metadata"]["job"];
+  EXPECT_EQ(TesseraJson({"jobs", job})["display_name"], "first");
+  EXPECT_EQ(submit("second.csv", mended, {"--budget", "1", "--name", "second"}).code, 5);
+
+  const Ended gone_on = submit("second.csv", mended, {"--budget", "1"});
+  EXPECT_EQ(gone_on.code, 0) << gone_on.err;
+  EXPECT_EQ(gone_on.out, job + "\n");
+  EXPECT_EQ(TesseraJson({"jobs", job})["counts"]["items"], 2);
 }
 
 // A submission that broke off is not gone on with by another file: the one would be mixed into the

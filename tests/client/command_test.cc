@@ -323,7 +323,8 @@ TEST(CommandTest, AConnectionThatComesToNothingSaysWhatMayBeWrongWithIt) {
                         "failed to connect to all addresses; last error: UNKNOWN: ", why)),
                     "host:1");
   };
-  EXPECT_THAT(next("Ssl handshake failed: certificate verify failed"), HasSubstr("--tls-ca FILE"));
+  EXPECT_THAT(next("Ssl handshake failed: certificate verify failed"),
+              AllOf(HasSubstr("--tls-ca FILE"), HasSubstr("expired")));
   EXPECT_THAT(next("Ssl handshake failed: wrong version number"), HasSubstr("leave out --tls"));
   EXPECT_THAT(next("Peer name a is not in peer certificate"), HasSubstr("--server"));
   EXPECT_THAT(next("ipv4:1: Socket closed"), HasSubstr("give --tls"));

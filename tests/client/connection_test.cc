@@ -21,6 +21,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tessera/v1/job_service.grpc.pb.h"
+#include "tests/support/certificate.h"
 #include "tests/support/status_matchers.h"
 
 namespace tessera::client {
@@ -28,6 +29,7 @@ namespace {
 
 using testing::HasReason;
 using testing::IsOk;
+using testing::MakeCertificate;
 using testing::StatusIs;
 
 // Jobs with an intake, and a list of errors that the next calls end with.
@@ -284,6 +286,14 @@ TEST(TokenTest, WhatNoHeaderCanHoldIsRefusedAndNotRepeated) {
 TEST(TlsTest, WhatHoldsNoCertificateIsRefusedBeforeItIsTried) {
   EXPECT_THAT(Client::Connect({.tls_ca_pem = "junk"}),
               StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("--tls-ca")));
+  const auto valid_until = [](absl::Time end) {
+    return MakeCertificate(end - absl::Hours(48), end).certificate;
+  };
+  const std::string expired = valid_until(absl::Now() - absl::Hours(24));
+  EXPECT_THAT(Client::Connect({.tls_ca_pem = expired}),
+              StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("expired on ")));
+  EXPECT_THAT(Client::Connect({.tls_ca_pem = expired + valid_until(absl::Now() + absl::Hours(24))}),
+              IsOk());
 }
 
 TEST(TokenTest, OneLeavesThisMachineWithTlsOnly) {

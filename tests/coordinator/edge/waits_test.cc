@@ -341,6 +341,42 @@ TEST_F(WaitsTest, TheEndOfAJobBringsWhatWasNeverAnswered) {
   EXPECT_TRUE((*nothing)->ended);
 }
 
+// Its last revision is where it was opened again, and the end makes no other of it: of two results with
+// one revision the FINAL one is the newer, and it comes last.
+TEST_F(WaitsTest, AnItemThatWasOpenedAgainEndsUnderTheSameRevision) {
+  ASSERT_THAT(world_.Add(job_, 0, 1), IsOk());
+  v1::WorkRequest lease;
+  CoordinatorWorld::AddLease(lease, 1, "ann");
+  world_.Send(session_, lease);
+  const v1::Assigned assigned = sink_.Take().assigned(0);
+  v1::WorkRequest submit;
+  CoordinatorWorld::AddSubmit(submit, assigned);
+  world_.Send(session_, submit);
+  v1::ReviewAnswersRequest reject;
+  reject.set_job(job_);
+  v1::Review& review = *reject.add_reviews();
+  review.set_assignment(assigned.assignment());
+  review.set_item_key("item0");
+  review.set_decision(v1::REVIEW_DECISION_REJECT);
+  review.set_reason("wrong");
+  ASSERT_THAT(world_.Call(&Coordinator::ReviewAnswers, reject), IsOk());
+
+  const auto opened = WaitResults("", true);
+  ASSERT_TRUE(opened->has_value());
+  ASSERT_THAT((*opened)->response->results(), SizeIs(1));
+  const v1::Result& before = (*opened)->response->results(0);
+  EXPECT_EQ(before.state(), v1::ITEM_STATE_IN_PROGRESS);
+  EXPECT_EQ(before.finality(), v1::FINALITY_PROVISIONAL);
+  const auto end = WaitResults((*opened)->response->resume_token(), true);
+  Finalise();
+  ASSERT_TRUE(end->has_value());
+  ASSERT_THAT((*end)->response->results(), SizeIs(1));
+  const v1::Result& after = (*end)->response->results(0);
+  EXPECT_EQ(after.state(), v1::ITEM_STATE_UNRESOLVED);
+  EXPECT_EQ(after.finality(), v1::FINALITY_FINAL);
+  EXPECT_EQ(after.revision(), before.revision());
+}
+
 TEST_F(WaitsTest, ManyResultsComeInSeveralMessagesEachItemOnce) {
   for (int i = 0; i < 25; ++i) ASSERT_THAT(world_.Add(job_, i * 100, 100), IsOk());
   Finalise();

@@ -20,6 +20,7 @@
 #include "coordinator/service/credentials.h"
 #include "tessera/v1/operator_service.grpc.pb.h"
 #include "tests/coordinator/service/service_world.h"
+#include "tests/support/certificate.h"
 #include "tests/support/coordinator_process.h"
 #include "tests/support/program.h"
 #include "tests/support/redis_fixture.h"
@@ -29,6 +30,7 @@ namespace tessera::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 grpc::Status ListPools(const std::shared_ptr<grpc::Channel>& channel,
                        const std::string& authorization) {
@@ -153,13 +155,13 @@ std::string Contents(const std::string& path) {
 
 class TlsTest : public ::testing::Test {
  protected:
-  // A certificate for localhost that vouches for itself.
-  void MakeCertificate(const std::string& name) {
-    const std::string command = absl::StrCat(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
-        "/CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout ",
-        folder_.Join(name + ".key"), " -out ", folder_.Join(name + ".pem"), " 2>/dev/null");
-    ASSERT_EQ(std::system(command.c_str()), 0);
+  // Valid since then, and for so long from now.
+  void Make(const std::string& name, absl::Duration since = absl::Hours(1),
+            absl::Duration left = absl::Hours(24 * 30)) {
+    const absl::Time now = absl::Now();
+    const TestCertificate made = MakeCertificate(now - since, now + left);
+    std::ofstream(folder_.Join(name + ".key")) << made.key;
+    std::ofstream(folder_.Join(name + ".pem")) << made.certificate;
   }
 
   std::shared_ptr<grpc::Channel> Channel(const CoordinatorProcess& coordinator,
@@ -180,7 +182,7 @@ class TlsTest : public ::testing::Test {
 };
 
 TEST_F(TlsTest, TokensTravelEncrypted) {
-  MakeCertificate("server");
+  Make("server");
   std::ofstream(folder_.Join("tokens")) << TokensFile();
   CoordinatorProcess coordinator(
       {.flags = {"--tls-cert", folder_.Join("server.pem"), "--tls-key", folder_.Join("server.key"),
@@ -195,8 +197,8 @@ TEST_F(TlsTest, TokensTravelEncrypted) {
 }
 
 TEST_F(TlsTest, AFileThatIsNoGoodIsNamed) {
-  MakeCertificate("server");
-  MakeCertificate("other");
+  Make("server");
+  Make("other");
   std::ofstream(folder_.Join("junk")) << "junk";
   std::ofstream(folder_.Join("torn"))
       << "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -216,10 +218,43 @@ TEST_F(TlsTest, AFileThatIsNoGoodIsNamed) {
   }
 }
 
+TEST_F(TlsTest, ACertificateIsTakenInItsTimeOnly) {
+  Make("server");
+  Make("expired", absl::Hours(48), -absl::Hours(24));
+  Make("future", -absl::Hours(24), absl::Hours(48));
+  for (const auto& [own, authority, named] : std::vector<std::array<std::string, 3>>{
+           {"expired", "server", "expired.pem cannot be used: its certificate expired on "},
+           {"future", "server", "future.pem cannot be used: its certificate is not valid before "},
+           {"server", "expired", "expired.pem cannot be used: its certificate expired on "}}) {
+    const auto run =
+        RunCoordinator({"--listen", "127.0.0.1:0", "--data-dir", folder_.Join("data"), "--tls-cert",
+                        folder_.Join(own + ".pem"), "--tls-key", folder_.Join(own + ".key"),
+                        "--tls-client-ca", folder_.Join(authority + ".pem")});
+    EXPECT_EQ(run.exit_status, 2) << named;
+    EXPECT_THAT(run.err, HasSubstr(named));
+    EXPECT_FALSE(std::filesystem::exists(folder_.Join("data")));
+  }
+}
+
+TEST_F(TlsTest, ACertificateThatEndsSoonIsInTheLog) {
+  const auto log_of = [&](const std::string& name) {
+    CoordinatorProcess coordinator({.flags = {"--tls-cert", folder_.Join(name + ".pem"),
+                                              "--tls-key", folder_.Join(name + ".key")},
+                                    .wait_for_health = false});
+    EXPECT_EQ(coordinator.Stop(), 0);
+    return coordinator.log();
+  };
+  Make("soon", absl::Hours(1), absl::Hours(24 * 13));
+  EXPECT_THAT(log_of("soon"),
+              HasSubstr("level=warning msg=\"the TLS certificate ends soon\" end="));
+  Make("later");
+  EXPECT_THAT(log_of("later"), Not(HasSubstr("the TLS certificate")));
+}
+
 TEST_F(TlsTest, WithAClientAuthorityOnlyItsHoldersConnect) {
-  MakeCertificate("server");
-  MakeCertificate("client");
-  MakeCertificate("stranger");
+  Make("server");
+  Make("client");
+  Make("stranger");
   CoordinatorProcess coordinator(
       {.flags = {"--tls-cert", folder_.Join("server.pem"), "--tls-key", folder_.Join("server.key"),
                  "--tls-client-ca", folder_.Join("client.pem")},

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/numbers.h"
+#include "absl/time/clock.h"
 #include "coordinator/service/server.h"
 #include "coordinator/service/service_context.h"
 #include "tests/support/status_matchers.h"
@@ -79,7 +80,7 @@ int Answered(const ServiceLimits& limits) {
   NoExecutor executor;
   const auto credentials = Credentials::Open();
   ServiceContext context(&executor, credentials.get(), limits);
-  const auto server = Server::Start({.listen = "127.0.0.1:0"}, &context);
+  const auto server = Server::Start({.listen = "127.0.0.1:0"}, &context, absl::Now());
   EXPECT_THAT(server.status(), IsOk());
   int answered = 0;
   {

@@ -236,6 +236,22 @@ TEST(ProcessTest, ARedisThatIsNotSetUpAsItHasToBeIsRefusedAtOnce) {
   EXPECT_THAT(run.err, HasSubstr("noeviction"));
 }
 
+// Nor does it where the password is wrong.
+TEST(ProcessTest, ARedisThatRefusesTheCredentialEndsTheStartAtOnce) {
+  CoordinatorProcess other;  // For its Redis.
+  Redis(other, {"CONFIG", "SET", "requirepass", "secret"});
+  std::ofstream(other.Join("password")) << "wrong\n";
+  std::vector<std::string> flags = {"--listen", "127.0.0.1:0", "--redis",
+                                    absl::StrCat("unix:", other.Join("data/redis.sock"))};
+  const CoordinatorRun without = RunCoordinator(flags);
+  EXPECT_EQ(without.exit_status, 2);
+  EXPECT_THAT(without.err, HasSubstr("NOAUTH"));
+  flags.insert(flags.end(), {"--redis-password-file", other.Join("password")});
+  const CoordinatorRun with = RunCoordinator(flags);
+  EXPECT_EQ(with.exit_status, 2);
+  EXPECT_THAT(with.err, HasSubstr("WRONGPASS"));
+}
+
 TEST(ProcessTest, TroubleWithTheStoreIsInTheLogWhenItBeginsAndWhenItEnds) {
   CoordinatorProcess coordinator;
   const auto jobs = v1::JobService::NewStub(coordinator.Channel());

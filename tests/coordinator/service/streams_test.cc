@@ -4,12 +4,16 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "google/protobuf/text_format.h"
 #include "tessera/v1/job_service.grpc.pb.h"
 #include "tessera/v1/operator_service.grpc.pb.h"
@@ -94,7 +98,24 @@ TEST_F(StreamsTest, BytesThatAreNoMessageAreRefusedByEveryKindOfMethod) {
     if (c.messages.size() == 2 && std::string(c.method) == "JobService/AddItems") {
       EXPECT_EQ(outcome.metadata.at("committed_offset"), "1");
     }
+    // Who may not call is not told what is wrong with it.
+    for (const char* token : {"", "unknown"}) {
+      EXPECT_EQ(world_->CallRaw(token, c.method, c.messages).code,
+                grpc::StatusCode::UNAUTHENTICATED);
+    }
   }
+}
+
+// A library has a line to say of each.
+TEST_F(StreamsTest, StrangersDoNotFillTheLog) {
+  constexpr int kCalls = 50;
+  for (int i = 0; i < kCalls; ++i) {
+    world_->CallRaw("", "JobService/GetJob", {"\x0a\x02\xc3\x28"});  // A name that is not UTF-8.
+  }
+  const std::vector<std::string> lines = absl::StrSplit(world_->process().log(), '\n');
+  EXPECT_LT(std::count_if(lines.begin(), lines.end(),
+                          [](const std::string& line) { return absl::StrContains(line, "UTF-8"); }),
+            kCalls / 2);
 }
 
 // Clients that are told nothing else accept 4 MiB.

@@ -442,9 +442,22 @@ TEST_F(RedisStoreTest, APasswordIsNeededAndTakenWhereThereIsOne) {
   EXPECT_EQ(redis_.Command("CONFIG SET requirepass secret"), "OK");
   Connect();
   AwaitError("NOAUTH");
+  EXPECT_THAT(connection_->last_error(), StatusIs(absl::StatusCode::kFailedPrecondition));
   Connect({.password = "wrong"});
   AwaitError("WRONGPASS");
+  EXPECT_THAT(connection_->last_error(), StatusIs(absl::StatusCode::kFailedPrecondition));
   ConnectAndWait({.password = "secret"});
+  EXPECT_THAT(Append({1, 0}), IsOk());
+}
+
+TEST_F(RedisStoreTest, APasswordThatIsChangedMeanwhileIsWaitedFor) {
+  EXPECT_EQ(redis_.Command("ACL SETUSER tessera on >secret ~* +@all"), "OK");
+  ConnectAndWait({.user = "tessera", .password = "secret"});
+  EXPECT_EQ(redis_.Command("ACL SETUSER tessera resetpass >other"), "OK");
+  EXPECT_EQ(redis_.Command("CLIENT KILL USER tessera"), "1");
+  AwaitError("WRONGPASS");
+  EXPECT_EQ(redis_.Command("ACL SETUSER tessera >secret"), "OK");
+  AwaitConnections(2);
   EXPECT_THAT(Append({1, 0}), IsOk());
 }
 
