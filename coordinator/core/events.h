@@ -69,9 +69,10 @@ struct OwnerStarted {
   uint64_t nonce = 0;  // Of this owner's run: tells two owners of one epoch apart.
   absl::Time at;
   absl::Duration outage;
-  // The last record before this owner's first; 0-0 where there was none, or where the owner is the
-  // same and only an outage is over.
-  RecordId inherited;
+  // The last records of the owners before, as far as no earlier start has told of them: more than one
+  // where an owner wrote its first record and no start. None where the owner is the same and only an
+  // outage is over.
+  std::vector<RecordId> inherited;
 };
 inline void Fields(auto& v, OwnerStarted& e) {
   v("nonce", e.nonce);

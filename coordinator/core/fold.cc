@@ -95,6 +95,10 @@ void PartitionState::CloseRecord() { rep_->record_open = false; }
 
 absl::Time PartitionState::time() const { return rep_->partition.time; }
 
+RecordId PartitionState::latest_end() const {
+  return rep_->partition.ends.empty() ? RecordId{} : rep_->partition.ends.back();
+}
+
 bool PartitionState::Remembers(RecordId record, RecordId last) const {
   if (record == RecordId{}) return true;
   if (record.epoch == last.epoch) return record <= last;

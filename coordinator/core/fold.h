@@ -249,6 +249,8 @@ class PartitionState {
   // of the owner whose epoch it is of. `last`: the last record so far, of the owner at work. Owners
   // whose ends are forgotten are taken at their word.
   bool Remembers(RecordId record, RecordId last) const;
+  // Where the latest owner ended that a start has told of; 0-0 if none has.
+  RecordId latest_end() const;
   uint32_t jobs() const;                      // Ever created; indexes are below it.
   const JobState* job(JobIndex index) const;  // Nothing: never was, or was deleted.
   JobState* mutable_job(JobIndex index);      // For derived data that rides along (see items.h).

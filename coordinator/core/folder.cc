@@ -83,13 +83,15 @@ class PartitionState::Folder {
 
   void operator()(const OwnerStarted& e) {
     Time(e.at);
-    if (e.inherited != RecordId{} && ChangesPartition()) {
+    if (!e.inherited.empty() && ChangesPartition()) {
       std::vector<RecordId>& ends = rep_.partition.ends;
-      if (!ends.empty() && e.inherited.epoch <= ends.back().epoch) {
-        return Broken("an owner is not the next one");
+      for (const RecordId end : e.inherited) {
+        if (!ends.empty() && end.epoch <= ends.back().epoch) {
+          return Broken("an owner is not the next one");
+        }
+        ends.push_back(end);
       }
-      ends.push_back(e.inherited);
-      if (ends.size() > kEndsKept) ends.erase(ends.begin());
+      if (ends.size() > kEndsKept) ends.erase(ends.begin(), ends.end() - kEndsKept);
     }
     if (e.outage <= absl::ZeroDuration() || Mutated(Mutation::kDeadlineNotShifted)) return;
     for (uint32_t j = 0; j < rep_.jobs.size(); ++j) {

@@ -265,11 +265,13 @@ absl::Time Partition::Impl::Advance(absl::Time now) {
 
 // --- Time ----------------------------------------------------------------------------------------
 
-void Partition::Impl::Start(uint64_t nonce, absl::Time now, RecordId inherited) {
+void Partition::Impl::Start(uint64_t nonce, absl::Time now, std::vector<RecordId> inherited) {
   const absl::Time last = state_.time();
   now = Advance(now);
   const absl::Duration outage = last == absl::InfinitePast() ? absl::ZeroDuration() : now - last;
-  Emit(OwnerStarted{.nonce = nonce, .at = now, .outage = outage, .inherited = inherited});
+  std::erase_if(inherited, [&](RecordId end) { return end.epoch <= state_.latest_end().epoch; });
+  Emit(
+      OwnerStarted{.nonce = nonce, .at = now, .outage = outage, .inherited = std::move(inherited)});
   due_.clear();
   for (uint32_t j = 0; j < state_.jobs(); ++j) {
     const JobState* job = state_.job(JobIndex(j));
@@ -345,8 +347,8 @@ std::string Partition::TakeEvents() { return std::exchange(impl_->events_, {}); 
 std::vector<FitWork> Partition::TakeFitWork() { return std::exchange(impl_->fit_work_, {}); }
 Notices Partition::TakeNotices() { return std::exchange(impl_->notices_, {}); }
 
-void Partition::Start(uint64_t nonce, absl::Time now, RecordId inherited) {
-  impl_->Start(nonce, now, inherited);
+void Partition::Start(uint64_t nonce, absl::Time now, std::vector<RecordId> inherited) {
+  impl_->Start(nonce, now, std::move(inherited));
 }
 void Partition::Tick(absl::Time now) { impl_->Tick(now); }
 absl::Time Partition::NextWake() const { return impl_->NextWake(); }

@@ -84,9 +84,9 @@ class Partition {
   Notices TakeNotices();
 
   // First call of a new owner: shifts open deadlines and graces by the outage, which runs from the
-  // last record's time to `now`. `inherited`: the last record of the owners before. Called again when
-  // an outage of the same owner is over, with 0-0.
-  void Start(uint64_t nonce, absl::Time now, RecordId inherited = {});
+  // last record's time to `now`. `inherited`: the last record of each owner before, in order, as far
+  // as they are known. Called again when an outage of the same owner is over, with none.
+  void Start(uint64_t nonce, absl::Time now, std::vector<RecordId> inherited = {});
 
   // Lets time pass: ends leases at their deadlines (with the drafts they have) and graces, starts
   // and ends jobs, moves a few pages to a newer fit. Where there is more to do than one record

@@ -72,7 +72,7 @@ class Partition::Impl {
   // What an answer costs may have changed, and with it whether jobs can go on.
   void PricesChanged();
   absl::Time Advance(absl::Time now);  // The time that counts: never backwards, to the microsecond.
-  void Start(uint64_t nonce, absl::Time now, RecordId inherited);
+  void Start(uint64_t nonce, absl::Time now, std::vector<RecordId> inherited);
   void Tick(absl::Time now);
   absl::Time NextWake() const;
   void RebuildJob(JobIndex index);

@@ -305,9 +305,11 @@ class PartitionHost::Impl {
     sizes_ = std::move(loaded.sizes);
     ended_ = std::move(loaded.ended);
     // As it stands in the journal: the owner before may have written on until our fence was there.
-    RecordId inherited;
+    std::vector<RecordId> inherited;
     for (const RecordId id : loaded.tail) {
-      if (id < last_closed_) inherited = id;
+      if (id >= last_closed_) break;
+      if (inherited.empty() || inherited.back().epoch != id.epoch) inherited.emplace_back();
+      inherited.back() = id;
     }
     std::deque<std::pair<RecordId, size_t>> records;
     for (size_t i = 0; i < loaded.tail.size(); ++i) {
@@ -332,7 +334,7 @@ class PartitionHost::Impl {
     write_behind_->Committed(last_closed_);
     open_id_ = last_closed_.Next();
     partition_->BeginRecord(open_id_);
-    partition_->Start(options_.nonce, now_, inherited);
+    partition_->Start(options_.nonce, now_, std::move(inherited));
     Gather();
     CloseRecord();  // When it is committed, we serve.
   }
