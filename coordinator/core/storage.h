@@ -66,8 +66,8 @@ class Store {
   // {0-0, ""} for a journal that never was.
   virtual void LastRecord(DoneWith<StoredRecord> done) = 0;
 
-  // Its id alone, at next to no cost: for one who only looks whether the journal is still where it
-  // was. It does not stand in for LastRecord() on a new connection.
+  // Its id alone, without sending its bytes: for one who only looks whether the journal is still
+  // where it was. It costs the store some milliseconds where the last record has megabytes. It does not stand in for LastRecord() on a new connection.
   virtual void LastId(DoneWith<RecordId> done) = 0;
 
   // Up to `records_max` records with ids from `from` on, in order.

@@ -526,32 +526,52 @@ class PartitionHost::Impl {
     if (!ask) return;
     asked_for_ = std::exchange(to_ask_for_, {});
     const RecordId committed = committer_->committed();
-    store_->LastId(lifeline_.Guard([this, committed](absl::StatusOr<RecordId> last) {
-      if (state_ != HostState::kServing) return;
-      if (MayPass(last.status())) {
-        // A single request that was lost is no trouble.
-        if (std::exchange(unheard_, true)) heard_ = last.status();
-        // They are asked for again.
-        to_ask_for_.insert(to_ask_for_.begin(), std::make_move_iterator(asked_for_.begin()),
-                           std::make_move_iterator(asked_for_.end()));
-        asked_for_.clear();
-        listen_at_ = now_ + kListenAgain;
-        return;
-      }
-      listen_at_ = to_ask_for_.empty() ? now_ + kListenInterval : now_;
-      unheard_ = false;
-      heard_ = absl::OkStatus();
-      if (!last.ok()) return Fail(last.status());
-      if (last->epoch > committed.epoch) {
-        Fail(absl::AbortedError(absl::StrCat("fenced: the journal goes on at ", last->ToString(),
-                                             " with another owner's record")));
-      } else if (*last < committed) {
-        Fail(absl::DataLossError(absl::StrCat("the journal ends at ", last->ToString(), ", but ",
-                                              committed.ToString(), " had been acknowledged")));
-      } else {
-        for (auto& done : std::exchange(asked_for_, {})) WhenCommitted(std::move(done));
-      }
-    }));
+    if (now_ >= look_whole_at_) {
+      look_whole_at_ = now_ + kListenInterval;
+      store_->LastId(lifeline_.Guard(
+          [this, committed](const absl::StatusOr<RecordId>& last) { OnHeard(committed, last); }));
+      return;
+    }
+    // That nobody writes behind us is cheap to see, however large the last record is.
+    store_->ReadJournal(
+        committed.Next(), 1,
+        lifeline_.Guard([this, committed](absl::StatusOr<std::vector<StoredRecord>> later) {
+          absl::StatusOr<RecordId> last = committed;
+          if (!later.ok()) {
+            last = later.status();
+          } else if (!later->empty()) {
+            last = later->back().id;
+          }
+          OnHeard(committed, last);
+        }));
+  }
+
+  // `last`: the journal's last id, or one that lies behind `committed`.
+  void OnHeard(RecordId committed, const absl::StatusOr<RecordId>& last) {
+    if (state_ != HostState::kServing) return;
+    if (MayPass(last.status())) {
+      // A single request that was lost is no trouble.
+      if (std::exchange(unheard_, true)) heard_ = last.status();
+      // They are asked for again.
+      to_ask_for_.insert(to_ask_for_.begin(), std::make_move_iterator(asked_for_.begin()),
+                         std::make_move_iterator(asked_for_.end()));
+      asked_for_.clear();
+      listen_at_ = now_ + kListenAgain;
+      return;
+    }
+    listen_at_ = to_ask_for_.empty() ? now_ + kListenInterval : now_;
+    unheard_ = false;
+    heard_ = absl::OkStatus();
+    if (!last.ok()) return Fail(last.status());
+    if (last->epoch > committed.epoch) {
+      Fail(absl::AbortedError(absl::StrCat("fenced: the journal goes on at ", last->ToString(),
+                                           " with another owner's record")));
+    } else if (*last < committed) {
+      Fail(absl::DataLossError(absl::StrCat("the journal ends at ", last->ToString(), ", but ",
+                                            committed.ToString(), " had been acknowledged")));
+    } else {
+      for (auto& done : std::exchange(asked_for_, {})) WhenCommitted(std::move(done));
+    }
   }
 
   // The store takes records and we are awake: if either was not so for long, deadlines move by it,
@@ -578,6 +598,8 @@ class PartitionHost::Impl {
   absl::Time listen_at_ = absl::InfiniteFuture();  // InfiniteFuture: not serving, or listening.
   // Whom it is to tell whether we are the owner: of the question under way, and of the next one.
   std::vector<std::function<void(absl::Status)>> asked_for_, to_ask_for_;
+  // Then at the last id, and not only behind ours.
+  absl::Time look_whole_at_ = absl::InfinitePast();
   bool unheard_ = false;  // The last one had no answer ...
   absl::Status heard_;    // ... nor the one before; then why.
   struct PendingRetry {
