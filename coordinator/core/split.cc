@@ -232,9 +232,13 @@ class Planner {
   // come in such sittings too. Where items stand for others, each of them is cut once, the last
   // sitting is filled from the first ones, and the others are taken to be cut alike.
   void AddFirstAnswers(const Group& group, Stratum* stratum) const {
-    const auto given = static_cast<uint64_t>(
-        group.admitted.empty() ? static_cast<ptrdiff_t>(group.items.size())
-                               : std::count(group.admitted.begin(), group.admitted.end(), true));
+    std::vector<double> lengths;  // Of the admitted ones; a sitting may go round them many times.
+    for (size_t place = 0; place < group.items.size(); ++place) {
+      if (group.admitted.empty() || group.admitted[place]) {
+        lengths.push_back(Length(group.items[place]));
+      }
+    }
+    const uint64_t given = lengths.size();
     double sittings = 0;
     double seconds = 0;
     uint64_t cut = 0;
@@ -243,9 +247,8 @@ class Planner {
     for (size_t place = 0; cut < given;) {
       const uint64_t left = (given - cut) * group.admitted_count / given;
       Sitting sitting(policy_, input_.cost, waiting_units / waiting, left);
-      for (; sitting.items() < left; place = (place + 1) % group.items.size()) {
-        if (!group.admitted.empty() && !group.admitted[place]) continue;
-        if (!sitting.Take(Length(group.items[place]))) break;
+      for (; sitting.items() < left; place = (place + 1) % lengths.size()) {
+        if (!sitting.Take(lengths[place])) break;
       }
       sittings += 1;
       seconds += SittingSeconds(input_.cost, sitting.units());

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/errors.h"
 #include "coordinator/core/mutation.h"
 #include "coordinator/edge/backoff.h"
 #include "coordinator/edge/committer.h"
@@ -101,6 +102,11 @@ class PartitionHost::Impl {
 
   void WhenOwned(std::function<void(absl::Status)> done) {
     if (state_ != HostState::kServing) return WhenCommitted(std::move(done));
+    if (!heard_.ok()) {
+      return WhenCommitted([done = std::move(done), unheard = heard_](absl::Status committed) {
+        done(committed.ok() ? unheard : std::move(committed));
+      });
+    }
     EndCommand();
     to_ask_for_.push_back(std::move(done));
     // A question under way may be too old to be sure by; its answer brings the next one.
@@ -532,9 +538,9 @@ class PartitionHost::Impl {
           [this, committed](const absl::StatusOr<RecordId>& last) { OnHeard(committed, last); }));
       return;
     }
-    // That nobody writes behind us is cheap to see, however large the last record is.
+    // That nobody else writes behind us is cheap to see, however large our records are.
     store_->ReadJournal(
-        committed.Next(), 1,
+        {committed.epoch + 1, 0}, 1,
         lifeline_.Guard([this, committed](absl::StatusOr<std::vector<StoredRecord>> later) {
           absl::StatusOr<RecordId> last = committed;
           if (!later.ok()) {
@@ -546,17 +552,23 @@ class PartitionHost::Impl {
         }));
   }
 
-  // `last`: the journal's last id, or one that lies behind `committed`.
+  // `last`: the journal's last id, or another owner's record behind `committed`.
   void OnHeard(RecordId committed, const absl::StatusOr<RecordId>& last) {
     if (state_ != HostState::kServing) return;
     if (MayPass(last.status())) {
-      // A single request that was lost is no trouble.
-      if (std::exchange(unheard_, true)) heard_ = last.status();
-      // They are asked for again.
+      listen_at_ = now_ + kListenAgain;
+      // A single request that was lost is no trouble. After that nobody is kept waiting.
+      if (std::exchange(unheard_, true)) {
+        heard_ = Error(absl::StatusCode::kUnavailable, "STORE_UNAVAILABLE",
+                       "the store of the partition does not answer");
+        for (auto* const waiting : {&asked_for_, &to_ask_for_}) {
+          for (auto& done : std::exchange(*waiting, {})) done(heard_);
+        }
+        return;
+      }
       to_ask_for_.insert(to_ask_for_.begin(), std::make_move_iterator(asked_for_.begin()),
                          std::make_move_iterator(asked_for_.end()));
       asked_for_.clear();
-      listen_at_ = now_ + kListenAgain;
       return;
     }
     listen_at_ = to_ask_for_.empty() ? now_ + kListenInterval : now_;

@@ -57,6 +57,7 @@ absl::Status Partitions::Accepting(uint32_t partition) const {
 }
 
 absl::Status Partitions::Unknown(const absl::Status& committed) {
+  if (!GetDetails(committed).reason.empty()) return committed;
   return Error(StatusCode::kUnavailable, "PARTITION_UNOWNED", committed.message());
 }
 

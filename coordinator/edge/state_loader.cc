@@ -87,25 +87,30 @@ void StateLoader::OnLast(StoredRecord last) {
   loaded_.kept_from = record->kept_from;
   if (!options_.objects) return ReadTail();
   if (last.id.sequence == 0 && record->follows != RecordId{})
-    return ReadBeforeFence(record->follows);
+    return ReadBeforeFence(record->follows, /*followed=*/true);
   keys_ = loaded_.state.ObjectsToLoad();
   ReadObjects();
 }
 
 // A fence passes on what the last record said when its owner came. Until it was in the journal the
-// owner before could still append, and trim as far as these records announced.
-void StateLoader::ReadBeforeFence(RecordId from) {
+// owner before could still append, and trim as far as these records announced. Where what it follows
+// (`followed`) is a fence as well, whose owner got no further, the same is true of that one.
+void StateLoader::ReadBeforeFence(RecordId from, bool followed) {
   using Records = std::vector<StoredRecord>;
   store_->ReadJournal(from, options_.records_per_read,
-                      Handle<Records>(&StateLoader::ReadLast, [this](const Records& records) {
+                      Handle<Records>(&StateLoader::ReadLast, [=, this](const Records& records) {
                         for (const StoredRecord& stored : records) {
                           if (stored.id >= must_reach_) break;
                           const absl::StatusOr<Record> record = core::DecodeRecord(stored.bytes);
                           if (!record.ok()) continue;  // If it is needed, that comes out.
+                          if (followed && stored.id == from && from.sequence == 0 &&
+                              record->follows != RecordId{}) {
+                            return ReadBeforeFence(record->follows, /*followed=*/true);
+                          }
                           loaded_.kept_from = std::max(loaded_.kept_from, record->kept_from);
                         }
                         if (!records.empty() && records.back().id < must_reach_) {
-                          return ReadBeforeFence(records.back().id.Next());
+                          return ReadBeforeFence(records.back().id.Next(), /*followed=*/false);
                         }
                         keys_ = loaded_.state.ObjectsToLoad();
                         ReadObjects();

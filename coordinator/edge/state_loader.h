@@ -101,7 +101,7 @@ class StateLoader : public std::enable_shared_from_this<StateLoader> {
  private:
   void ReadLast();
   void OnLast(core::StoredRecord last);
-  void ReadBeforeFence(core::RecordId from);
+  void ReadBeforeFence(core::RecordId from, bool followed);
   void ReadObjects();
   void OnObjects(std::vector<core::ObjectKey> keys,
                  std::vector<std::optional<std::string>> objects);

@@ -57,6 +57,7 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
 
   void OnWriteDone(bool ok) override {
     Post([this, ok](edge::Coordinator&) {
+      alarm_.reset();
       response_ = {};  // The next one may be long in coming.
       (void)held_.Resize(0);
       if (!ok) {
@@ -76,6 +77,7 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
   void End(absl::Status status) override {
     if (ended_) return;
     ended_ = true;
+    alarm_.reset();
     service_.streams().Remove(this);
     if (wait_.has_value()) coordinator_->CancelWait(*std::exchange(wait_, std::nullopt));
     cutoff_.Start(service_.limits().end_grace);
@@ -94,17 +96,14 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
       End(response.status());
       return;
     }
-    if (!held_.Resize(UnreadBytes(response->ByteSizeLong()))) {
-      End(ErrorWith(absl::StatusCode::kResourceExhausted, v1::STREAM_LIMIT,
-                    "too much of what is streamed is not read so far"));
-      return;
-    }
     response_ = *std::move(response);
     last_ = last;
-    this->StartWrite(&response_);
+    Write(service_.limits().reply_room_wait);
   }
 
  private:
+  static constexpr absl::Duration kLookForRoom = absl::Milliseconds(50);
+
   template <typename F>
   void Post(F task) {
     service_.executor().Post([self = this->shared_from_this(), task = std::move(task)](
@@ -115,10 +114,47 @@ class PulledStream : public grpc::ServerWriteReactor<Response>,
     if (!ended_) wait_ = Ask(*coordinator_);
   }
 
+  // Waits for room so long: many who read are told at once, and take theirs only when it is written.
+  void Write(absl::Duration patience) {
+    if (ended_) return;
+    const size_t bytes = response_.ByteSizeLong();
+    if (held_.Resize(UnreadBytes(bytes))) {
+      if (UnreadBytes(bytes) > 0) After(service_.limits().unread_max, [this] { EndUnread(); });
+      this->StartWrite(&response_);
+    } else if (patience > absl::ZeroDuration()) {
+      After(kLookForRoom, [this, patience] { Write(patience - kLookForRoom); });
+    } else {
+      EndUnread();
+    }
+  }
+
+  // It is to come again, and goes on where it was.
+  void EndUnread() {
+    End(ErrorWith(absl::StatusCode::kResourceExhausted, v1::RATE_LIMITED,
+                  "too much of what is streamed is not read"));
+  }
+
+  // Runs `task` on the coordinator's thread, unless the alarm was reset meanwhile.
+  template <typename F>
+  void After(absl::Duration delay, F task) {
+    const int64_t number = ++alarms_;
+    alarm_ = std::make_unique<grpc::Alarm>();
+    alarm_->Set(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(delay),
+                [weak = this->weak_from_this(), number, task](bool due) {
+                  const std::shared_ptr<PulledStream> self = due ? weak.lock() : nullptr;
+                  if (self == nullptr) return;
+                  self->Post([stream = self.get(), number, task](edge::Coordinator&) {
+                    if (stream->alarm_ != nullptr && stream->alarms_ == number) task();
+                  });
+                });
+  }
+
   ServiceContext& service_;
   Places::Place place_;
   Cutoff cutoff_;
   Room::Holding held_;                        // While `response_` is being written.
+  std::unique_ptr<grpc::Alarm> alarm_;        // Looks for room, or ends what is not read.
+  int64_t alarms_ = 0;                        // Set so far.
   std::shared_ptr<PulledStream> grpc_share_;  // From Start() to OnDone().
 
   edge::Coordinator* coordinator_ = nullptr;
@@ -335,16 +371,17 @@ class AddItemsStream final : public grpc::ServerReadReactor<Received<v1::AddItem
   void HandIn(size_t slot) {
     if (failed_ || refused_ || ended_) return;
     ++outstanding_;
-    coordinator_->WhenUploadRoom(job_, [this, self = shared_from_this(), slot] { Add(slot); });
+    coordinator_->WhenUploadRoom(
+        job_, [this, self = shared_from_this(), slot, batch = batches_++] { Add(slot, batch); });
   }
 
-  void Add(size_t slot) {
-    if (failed_ || refused_ || ended_) {
+  void Add(size_t slot, int64_t batch) {
+    // What stands before a batch that failed is added all the same.
+    if (ended_ || refused_ || (failed_ && batch > failed_batch_)) {
       --outstanding_;
       slots_[slot] = {};
       return FinishIfDone();
     }
-    const int64_t batch = batches_++;
     refused_ = !coordinator_->AddItems(
         slots_[slot].request.message,
         [this, self = shared_from_this(), slot, batch](absl::StatusOr<v1::AddItemsResponse> reply) {

@@ -8,9 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -28,6 +31,22 @@
 
 namespace tessera::service {
 namespace {
+
+// Streams and calls in progress of one connection; others wait at the client. Calls that bring no
+// message take memory, too, also from those whom nobody knows.
+constexpr int64_t kCallsPerConnectionMax = 1000;
+
+// Linking the plugin is what registers it, so it is taken out again.
+class NoReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const auto& plugin) { return plugin->name() == kReflectionPlugin; });
+  }
+
+ private:
+  static constexpr char kReflectionPlugin[] = "proto_server_reflection";
+};
 
 absl::Status About(const std::string& file, const absl::Status& status) {
   if (status.ok()) return status;
@@ -151,6 +170,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.RegisterService(server->jobs_.get());
   builder.RegisterService(server->work_.get());
   builder.RegisterService(server->operators_.get());
+  if (!options.reflection) builder.SetOption(std::make_unique<NoReflection>());
   builder.SetMaxReceiveMessageSize(static_cast<int>(context->limits().message_bytes_max));
   builder.SetMaxSendMessageSize(-1);
   // A message's size is judged once it is unpacked, and a small one can be very large then.
@@ -160,9 +180,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   grpc::ResourceQuota quota("tessera");
   quota.Resize(static_cast<size_t>(context->limits().receive_memory_bytes_max));
   builder.SetResourceQuota(quota);
-  // No connection needs more: what is beyond a caller's share is refused, with a reason.
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
-                             static_cast<int>(context->caller_max() + 100));
+  builder.AddChannelArgument(
+      GRPC_ARG_MAX_CONCURRENT_STREAMS,
+      static_cast<int>(std::min<int64_t>(context->caller_max() + 100, kCallsPerConnectionMax)));
   // Streams may be silent for long, and what lies between forgets silent connections: either end may
   // ask whether the other is still there, with or without a call.
   const ServiceLimits& limits = context->limits();

@@ -33,6 +33,7 @@ struct TlsFiles {
 struct ServerOptions {
   std::string listen = "127.0.0.1:7070";  // host:port, [v6]:port, unix:path; port 0: any free one.
   TlsFiles tls;
+  bool reflection = true;  // Server reflection is served.
 };
 
 // Who gets in must be known before anybody does. INVALID_ARGUMENT, with what to change, for: an

@@ -47,6 +47,9 @@ struct ServiceLimits {
   // reply it has a second more for each so many bytes.
   absl::Duration end_grace = absl::Seconds(5);
   int64_t reply_bytes_per_second_min = 64 << 10;
+  // How long a streamed message waits for room, and how long one that takes room may be unread.
+  absl::Duration reply_room_wait = absl::Seconds(5);
+  absl::Duration unread_max = absl::Hours(1);
   absl::Duration upload_idle_max = absl::Minutes(5);  // Between two batches of AddItems.
   // Between two HTTP/2 pings of a client that sends nothing else; who asks more often is cut off.
   absl::Duration ping_interval_min = absl::Seconds(10);

@@ -371,6 +371,29 @@ TEST_F(HostCommitTest, WhetherWeAreTheOwnerIsAskedAgainUntilThereIsAnAnswer) {
   EXPECT_LT(before, host_.status().head);
 }
 
+// They would gather for as long as the store is away.
+TEST_F(HostCommitTest, NobodyWaitsForAStoreThatDoesNotAnswer) {
+  std::vector<absl::Status> told;
+  const auto ask = [&] {
+    host_.WhenOwned([&](const absl::Status& owned) { told.push_back(owned); });
+  };
+  store_.SetFaults({.lose_request_per_mille = 1000});
+  ask();
+  world_.RunFor(*owner_, absl::Seconds(5));
+  EXPECT_THAT(told, ElementsAre(StatusIs(absl::StatusCode::kUnavailable)));
+  ask();
+  EXPECT_EQ(told.size(), 1);
+  host_.Flush(world_.now());
+  EXPECT_THAT(told.back(), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(told.size(), 2);
+  store_.SetFaults({});
+  world_.RunFor(*owner_, absl::Seconds(5));
+  ask();
+  world_.RunFor(*owner_, absl::Seconds(1));
+  ASSERT_EQ(told.size(), 3);
+  EXPECT_THAT(told.back(), IsOk());
+}
+
 TEST_F(HostCommitTest, WhoAsksAnOwnerThatWasReplacedLearnsIt) {
   const std::unique_ptr<Owner> other = world_.Open();
   std::vector<absl::Status> told;

@@ -568,6 +568,35 @@ TEST_F(HostDamageTest, RecordsThatCameJustBeforeTheFenceAreNoHole) {
   EXPECT_EQ(world.Open()->partition().state().jobs(), 4u);
 }
 
+// Nor where the owner of that fence dies before it has read anything, and others come after it.
+TEST_F(HostDamageTest, AFenceWhoseOwnerGotNoFurtherIsNoHole) {
+  HostWorld world;
+  HostOptions options = world.Options();
+  options.write_interval = absl::Microseconds(1);
+  options.commits_per_trim = 1;
+  const auto old_owner = world.Open(options);
+  world.CreateJob(*old_owner, "a");
+  ASSERT_THAT(world.Commit(*old_owner), IsOk());
+  for (int fences = 0; fences < 2; ++fences) {
+    Owner short_lived(&world.disk(), world.Options());
+    short_lived->Start(world.now(), [](const absl::Status&) {});
+    ASSERT_TRUE(short_lived.store().Deliver());
+    for (int i = 0; fences == 0 && i < 5; ++i) {
+      world.CreateJob(*old_owner, absl::StrCat("b", i));
+      world.WriteAll(*old_owner);
+    }
+    ASSERT_TRUE(short_lived.store().Deliver());
+    short_lived.Crash();
+  }
+  EXPECT_EQ(world.disk().last_id().sequence, 0u);
+  const auto heir = world.Open();
+  ASSERT_THAT(world.start_status(), IsOk());
+  EXPECT_EQ(heir->partition().state().jobs(), 6u);
+  world.CreateJob(*heir, "c");
+  ASSERT_THAT(world.Commit(*heir), IsOk());
+  EXPECT_EQ(world.Open()->partition().state().jobs(), 7u);
+}
+
 TEST_F(HostDamageTest, AStoreThatIsSlowToComeUpOnlyDelaysTheStart) {
   HostOptions options = world_.Options();
   const absl::Time before = world_.now();

@@ -362,10 +362,45 @@ TEST(StreamLimitsTest, RepliesThatAreNotReadTakeSoMuchMemoryAndNoMore) {
   EXPECT_FALSE(watched->Read(&told));
   const grpc::Status ended = watched->Finish();
   EXPECT_EQ(ended.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_NE(ended.error_details().find("STREAM_LIMIT"), std::string::npos);
+  EXPECT_NE(ended.error_details().find("RATE_LIMITED"), std::string::npos);
 
   for (const auto& call : unread) EXPECT_TRUE(call->Finish().ok());
   EXPECT_TRUE(stub->GetJob(Context().get(), large, &job).ok());
+}
+
+// They are all told in one turn, before anything that any of them reads is known to be read.
+TEST(StreamLimitsTest, ManyWhoReadAreToldOneAfterAnotherWhereThereIsNoRoomForAll) {
+  CoordinatorProcess coordinator({.flags = {"--reply-memory-max", absl::StrCat(64 << 20)}});
+  const v1::GetJobRequest large = CreateJobOf(coordinator, 1000);
+  v1::WatchJobRequest watch;
+  watch.set_name(large.name());
+  const auto stub = v1::JobService::NewStub(coordinator.Channel());
+  std::atomic<int> begun = 0;
+  std::atomic<int> paused = 0;
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::thread> watchers;
+  for (int i = 0; i < 50; ++i) {  // Two megabytes each.
+    grpc::ClientContext* const context = contexts.emplace_back(Context()).get();
+    watchers.emplace_back([&, context] {
+      const auto watched = stub->WatchJob(context, watch);
+      v1::JobStatus told;
+      for (bool first = true; watched->Read(&told); first = false) {
+        if (first) ++begun;
+        if (told.job().state() != v1::JOB_STATE_PAUSED) continue;
+        ++paused;
+        break;
+      }
+      context->TryCancel();
+      watched->Finish();
+    });
+  }
+  while (begun < 50) absl::SleepFor(absl::Milliseconds(5));
+  v1::PauseJobRequest pause;
+  pause.set_name(large.name());
+  v1::Job job;
+  EXPECT_TRUE(stub->PauseJob(Context().get(), pause, &job).ok());
+  for (std::thread& watcher : watchers) watcher.join();
+  EXPECT_EQ(paused, 50);
 }
 
 TEST(StreamLimitsTest, AReplyThatIsNotReadDoesNotHoldUpTheEnd) {

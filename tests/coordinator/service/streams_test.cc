@@ -171,59 +171,136 @@ TEST_F(StreamsTest, BatchesBeforeTheFailingOneStay) {
   EXPECT_EQ(outcome.metadata.at("committed_offset"), "20");
 }
 
-// What a refusal rests on is committed before it is told, and the batch behind it has come by then:
-// it fits the offset, and must not be added all the same.
-TEST(RefusedBatchTest, WhatFollowsIsHeldBackWhileACommitIsUnderWay) {
-  RedisFixture redis;
-  Program coordinator("tessera-coordinator", {"--listen", "127.0.0.1:0", "--redis",
-                                              absl::StrCat("unix:", redis.address().unix_path)});
-  const std::string line = coordinator.WaitForLine("serving on ");
-  ASSERT_NE(line, "") << coordinator.err();
-  const auto channel = grpc::CreateChannel(line.substr(11), grpc::InsecureChannelCredentials());
-  const auto jobs = v1::JobService::NewStub(channel);
-  v1::CreateJobRequest create;
-  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
-      absl::StrCat(kGoodJob, "request_id: 'held'"), &create));
-  v1::Job job;
-  grpc::ClientContext creating;
-  creating.set_wait_for_ready(true);
-  ASSERT_TRUE(jobs->CreateJob(&creating, create, &job).ok());
+// A coordinator on a Redis that can be stopped for a while.
+class PausedStoreTest : public ::testing::Test {
+ protected:
+  explicit PausedStoreTest(int partitions = 1)
+      : coordinator_("tessera-coordinator", {"--listen", "127.0.0.1:0", "--redis",
+                                             absl::StrCat("unix:", redis_.address().unix_path),
+                                             "--partitions", absl::StrCat(partitions)}) {
+    const std::string line = coordinator_.WaitForLine("serving on ");
+    EXPECT_NE(line, "") << coordinator_.err();
+    channel_ = grpc::CreateChannel(line.substr(std::min<size_t>(line.size(), 11)),
+                                   grpc::InsecureChannelCredentials());
+    jobs_ = v1::JobService::NewStub(channel_);
+  }
+  ~PausedStoreTest() override {
+    coordinator_.Signal(SIGTERM);
+    EXPECT_EQ(coordinator_.Wait().code, 0);
+  }
 
-  redis.Pause();
-  grpc::ClientContext adding;
-  v1::AddItemsResponse response;
-  const auto upload = jobs->AddItems(&adding, &response);
-  for (const auto& [offset, key] : {std::pair(0, "a"), {0, "other"}, {1, "b"}}) {
+  v1::Job Create(absl::string_view request_id) {
+    v1::CreateJobRequest create;
+    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(
+        absl::StrCat(kGoodJob, "request_id: '", request_id, "'"), &create));
+    v1::Job job;
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    EXPECT_TRUE(jobs_->CreateJob(&context, create, &job).ok());
+    return job;
+  }
+
+  static v1::AddItemsRequest BatchOf(const v1::Job& job, int64_t offset, absl::string_view key,
+                                     absl::string_view text = "x") {
     v1::AddItemsRequest batch;
     batch.set_job(job.name());
     batch.set_offset(offset);
     v1::Item& item = *batch.add_items();
-    item.set_key(key);
+    item.set_key(std::string(key));
     item.add_content()->set_name("t");
-    item.mutable_content(0)->set_text("x");
-    ASSERT_TRUE(upload->Write(batch));
+    item.mutable_content(0)->set_text(std::string(text));
+    return batch;
   }
-  // Each of these goes the same way behind them, and waits for no commit.
-  const auto operators = v1::OperatorService::NewStub(channel);
-  for (int i = 0; i < 20; ++i) {
+
+  // Returns when what was written before has been taken in: each of these goes the same way behind
+  // it, and waits for no commit.
+  void AwaitTakenIn() {
+    const auto operators = v1::OperatorService::NewStub(channel_);
+    for (int i = 0; i < 20; ++i) {
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+      v1::GetPartitionRequest nowhere;
+      nowhere.set_name("partitions/p77");
+      v1::Partition partition;
+      EXPECT_EQ(operators->GetPartition(&context, nowhere, &partition).error_code(),
+                grpc::StatusCode::NOT_FOUND);
+    }
+  }
+
+  int64_t CommittedOffset(const v1::Job& job) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    v1::GetPartitionRequest nowhere;
-    nowhere.set_name("partitions/p77");
-    v1::Partition partition;
-    EXPECT_EQ(operators->GetPartition(&context, nowhere, &partition).error_code(),
-              grpc::StatusCode::NOT_FOUND);
+    v1::GetJobRequest get;
+    get.set_name(job.name());
+    v1::Job now;
+    EXPECT_TRUE(jobs_->GetJob(&context, get, &now).ok());
+    return now.committed_offset();
   }
-  redis.Resume();
+
+  RedisFixture redis_;
+  Program coordinator_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::JobService::Stub> jobs_;
+};
+
+// What a refusal rests on is committed before it is told, and the batch behind it has come by then:
+// it fits the offset, and must not be added all the same.
+TEST_F(PausedStoreTest, WhatFollowsARefusedBatchIsHeldBackWhileACommitIsUnderWay) {
+  const v1::Job job = Create("held");
+  redis_.Pause();
+  grpc::ClientContext adding;
+  v1::AddItemsResponse response;
+  const auto upload = jobs_->AddItems(&adding, &response);
+  for (const auto& [offset, key] : {std::pair(0, "a"), {0, "other"}, {1, "b"}}) {
+    ASSERT_TRUE(upload->Write(BatchOf(job, offset, key)));
+  }
+  AwaitTakenIn();
+  redis_.Resume();
   upload->WritesDone();
   EXPECT_EQ(upload->Finish().error_code(), grpc::StatusCode::ALREADY_EXISTS);
-  grpc::ClientContext reading;
-  v1::GetJobRequest get;
-  get.set_name(job.name());
-  ASSERT_TRUE(jobs->GetJob(&reading, get, &job).ok());
-  EXPECT_EQ(job.committed_offset(), 1);
-  coordinator.Signal(SIGTERM);
-  EXPECT_EQ(coordinator.Wait().code, 0);
+  EXPECT_EQ(CommittedOffset(job), 1);
+}
+
+class FullStoreTest : public PausedStoreTest {
+ protected:
+  FullStoreTest() : PausedStoreTest(/*partitions=*/4) {}  // The less may wait in each.
+};
+
+// A batch that waits for room behind others' uploads stands before the one that fails.
+TEST_F(FullStoreTest, BatchesBeforeTheFailingOneStayAlsoWhereTheyHadToWait) {
+  std::map<std::string, std::vector<v1::Job>> by_partition;
+  std::vector<v1::Job> jobs;
+  for (int i = 0; jobs.size() < 2; ++i) {
+    const v1::Job job = Create(absl::StrCat("r", i));
+    const std::string id = job.name().substr(job.name().rfind('/') + 1);
+    jobs = by_partition[id.substr(0, id.find('-'))];
+    jobs.push_back(job);
+    by_partition[id.substr(0, id.find('-'))] = jobs;
+  }
+  redis_.Pause();
+  grpc::ClientContext filling, adding;
+  v1::AddItemsResponse filled, added;
+  const auto fill = jobs_->AddItems(&filling, &filled);
+  int items = 0;
+  for (int batch = 0; batch < 4; ++batch) {
+    v1::AddItemsRequest large = BatchOf(jobs[0], items, absl::StrCat("k", items));
+    for (++items; items % 50 != 0; ++items) {
+      *large.add_items() =
+          BatchOf(jobs[0], 0, absl::StrCat("k", items), std::string(60'000, 'x')).items(0);
+    }
+    ASSERT_TRUE(fill->Write(large));
+  }
+  AwaitTakenIn();
+  const auto upload = jobs_->AddItems(&adding, &added);
+  ASSERT_TRUE(upload->Write(BatchOf(jobs[1], 0, "a")));
+  ASSERT_TRUE(upload->Write(BatchOf(jobs[1], 1, "")));
+  AwaitTakenIn();
+  redis_.Resume();
+  const grpc::Status failed = upload->Finish();
+  EXPECT_EQ(failed.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(CommittedOffset(jobs[1]), 1);
+  fill->WritesDone();
+  EXPECT_TRUE(fill->Finish().ok());
+  EXPECT_EQ(CommittedOffset(jobs[0]), items);
 }
 
 TEST_F(StreamsTest, AWatchEndsWithTheJob) {
