@@ -452,6 +452,11 @@ class HostDamageTest : public ::testing::Test {
     return world_.start_status();
   }
 
+  // A new owner has looked at the first objects and the last record: its fence is on its way.
+  static bool KnowsTheEnd(Owner& owner) {
+    return owner.store().Deliver() && owner.store().Deliver() && owner.store().pending() == 1;
+  }
+
   // The records that a recovery needs: nothing of them is in the objects.
   std::vector<RecordId> Tail() {
     const auto& journal = world_.disk().journal();
@@ -556,7 +561,7 @@ TEST_F(HostDamageTest, RecordsThatCameJustBeforeTheFenceAreNoHole) {
   Owner new_owner(&world.disk(), world.Options());
   std::optional<absl::Status> started;
   new_owner->Start(world.now(), [&](absl::Status status) { started = std::move(status); });
-  ASSERT_TRUE(new_owner.store().Deliver());  // It knows the last record; its fence is on its way.
+  ASSERT_TRUE(KnowsTheEnd(new_owner));
   for (const char* id : {"b", "c", "d"}) {
     world.CreateJob(*old_owner, id);
     world.WriteAll(*old_owner);
@@ -580,12 +585,16 @@ TEST_F(HostDamageTest, AFenceWhoseOwnerGotNoFurtherIsNoHole) {
   for (int fences = 0; fences < 2; ++fences) {
     Owner short_lived(&world.disk(), world.Options());
     short_lived->Start(world.now(), [](const absl::Status&) {});
-    ASSERT_TRUE(short_lived.store().Deliver());
+    ASSERT_TRUE(KnowsTheEnd(short_lived));
     for (int i = 0; fences == 0 && i < 5; ++i) {
       world.CreateJob(*old_owner, absl::StrCat("b", i));
       world.WriteAll(*old_owner);
+      world.RunFor(*old_owner, absl::Milliseconds(10));
     }
     ASSERT_TRUE(short_lived.store().Deliver());
+    const auto fence = core::DecodeRecord(world.disk().journal().rbegin()->second);
+    ASSERT_THAT(fence, IsOk());
+    ASSERT_LT(fence->kept_from, world.disk().journal().begin()->first) << "it says too little";
     short_lived.Crash();
   }
   EXPECT_EQ(world.disk().last_id().sequence, 0u);
