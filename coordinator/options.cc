@@ -30,7 +30,8 @@ Who may come in
   --tls-cert FILE             Certificate chain, PEM.
   --tls-key FILE              Its private key, PEM.
   --tls-client-ca FILE        Clients must show a certificate of this authority.
-  --no-reflection             Do not serve gRPC's server reflection, which asks for no token.
+  --reflection on|off         Serve gRPC's server reflection, which asks for no token. Default on
+                              where only this machine can ask.
 
 Where it keeps things
   --data-dir FOLDER           Data of the private redis-server. Default tessera-data.
@@ -126,7 +127,12 @@ std::vector<Flag> FlagsOf(CoordinatorFlags* flags) {
       Text("tls-cert", &flags->server.tls.certificate),
       Text("tls-key", &flags->server.tls.key),
       Text("tls-client-ca", &flags->server.tls.client_ca),
-      Switch("no-reflection", &flags->server.reflection, false),
+      {"reflection", true,
+       [flags](absl::string_view value) {
+         if (value != "on" && value != "off") return Refuse("reflection", "must be on or off");
+         flags->server.reflection = value == "on";
+         return absl::OkStatus();
+       }},
       Text("data-dir", &flags->data_dir),
       Text("redis", &flags->redis),
       Text("redis-user", &flags->redis_user),

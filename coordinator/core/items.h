@@ -59,7 +59,7 @@ struct ItemEntry {
 };
 static_assert(sizeof(ItemEntry) == 16);
 // Workers to whom one item may ever be given; above the highest cap of answers (1,000), so that
-// some may give it back. Beyond, nobody is asked any more.
+// some may give it back. Beyond, nobody is asked any more: it is resolved by what there is, or never.
 inline constexpr uint32_t kEntriesPerItemMax = 2'000;
 
 // An item, decoded. Entries are in the order of their assignments.

@@ -47,10 +47,8 @@ ItemOutcome Partition::Impl::Score(JobIndex index, ItemIndex item,
   const Votes votes = CountedVotes(entries);
   const core::Score score = ScoreVotes(NewestFit(index), votes);
   const auto counted = static_cast<uint32_t>(votes.size());
-  // Nobody is left to be asked: what there is has to do.
-  const bool exhausted = counted > 0 && entries.size() >= kEntriesPerItemMax;
   const bool resolved =
-      counted >= quality.answers_max || exhausted ||
+      counted >= quality.answers_max ||
       (counted >= quality.answers_min && score.confidence >= quality.target_confidence);
   ItemOutcome o{.item = item,
                 .before = before.state,

@@ -74,7 +74,8 @@ class Store {
   virtual void ReadJournal(RecordId from, size_t records_max,
                            DoneWith<std::vector<StoredRecord>> done) = 0;
 
-  // Writes the objects, all or none, if the journal's last id is of epoch `epoch`; else ABORTED.
+  // Writes the objects, all or none, if the journal's last id is of epoch `epoch`; else ABORTED, or
+  // DATA_LOSS where there is no journal.
   virtual void WriteObjects(uint64_t epoch, std::vector<ObjectWrite> writes, Done done) = 0;
 
   // The objects' bytes, in the order of `keys`; nothing where there is no such object.

@@ -170,7 +170,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.RegisterService(server->jobs_.get());
   builder.RegisterService(server->work_.get());
   builder.RegisterService(server->operators_.get());
-  if (!options.reflection) builder.SetOption(std::make_unique<NoReflection>());
+  if (!options.reflection.value_or(IsLocalAddress(options.listen)))
+    builder.SetOption(std::make_unique<NoReflection>());
   builder.SetMaxReceiveMessageSize(static_cast<int>(context->limits().message_bytes_max));
   builder.SetMaxSendMessageSize(-1);
   // A message's size is judged once it is unpacked, and a small one can be very large then.

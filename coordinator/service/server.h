@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -33,7 +34,8 @@ struct TlsFiles {
 struct ServerOptions {
   std::string listen = "127.0.0.1:7070";  // host:port, [v6]:port, unix:path; port 0: any free one.
   TlsFiles tls;
-  bool reflection = true;  // Server reflection is served.
+  std::optional<bool>
+      reflection;  // Whether it is served. Nothing: where only this machine can ask.
 };
 
 // Who gets in must be known before anybody does. INVALID_ARGUMENT, with what to change, for: an

@@ -54,6 +54,7 @@ ServiceContext::ServiceContext(Executor* executor, const Credentials* credential
     : executor_(executor),
       credentials_(credentials),
       limits_(limits),
+      call_queue_(executor),
       calls_(CallPlaces(limits, !credentials->open())),
       open_streams_(StreamPlaces(limits, !credentials->open())),
       queue_room_(limits.queue_memory_bytes_max,

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/service/authorize.h"
+#include "coordinator/service/call_queue.h"
 #include "coordinator/service/credentials.h"
 #include "coordinator/service/executor.h"
 #include "coordinator/service/places.h"
@@ -104,7 +105,8 @@ class ServiceContext {
 
   const ServiceLimits& limits() const { return limits_; }
   Executor& executor() const { return *executor_; }
-  OpenStreams& streams() { return streams_; }  // On the coordinator's thread.
+  OpenStreams& streams() { return streams_; }  // On the coordinator's thread, ...
+  CallQueue& calls() { return call_queue_; }   // ... as are these.
 
   // From here on calls are refused with UNAVAILABLE (SHUTTING_DOWN).
   void Close() { closed_.store(true, std::memory_order_relaxed); }
@@ -136,6 +138,7 @@ class ServiceContext {
   Executor* const executor_;
   const Credentials* const credentials_;
   const ServiceLimits limits_;
+  CallQueue call_queue_;
   std::atomic<bool> closed_{false};
   Places calls_;
   Places open_streams_;

@@ -6,6 +6,8 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -25,6 +27,9 @@ template <typename Request, typename Response>
 using CoordinatorCall = void (edge::Coordinator::*)(const Request&,
                                                     edge::Coordinator::Reply<Response>);
 
+// Where a caller has less room left for replies, calls are refused before they are carried out.
+inline constexpr int64_t kReplyRoomMin = 1 << 20;
+
 // Takes out of a reply what is not for this caller.
 template <typename Response>
 using Redaction = void (*)(const Principal& principal, Response* response);
@@ -43,6 +48,8 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
         response_(*response),
         place_(std::move(place)),
         held_(&service.reply_room(), principal_.caller()) {}
+
+  std::string caller() const { return principal_.caller(); }
 
   // Once. The call may be gone afterwards.
   void Answer(absl::StatusOr<Response> reply) {
@@ -98,11 +105,19 @@ grpc::ServerUnaryReactor* StartCall(ServiceContext& service, grpc::CallbackServe
   }
   auto* const reactor = new UnaryCall<Response>(service, context, std::move(principal),
                                                 *std::move(place), response, redact);
-  service.executor().Post([=](edge::Coordinator& coordinator) {
+  const auto run = [=, &service, caller = reactor->caller()](edge::Coordinator& coordinator) {
     if (context->IsCancelled()) return reactor->Answer(absl::CancelledError("cancelled"));
+    if (service.reply_room().Left(caller) < kReplyRoomMin) {
+      return reactor->Answer(ErrorWith(absl::StatusCode::kResourceExhausted, v1::RATE_LIMITED,
+                                       "too much that answers calls is not read so far"));
+    }
     (coordinator.*call)(
         *request, [reactor](absl::StatusOr<Response> reply) { reactor->Answer(std::move(reply)); });
-  });
+  };
+  service.executor().Post(
+      [&service, caller = reactor->caller(), run](edge::Coordinator& coordinator) {
+        service.calls().Add(caller, run, coordinator);
+      });
   return reactor;
 }
 

@@ -470,6 +470,7 @@ absl::Status RedisReplyStatus(const redisReply* reply, absl::string_view doing) 
   if (absl::StartsWith(error, "FENCED") || absl::StrContains(error, "equal or smaller")) {
     return absl::AbortedError(message);
   }
+  if (absl::StartsWith(error, "GONE")) return absl::DataLossError(message);
   if (IsRefusal(error)) return absl::ResourceExhaustedError(message);
   if (absl::StrContains(error, "WRONGTYPE")) return absl::DataLossError(message);
   // An error that we do not know, perhaps of a proxy: it does not say whether anything was done.

@@ -35,7 +35,7 @@ local function trouble()
   end
   local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
   if info.err then
-    if string.find(info.err, 'no such key', 1, true) then return {err = 'FENCED no journal'} end
+    if string.find(info.err, 'no such key', 1, true) then return {err = 'GONE no journal'} end
     return info
   end
   for i = 1, #info, 2 do

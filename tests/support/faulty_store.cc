@@ -39,7 +39,8 @@ absl::Status FaultyDisk::Append(RecordId id, const std::string& bytes) {
 }
 
 absl::Status FaultyDisk::CheckEpoch(uint64_t epoch, absl::string_view doing) {
-  const bool ours = last_id_ != RecordId{} && last_id_.epoch == epoch;
+  if (last_id_ == RecordId{}) return absl::DataLossError("the journal is gone");
+  const bool ours = last_id_.epoch == epoch;
   if (ours || options_.fencing_off) return absl::OkStatus();
   ++fenced_;
   return absl::AbortedError(absl::StrCat(doing, ": the last id is ", last_id_.ToString()));

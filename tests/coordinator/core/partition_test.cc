@@ -357,6 +357,21 @@ TEST_F(PartitionTest, AnItemThatEverybodyGivesBackIsNotGivenAroundForEver) {
   EXPECT_EQ(world_->Item(job, 0).state, ItemState::kUnresolved);
 }
 
+// Else whoever gives it back often enough would have an answer of one person taken for the truth.
+TEST_F(PartitionTest, AnItemThatIsGivenBackTooOftenIsNotTakenToBeResolved) {
+  const JobIndex job = world_.Create(PartitionWorld::TwoClasses("a"), 1);
+  ASSERT_THAT(world_.Answer(*world_.TryLease(0), "yes"), IsOk());
+  int worker = 1;
+  while (const auto lease = world_.TryLease(worker++)) {
+    ASSERT_THAT(world_->Return({.assignment = lease->assignment, .items = {}}, world_.now()),
+                IsOk());
+  }
+  EXPECT_EQ(world_->Item(job, 0).answers, 1u);
+  EXPECT_EQ(world_->Item(job, 0).state, ItemState::kInProgress);
+  ASSERT_THAT(world_->FinaliseJob(job, world_.now()), IsOk());
+  EXPECT_EQ(world_->Item(job, 0).state, ItemState::kUnresolved);
+}
+
 TEST_F(PartitionTest, ASweepThatACrashCutOffIsMadeGood) {
   CreateJob create = PartitionWorld::TwoClasses("a");
   create.policy.quality = {.target_confidence = 0.999, .answers_min = 2, .answers_max = 10};

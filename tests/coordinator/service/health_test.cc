@@ -77,7 +77,7 @@ TEST(ReflectionTest, ServicesAndTheirFilesCanBeAskedFor) {
 
 // It asks for no token, so there may be none.
 TEST(ReflectionTest, ItIsNotServedWhereThatIsSaid) {
-  CoordinatorProcess coordinator({.flags = {"--no-reflection"}});
+  CoordinatorProcess coordinator({.flags = {"--reflection", "off"}});
   EXPECT_EQ(Reflect(coordinator.Channel(), std::string("\x3a\x00", 2)), "");
   EXPECT_EQ(HealthOf(coordinator.Channel(), ""), "SERVING");
 }

@@ -162,7 +162,7 @@ TEST_F(RedisStoreTest, TheFenceKeySavesTimeAndNeverTrust) {
   EXPECT_THAT(Write(1, {{.key = "a", .bytes = "5"}}), StatusIs(absl::StatusCode::kAborted));
   EXPECT_THAT(Write(2, {{.key = "a", .bytes = "6"}}), IsOk());
   EXPECT_EQ(redis_.Command("DEL tessera:{p07}:log"), "1");
-  EXPECT_THAT(Write(2, {{.key = "a", .bytes = "7"}}), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(Write(2, {{.key = "a", .bytes = "7"}}), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST_F(RedisStoreTest, TheFirstTrimOfAnEpochPassesOutOfMemoryAndStillFences) {
@@ -395,6 +395,7 @@ TEST(RedisReplyStatusTest, EachKindOfErrorHasItsCode) {
                     "item"),
             absl::StatusCode::kAborted);
   EXPECT_EQ(code_of("FENCED last id is 7-0"), absl::StatusCode::kAborted);
+  EXPECT_EQ(code_of("GONE no journal"), absl::StatusCode::kDataLoss);
   EXPECT_EQ(code_of("WRONGTYPE Operation against a key"), absl::StatusCode::kDataLoss);
   EXPECT_EQ(code_of("ERR upstream failure"), absl::StatusCode::kUnavailable);
   EXPECT_EQ(RedisReplyStatus(nullptr, "test").code(), absl::StatusCode::kUnavailable);

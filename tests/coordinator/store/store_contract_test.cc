@@ -261,6 +261,9 @@ TEST_P(StoreContractTest, AJournalThatIsGoneIsNotBegunAnew) {
   for (Store* store : {&store_, &reader}) {
     EXPECT_THAT(Append(*store, {2, 0}, "b"), StatusIs(absl::StatusCode::kDataLoss));
   }
+  EXPECT_THAT(Write(store_, 1, {{.key = "job:1", .bytes = "b"}}),
+              StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Trim(store_, 1, {1, 1}), StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_EQ(Journal(store_), "");
 }
 
@@ -289,8 +292,8 @@ TEST_P(StoreContractTest, AGapIsNotRefusedAndCanBeSeen) {
 
 TEST_P(StoreContractTest, ObjectsNeedAJournalOfTheirEpoch) {
   EXPECT_THAT(Write(store_, 1, {{.key = "job:1", .bytes = "x"}}),
-              StatusIs(absl::StatusCode::kAborted));
-  EXPECT_THAT(Trim(store_, 1, {1, 0}), StatusIs(absl::StatusCode::kAborted));
+              StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Trim(store_, 1, {1, 0}), StatusIs(absl::StatusCode::kDataLoss));
   ASSERT_THAT(Append(store_, {1, 0}, "a"), IsOk());
   EXPECT_THAT(Write(store_, 2, {{.key = "job:1", .bytes = "x"}}),
               StatusIs(absl::StatusCode::kAborted));
