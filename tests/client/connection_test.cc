@@ -17,6 +17,7 @@
 #include "client/client.h"
 #include "client/retry.h"
 #include "common/errors.h"
+#include "common/mutex.h"
 #include "google/protobuf/empty.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -41,7 +42,12 @@ class FakeJobs final : public v1::JobService::Service {
   std::set<std::string> request_ids;
   std::string authorization;
   int creates = 0;
-  std::vector<std::string> keys;
+
+  // What AddItems was brought so far, by handlers that have returned.
+  std::vector<std::string>& keys() {
+    const MutexLock lock(&returned_);
+    return keys_;
+  }
 
   grpc::Status CreateJob(grpc::ServerContext* context, const v1::CreateJobRequest* request,
                          v1::Job* response) override {
@@ -62,7 +68,7 @@ class FakeJobs final : public v1::JobService::Service {
     while (silent && !context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
     if (!there) return {grpc::StatusCode::NOT_FOUND, "no such job"};
     response->set_name(request->name());
-    response->set_committed_offset(static_cast<int64_t>(keys.size()));
+    response->set_committed_offset(static_cast<int64_t>(keys_.size()));
     response->set_display_name(std::string(reply_bytes, 'x'));
     return grpc::Status::OK;
   }
@@ -96,6 +102,7 @@ class FakeJobs final : public v1::JobService::Service {
       refusals.pop_front();
       return refusal;
     }
+    const Returning returning{&returned_};
     v1::AddItemsRequest request;
     int batches = batches_until_break.empty() ? -1 : batches_until_break.front();
     if (batches >= 0) batches_until_break.pop_front();
@@ -105,22 +112,22 @@ class FakeJobs final : public v1::JobService::Service {
         if (on_break) std::exchange(on_break, nullptr)();
         return {grpc::StatusCode::UNAVAILABLE, "broke"};
       }
-      const auto committed = static_cast<int64_t>(keys.size());
+      const auto committed = static_cast<int64_t>(keys_.size());
       offsets.push_back(request.offset());
       batch_bytes_max = std::max(batch_bytes_max, request.ByteSizeLong());
       if (request.offset() + request.items_size() <= committed) {
         for (int i = 0; i < request.items_size(); ++i) {
-          if (request.items(i).key() == keys[static_cast<size_t>(request.offset() + i)]) continue;
+          if (request.items(i).key() == keys_[static_cast<size_t>(request.offset() + i)]) continue;
           return Differs(i);
         }
         response->set_present(response->present() + request.items_size());
         continue;
       }
       if (request.offset() != committed) return {grpc::StatusCode::OUT_OF_RANGE, "offset"};
-      for (const v1::Item& item : request.items()) keys.push_back(item.key());
+      for (const v1::Item& item : request.items()) keys_.push_back(item.key());
       response->set_added(response->added() + request.items_size());
     }
-    response->set_committed_offset(static_cast<int64_t>(keys.size()));
+    response->set_committed_offset(static_cast<int64_t>(keys_.size()));
     return grpc::Status::OK;
   }
 
@@ -178,12 +185,21 @@ class FakeJobs final : public v1::JobService::Service {
   std::vector<std::string> tokens;
 
  private:
+  // Lets who reads afterwards know that this came before.
+  struct Returning {
+    ~Returning() { const MutexLock lock(mutex); }
+    Mutex* const mutex;
+  };
+
   grpc::Status Take() {
     if (failures.empty()) return grpc::Status::OK;
     const grpc::Status failure = failures.front();
     failures.pop_front();
     return failure;
   }
+
+  Mutex returned_;
+  std::vector<std::string> keys_;
 };
 
 class ConnectionTest : public ::testing::Test {
@@ -329,8 +345,8 @@ TEST_F(ConnectionTest, AnIntakeThatBreaksGoesOnFromWhatIsCommitted) {
       client_->AddItems(TheJob(), &items, [&](int64_t at) { progress.push_back(at); });
   ASSERT_THAT(added, IsOk());
   EXPECT_EQ(added->committed_offset(), 20'500);
-  ASSERT_EQ(jobs_.keys.size(), 20'500u);
-  for (size_t i = 0; i < jobs_.keys.size(); ++i) ASSERT_EQ(jobs_.keys[i], absl::StrCat("k", i));
+  ASSERT_EQ(jobs_.keys().size(), 20'500u);
+  for (size_t i = 0; i < jobs_.keys().size(); ++i) ASSERT_EQ(jobs_.keys()[i], absl::StrCat("k", i));
   EXPECT_EQ(progress.back(), 20'500);
   EXPECT_TRUE(std::is_sorted(progress.begin(), progress.end()));
 }
@@ -341,7 +357,7 @@ TEST_F(ConnectionTest, AnIntakeThatGoesOnHasTimeHoweverOftenItBreaks) {
   jobs_.batches_until_break = {1, 1, 1};  // 2.4 s, in which three batches are committed.
   ItemList items(MakeItems(5'000));
   EXPECT_THAT(client->AddItems(TheJob(), &items), IsOk());
-  EXPECT_EQ(jobs_.keys.size(), 5'000u);
+  EXPECT_EQ(jobs_.keys().size(), 5'000u);
 }
 
 // To ask where to go on is a part of the same try: it has no time of its own beside `retry_for`, and
@@ -379,18 +395,18 @@ TEST_F(ConnectionTest, ReadingAFileAgainTakesNothingOfTheTimeForTries) {
   jobs_.batches_until_break = {1};
   SlowToGoBack items(MakeItems(3'000), absl::Seconds(2.1));
   EXPECT_THAT(client->AddItems(TheJob(), &items), IsOk());
-  EXPECT_EQ(jobs_.keys.size(), 3'000u);
+  EXPECT_EQ(jobs_.keys().size(), 3'000u);
 }
 
 // What a coordinator that keeps less than `always` has lost is no other client's doing.
 TEST_F(ConnectionTest, WhatAStoreHasLostIsSentAgain) {
   ItemList items(MakeItems(9'000));
   const auto lose = [&](int64_t) {
-    if (jobs_.keys.size() == 8'000) jobs_.keys.resize(7'500);
+    if (jobs_.keys().size() == 8'000) jobs_.keys().resize(7'500);
   };
   EXPECT_THAT(client_->AddItems(TheJob(), &items, lose), IsOk());
-  EXPECT_EQ(jobs_.keys.size(), 9'000u);
-  EXPECT_EQ(jobs_.keys.back(), "k8999");
+  EXPECT_EQ(jobs_.keys().size(), 9'000u);
+  EXPECT_EQ(jobs_.keys().back(), "k8999");
 }
 
 TEST_F(ConnectionTest, WhatIsRefusedForWantOfMemoryIsSentAgainAndAFullJobIsNot) {
@@ -399,7 +415,7 @@ TEST_F(ConnectionTest, WhatIsRefusedForWantOfMemoryIsSentAgainAndAFullJobIsNot) 
   jobs_.failures = {no_memory};  // Of the question where to go on.
   ItemList items(MakeItems(3'000));
   EXPECT_THAT(client_->AddItems(TheJob(), &items), IsOk());
-  EXPECT_EQ(jobs_.keys.size(), 3'000u);
+  EXPECT_EQ(jobs_.keys().size(), 3'000u);
 
   jobs_.refusals.assign(2, {grpc::StatusCode::RESOURCE_EXHAUSTED, "full",
                             FakeJobs::Because("ITEMS_MAX").SerializeAsString()});
@@ -424,7 +440,7 @@ TEST(IntakeSizeTest, ABatchThatIsTooLargeForAServerComesInSmallerOnes) {
   for (v1::Item& item : large) item.add_content()->set_text(std::string(10'000, 'x'));
   ItemList items(std::move(large));
   EXPECT_THAT(client->AddItems(TheJob(), &items), IsOk());
-  EXPECT_EQ(jobs.keys.size(), 300u);
+  EXPECT_EQ(jobs.keys().size(), 300u);
   EXPECT_GT(jobs.batch_bytes_max, kLeast / 4);  // And no smaller than they have to be.
 }
 
@@ -434,7 +450,7 @@ TEST_F(ConnectionTest, AStopEndsAnIntakeBetweenPieces) {
   EXPECT_THAT(client_->AddItems(
                   TheJob(), &items, [&](int64_t) { stop.request_stop(); }, stop.get_token()),
               StatusIs(absl::StatusCode::kCancelled));
-  EXPECT_EQ(jobs_.keys.size(), 8'000u);  // A piece.
+  EXPECT_EQ(jobs_.keys().size(), 8'000u);  // A piece.
 }
 
 TEST_F(ConnectionTest, AStopEndsAnIntakeThatIsNotAnswered) {
@@ -475,7 +491,7 @@ TEST_F(ConnectionTest, WhatIsThereAlreadyIsPresent) {
 
 // The items that a job has from an earlier time are compared, all of them, and the others added.
 TEST_F(ConnectionTest, WhatIsThereFromEarlierIsComparedAcrossBreaksAndGoneOnBehind) {
-  for (const v1::Item& item : MakeItems(10'300)) jobs_.keys.push_back(item.key());
+  for (const v1::Item& item : MakeItems(10'300)) jobs_.keys().push_back(item.key());
   jobs_.batches_until_break = {8, 1};  // The second stream breaks while it compares.
   ItemList items(MakeItems(12'000));
   std::vector<int64_t> progress;
@@ -483,7 +499,7 @@ TEST_F(ConnectionTest, WhatIsThereFromEarlierIsComparedAcrossBreaksAndGoneOnBehi
       client_->AddItems(TheJob(10'300), &items, [&](int64_t at) { progress.push_back(at); });
   ASSERT_THAT(added, IsOk());
   EXPECT_EQ(added->added(), 1'700);
-  EXPECT_EQ(jobs_.keys.size(), 12'000u);
+  EXPECT_EQ(jobs_.keys().size(), 12'000u);
   EXPECT_THAT(jobs_.offsets,
               ::testing::ElementsAre(0, 1'000, 2'000, 3'000, 4'000, 5'000, 6'000, 7'000, 8'000,
                                      8'000, 9'000, 10'000, 10'300, 11'300));
@@ -492,36 +508,37 @@ TEST_F(ConnectionTest, WhatIsThereFromEarlierIsComparedAcrossBreaksAndGoneOnBehi
 
 TEST_F(ConnectionTest, AnItemThatIsAnotherThanEarlierIsFoundWhereverItStands) {
   for (const int64_t other : {0, 1'999, 9'500, 10'299}) {
-    jobs_.keys.clear();
-    for (const v1::Item& item : MakeItems(10'300)) jobs_.keys.push_back(item.key());
-    jobs_.keys[static_cast<size_t>(other)] = "other";
+    jobs_.keys().clear();
+    for (const v1::Item& item : MakeItems(10'300)) jobs_.keys().push_back(item.key());
+    jobs_.keys()[static_cast<size_t>(other)] = "other";
     ItemList items(MakeItems(12'000));
     const absl::Status status = client_->AddItems(TheJob(10'300), &items).status();
     EXPECT_THAT(status, StatusIs(absl::StatusCode::kAlreadyExists,
                                  absl::StrCat("item ", other + 1, ": differs")));
     EXPECT_THAT(status, HasReason("ITEM_DIFFERS"));
-    EXPECT_EQ(jobs_.keys.size(), 10'300u);
+    EXPECT_EQ(jobs_.keys().size(), 10'300u);
   }
 }
 
 // Whoever adds to the same job at the same time must bring the same items.
 TEST_F(ConnectionTest, WhatSomebodyElseAddedMeanwhileIsCompared) {
-  jobs_.keys = {"k0", "other"};
+  jobs_.keys() = {"k0", "other"};
   ItemList items(MakeItems(3));
   EXPECT_THAT(client_->AddItems(TheJob(), &items),
               StatusIs(absl::StatusCode::kAlreadyExists, "item 2: differs"));
-  jobs_.keys = {"k0", "k1"};
+  jobs_.keys() = {"k0", "k1"};
   ASSERT_THAT(items.Seek(0), IsOk());
   EXPECT_THAT(client_->AddItems(TheJob(), &items), IsOk());
-  EXPECT_THAT(jobs_.keys, ::testing::ElementsAre("k0", "k1", "k2"));
+  EXPECT_THAT(jobs_.keys(), ::testing::ElementsAre("k0", "k1", "k2"));
 }
 
 // A break hides whose items are in the job: beyond what was sent they cannot be ours.
 TEST_F(ConnectionTest, WhatSomebodyElseAddedDuringABreakIsCompared) {
   jobs_.batches_until_break = {1};
   jobs_.on_break = [&] {
-    for (size_t i = jobs_.keys.size(); i < 8'500; ++i) jobs_.keys.push_back(absl::StrCat("k", i));
-    jobs_.keys[8'200] = "other";
+    for (size_t i = jobs_.keys().size(); i < 8'500; ++i)
+      jobs_.keys().push_back(absl::StrCat("k", i));
+    jobs_.keys()[8'200] = "other";
   };
   ItemList items(MakeItems(9'000));
   EXPECT_THAT(client_->AddItems(TheJob(), &items),
