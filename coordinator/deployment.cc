@@ -113,17 +113,17 @@ absl::StatusOr<Stated> Ask(const std::optional<Stated>& fresh, uint32_t partitio
   }
   // The journals first: who puts them there has put the terms there before.
   auto journals = std::make_shared<bool>(false);
-  std::vector<std::string> keys;
-  for (uint32_t p = 0; p < partitions; ++p) keys.push_back(store::JournalKey(p));
-  std::vector<absl::string_view> exists = {"EXISTS"};
-  exists.insert(exists.end(), keys.begin(), keys.end());
-  connection.Command(exists, [answer, journals](const redisReply* reply) {
-    if (const absl::Status status = StatusOf(reply); !status.ok()) {
-      if (!answer->has_value()) answer->emplace(status);
-      return;
-    }
-    *journals = reply->integer > 0;
-  });
+  // One by one: they are in different slots of a cluster.
+  for (uint32_t p = 0; p < partitions; ++p) {
+    connection.Command({"EXISTS", store::JournalKey(p)},
+                       [answer, journals](const redisReply* reply) {
+                         if (const absl::Status status = StatusOf(reply); !status.ok()) {
+                           if (!answer->has_value()) answer->emplace(status);
+                           return;
+                         }
+                         *journals = *journals || reply->integer > 0;
+                       });
+  }
   connection.Command(
       {"HMGET", store::kDeploymentKey, "key", "partitions"},
       [answer, journals](const redisReply* reply) {
